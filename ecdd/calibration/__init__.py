@@ -1,0 +1,1 @@
+"""Fitting calibration and thresholds."""

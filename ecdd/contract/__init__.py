@@ -1,0 +1,1 @@
+"""The contract: every frozen knob, its schema, its loader and its digest."""

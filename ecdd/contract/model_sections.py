@@ -1,0 +1,180 @@
+"""Contract sections for the model, calibration and runtime (stages S5 to S8)."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from ecdd.contract.knob import Knob, Section
+
+Rate = Annotated[float, Field(ge=0, le=1)]
+
+
+class PatchGrid(Section):
+    """Shape and geometry of the patch-logit map (spec §1, S5). Cell (i, j) sees rows stride*i … stride*i + receptive_field - 1."""
+
+    rows: Annotated[int, Knob("cell", "E3.1"), Field(description="height of the map", ge=1, le=512)]
+    cols: Annotated[int, Knob("cell", "E3.1"), Field(description="width of the map", ge=1, le=512)]
+    stride: Annotated[
+        int, Knob("px", "E3.2"), Field(description="distance of neighbouring cells", ge=1, le=256)
+    ]
+    receptive_field: Annotated[
+        int, Knob("px", "E3.2"), Field(description="side of a cell's box", ge=1, le=512)
+    ]
+    padding: Annotated[int, Knob("px", "E3.2"), Field(description="pixels added at the border", ge=0, le=64)]
+    input_operator: Annotated[
+        Literal["NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag"],
+        Knob("none", "E3.1"),
+        Field(description="fixed operator before the first convolution"),
+    ]
+    operator_scale: Annotated[
+        float, Knob("none", "E3.1"), Field(description="factor on the operator's output", gt=0, le=10)
+    ]
+    checksum_step: Annotated[
+        float, Knob("logit", "E3.1"), Field(description="rounding step of the S5 checksum", gt=0, le=1)
+    ]
+    tolerance_s5: Annotated[
+        float,
+        Knob("logit spread", "E5.2"),
+        Field(description="S5, max |difference| / spread of the map", ge=0, le=1),
+    ]
+
+
+class Pooling(Section):
+    """From the patch-logit map to one logit (spec §1, S6)."""
+
+    rule: Annotated[
+        Literal["mean", "top_k", "trimmed_mean", "attention"],
+        Knob("none", "E3.3"),
+        Field(description="pooling rule"),
+    ]
+    top_k_ratio: Annotated[
+        float, Knob("ratio", "E3.4"), Field(description="K = ceil(ratio x cells)", gt=0, le=1)
+    ]
+    trim_fraction: Annotated[
+        float,
+        Knob("ratio", "E3.3"),
+        Field(description="share cut from each end for trimmed_mean", ge=0, lt=0.5),
+    ]
+    attention_temperature: Annotated[
+        float, Knob("logit", "E3.5"), Field(description="softmax temperature for attention", gt=0, le=100)
+    ]
+    tie_break: Annotated[
+        Literal["lowest_index"], Knob("none", "E3.4"), Field(description="equal logits: row-major order")
+    ]
+    dtype: Annotated[
+        Literal["float32"],
+        Knob("none", "E3.3"),
+        Field(description="dtype of the sum; the reference is float64"),
+    ]
+    tolerance_s6: Annotated[
+        float, Knob("logit", "E5.3"), Field(description="S6, max absolute difference", ge=0, le=1)
+    ]
+
+
+class Calibration(Section):
+    """From a pooled logit to a probability (spec §1, S7)."""
+
+    method: Annotated[
+        Literal["temperature", "platt", "isotonic"], Knob("none", "E4.2"), Field(description="frozen method")
+    ]
+    min_samples_per_class: Annotated[
+        int,
+        Knob("picture", "E4.1"),
+        Field(description="smallest calibration set, each class", ge=10, le=100_000),
+    ]
+    sampling_rule: Annotated[
+        Literal["stratified_by_source"], Knob("none", "E4.1"), Field(description="how the set is drawn")
+    ]
+    max_age_days: Annotated[
+        int, Knob("day", "E4.1"), Field(description="older sets must be refreshed", ge=1, le=3650)
+    ]
+    tolerance_s7: Annotated[
+        float, Knob("probability", "E5.1"), Field(description="S7, max absolute difference", ge=0, le=0.2)
+    ]
+
+
+class OperatingPoint(Section):
+    """Thresholds and the constraint that they meet (spec §1, S8)."""
+
+    max_fpr: Annotated[
+        Rate, Knob("rate", "E4.4"), Field(description="primary: real faces called fake, upper bound")
+    ]
+    max_fnr: Annotated[
+        Rate, Knob("rate", "E4.4"), Field(description="secondary: fakes called real, upper bound")
+    ]
+    confidence: Annotated[
+        float, Knob("probability", "E4.4"), Field(description="confidence of the bounds", ge=0.5, lt=1)
+    ]
+    max_abstain_rate: Annotated[Rate, Knob("rate", "E4.5"), Field(description="of each class, at the model")]
+    t_real: Annotated[
+        float, Knob("probability", "E4.5"), Field(description="P(fake) at or below: real", gt=0, lt=1)
+    ]
+    t_fake: Annotated[
+        float, Knob("probability", "E4.4"), Field(description="P(fake) at or above: fake", gt=0, lt=1)
+    ]
+    abstain_action: Annotated[
+        Literal["request_retry", "manual_review", "block"],
+        Knob("none", "E4.5"),
+        Field(description="what a user interface does on abstain"),
+    ]
+
+    @model_validator(mode="after")
+    def _band_is_ordered(self) -> OperatingPoint:
+        if self.t_real >= self.t_fake:
+            msg = f"t_real {self.t_real} is not below t_fake {self.t_fake}; the abstain band would be empty or inverted"
+            raise ValueError(msg)
+        return self
+
+
+class Quantization(Section):
+    """How the shipped model file is quantised and how close it must stay (spec §1)."""
+
+    mode: Annotated[
+        Literal["float32", "float16", "dynamic_range", "full_int8"],
+        Knob("none", "E5.1"),
+        Field(description="shipped mode"),
+    ]
+    min_representative: Annotated[
+        int, Knob("picture", "E5.1"), Field(description="smallest representative set", ge=1, le=10_000)
+    ]
+    max_probability_difference: Annotated[
+        Rate, Knob("probability", "E5.1"), Field(description="max |p(shipped) - p(float reference)|")
+    ]
+    max_patch_difference: Annotated[
+        float,
+        Knob("logit spread", "E5.2"),
+        Field(description="max |difference| / spread of the map", ge=0, le=1),
+    ]
+    max_pooled_difference: Annotated[
+        float, Knob("logit", "E5.3"), Field(description="max |difference| of the pooled logit", ge=0, le=10)
+    ]
+    max_decision_flips: Annotated[
+        Rate, Knob("rate", "E5.1"), Field(description="share of decisions that change")
+    ]
+    recalibrate: Annotated[
+        Literal[True],
+        Knob("none", "E5.4"),
+        Field(description="calibration is fitted on the shipped model's own logits"),
+    ]
+
+
+class Runtime(Section):
+    """The configuration the numbers were measured with (spec §1)."""
+
+    backend: Annotated[
+        Literal["tflite"], Knob("none", "E5.5"), Field(description="inference library of the shipped file")
+    ]
+    delegate: Annotated[Literal["xnnpack", "none"], Knob("none", "E5.5"), Field(description="kernels")]
+    threads: Annotated[
+        int, Knob("thread", "E5.5"), Field(description="threads of one interpreter", ge=1, le=64)
+    ]
+    max_latency: Annotated[
+        float,
+        Knob("millisecond", "E5.5"),
+        Field(description="budget, warm 512x512 picture, one thread", gt=0, le=10_000),
+    ]
+    max_memory: Annotated[
+        float, Knob("megabyte", "E5.5"), Field(description="budget, peak of a cold predict", gt=0, le=16_384)
+    ]

@@ -1,0 +1,1 @@
+"""Metric, threshold, verdict: records, reports and the pytest plugin."""

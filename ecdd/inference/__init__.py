@@ -1,0 +1,1 @@
+"""S5 to S8: patch map, pooling, calibration and decision; numpy only."""

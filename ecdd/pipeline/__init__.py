@@ -1,0 +1,1 @@
+"""The canonical pipeline, S0 to S4: the one path from bytes to tensor, for training and for inference."""
