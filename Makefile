@@ -1,0 +1,48 @@
+# Two commands do everything on a fresh machine with Python 3.11 or newer:
+#   make demo   predict on golden pictures, run gates G1 and G2 on the default bundle, write reports/index.html
+#   make test   create the full environment and run the whole specification
+PYTHON ?= python3
+VENV ?= .venv
+DEMO_VENV ?= .venv-demo
+BUNDLE ?=
+DATA ?=
+PIP_FLAGS ?= --quiet --disable-pip-version-check --prefer-binary
+
+bundle_option = $(if $(BUNDLE),--bundle $(BUNDLE))
+data_option = $(if $(DATA),--data $(DATA))
+
+.PHONY: demo test lint evidence bench clean
+
+$(DEMO_VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(DEMO_VENV)
+	$(DEMO_VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[gates]"
+	@touch $@
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[gates,train,export,dev,dlib]"
+	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt --no-deps face-recognition face-recognition-models
+	@touch $@
+
+demo: $(DEMO_VENV)/.ready  ## predict, gates G1 and G2, report
+	$(DEMO_VENV)/bin/ecdd predict golden/in_scope golden/out_of_scope $(bundle_option)
+	$(DEMO_VENV)/bin/pytest gates/g1 gates/g2 -n 2 $(bundle_option) --expected gates/expected_verdicts.yaml
+	@echo "Report: reports/index.html"
+
+lint: $(VENV)/.ready  ## style, types, import direction
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+test: lint  ## everything: style, types and the specification on the default bundle
+	$(VENV)/bin/pytest gates -n 2 $(bundle_option) --expected gates/expected_verdicts.yaml
+
+evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle (DATA=manifest needed)
+	$(VENV)/bin/pytest gates/g1 gates/g2 -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
+
+bench: $(VENV)/.ready  ## speed and memory, written to benchmarks/
+	$(VENV)/bin/python -m benchmarks.run
+
+clean:
+	rm -rf $(VENV) $(DEMO_VENV) build *.egg-info reports/runs reports/index.html reports/junit.xml

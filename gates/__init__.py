@@ -1,0 +1,1 @@
+"""The specification as tests: one folder a gate, one file an experiment."""

@@ -1,0 +1,1 @@
+"""Unit and property tests of the contract, its loader and the bundle."""

@@ -1,0 +1,1 @@
+"""Gate G1: pixel equivalence (spec, phase 1)."""

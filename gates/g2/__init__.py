@@ -1,0 +1,1 @@
+"""Gate G2: guardrails (spec, phase 2)."""

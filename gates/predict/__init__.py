@@ -1,0 +1,1 @@
+"""Unit tests of inference, the detector and the command line."""
