@@ -16,12 +16,8 @@ class PatchGrid(Section):
 
     rows: Annotated[int, Knob("cell", "E3.1"), Field(description="height of the map", ge=1, le=512)]
     cols: Annotated[int, Knob("cell", "E3.1"), Field(description="width of the map", ge=1, le=512)]
-    stride: Annotated[
-        int, Knob("px", "E3.2"), Field(description="distance of neighbouring cells", ge=1, le=256)
-    ]
-    receptive_field: Annotated[
-        int, Knob("px", "E3.2"), Field(description="side of a cell's box", ge=1, le=512)
-    ]
+    stride: Annotated[int, Knob("px", "E3.2"), Field(description="distance of neighbouring cells", ge=1, le=256)]
+    receptive_field: Annotated[int, Knob("px", "E3.2"), Field(description="side of a cell's box", ge=1, le=512)]
     padding: Annotated[int, Knob("px", "E3.2"), Field(description="pixels added at the border", ge=0, le=64)]
     input_operator: Annotated[
         Literal["NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag"],
@@ -49,9 +45,7 @@ class Pooling(Section):
         Knob("none", "E3.3"),
         Field(description="pooling rule"),
     ]
-    top_k_ratio: Annotated[
-        float, Knob("ratio", "E3.4"), Field(description="K = ceil(ratio x cells)", gt=0, le=1)
-    ]
+    top_k_ratio: Annotated[float, Knob("ratio", "E3.4"), Field(description="K = ceil(ratio x cells)", gt=0, le=1)]
     trim_fraction: Annotated[
         float,
         Knob("ratio", "E3.3"),
@@ -68,9 +62,7 @@ class Pooling(Section):
         Knob("none", "E3.3"),
         Field(description="dtype of the sum; the reference is float64"),
     ]
-    tolerance_s6: Annotated[
-        float, Knob("logit", "E5.3"), Field(description="S6, max absolute difference", ge=0, le=1)
-    ]
+    tolerance_s6: Annotated[float, Knob("logit", "E5.3"), Field(description="S6, max absolute difference", ge=0, le=1)]
 
 
 class Calibration(Section):
@@ -87,9 +79,7 @@ class Calibration(Section):
     sampling_rule: Annotated[
         Literal["stratified_by_source"], Knob("none", "E4.1"), Field(description="how the set is drawn")
     ]
-    max_age_days: Annotated[
-        int, Knob("day", "E4.1"), Field(description="older sets must be refreshed", ge=1, le=3650)
-    ]
+    max_age_days: Annotated[int, Knob("day", "E4.1"), Field(description="older sets must be refreshed", ge=1, le=3650)]
     tolerance_s7: Annotated[
         float, Knob("probability", "E5.1"), Field(description="S7, max absolute difference", ge=0, le=0.2)
     ]
@@ -98,22 +88,14 @@ class Calibration(Section):
 class OperatingPoint(Section):
     """Thresholds and the constraint that they meet (spec §1, S8)."""
 
-    max_fpr: Annotated[
-        Rate, Knob("rate", "E4.4"), Field(description="primary: real faces called fake, upper bound")
-    ]
-    max_fnr: Annotated[
-        Rate, Knob("rate", "E4.4"), Field(description="secondary: fakes called real, upper bound")
-    ]
+    max_fpr: Annotated[Rate, Knob("rate", "E4.4"), Field(description="primary: real faces called fake, upper bound")]
+    max_fnr: Annotated[Rate, Knob("rate", "E4.4"), Field(description="secondary: fakes called real, upper bound")]
     confidence: Annotated[
         float, Knob("probability", "E4.4"), Field(description="confidence of the bounds", ge=0.5, lt=1)
     ]
     max_abstain_rate: Annotated[Rate, Knob("rate", "E4.5"), Field(description="of each class, at the model")]
-    t_real: Annotated[
-        float, Knob("probability", "E4.5"), Field(description="P(fake) at or below: real", gt=0, lt=1)
-    ]
-    t_fake: Annotated[
-        float, Knob("probability", "E4.4"), Field(description="P(fake) at or above: fake", gt=0, lt=1)
-    ]
+    t_real: Annotated[float, Knob("probability", "E4.5"), Field(description="P(fake) at or below: real", gt=0, lt=1)]
+    t_fake: Annotated[float, Knob("probability", "E4.4"), Field(description="P(fake) at or above: fake", gt=0, lt=1)]
     abstain_action: Annotated[
         Literal["request_retry", "manual_review", "block"],
         Knob("none", "E4.5"),
@@ -150,9 +132,7 @@ class Quantization(Section):
     max_pooled_difference: Annotated[
         float, Knob("logit", "E5.3"), Field(description="max |difference| of the pooled logit", ge=0, le=10)
     ]
-    max_decision_flips: Annotated[
-        Rate, Knob("rate", "E5.1"), Field(description="share of decisions that change")
-    ]
+    max_decision_flips: Annotated[Rate, Knob("rate", "E5.1"), Field(description="share of decisions that change")]
     recalibrate: Annotated[
         Literal[True],
         Knob("none", "E5.4"),
@@ -167,9 +147,7 @@ class Runtime(Section):
         Literal["tflite"], Knob("none", "E5.5"), Field(description="inference library of the shipped file")
     ]
     delegate: Annotated[Literal["xnnpack", "none"], Knob("none", "E5.5"), Field(description="kernels")]
-    threads: Annotated[
-        int, Knob("thread", "E5.5"), Field(description="threads of one interpreter", ge=1, le=64)
-    ]
+    threads: Annotated[int, Knob("thread", "E5.5"), Field(description="threads of one interpreter", ge=1, le=64)]
     max_latency: Annotated[
         float,
         Knob("millisecond", "E5.5"),

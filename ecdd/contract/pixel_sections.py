@@ -83,15 +83,11 @@ class PixelPipeline(Section):
         Knob("none", "E1.2"),
         Field(description="content of another format than the file's extension"),
     ]
-    channel_order: Annotated[
-        Literal["RGB"], Knob("none", "E1.5"), Field(description="order of the colour channels")
-    ]
+    channel_order: Annotated[Literal["RGB"], Knob("none", "E1.5"), Field(description="order of the colour channels")]
     input_size: Annotated[
         int, Knob("px", "E1.8"), Field(description="side of the square the model reads", ge=64, le=1024)
     ]
-    resize_kernel: Annotated[
-        Kernel, Knob("none", "E1.8"), Field(description="kernel of the one resize, crop to input")
-    ]
+    resize_kernel: Annotated[Kernel, Knob("none", "E1.8"), Field(description="kernel of the one resize, crop to input")]
     resize_antialias: Annotated[
         Literal[True],
         Knob("none", "E1.8"),
@@ -145,17 +141,13 @@ class FaceDetector(Section):
         Knob("none", "E2.1"),
         Field(description="how the picture is made small for detection only"),
     ]
-    score_threshold: Annotated[
-        float, Knob("score", "E2.3"), Field(description="a face counts from here", ge=0, le=1)
-    ]
+    score_threshold: Annotated[float, Knob("score", "E2.3"), Field(description="a face counts from here", ge=0, le=1)]
     candidate_threshold: Annotated[
         float,
         Knob("score", "E2.3"),
         Field(description="between this and score_threshold: low face confidence", ge=0, le=1),
     ]
-    nms_iou: Annotated[
-        float, Knob("ratio", "E2.1"), Field(description="boxes overlapping more are merged", gt=0, lt=1)
-    ]
+    nms_iou: Annotated[float, Knob("ratio", "E2.1"), Field(description="boxes overlapping more are merged", gt=0, lt=1)]
     crop_margin: Annotated[
         float,
         Knob("ratio", "E2.4"),
@@ -187,7 +179,8 @@ class FaceDetector(Section):
     @model_validator(mode="after")
     def _candidate_below_threshold(self) -> FaceDetector:
         if self.candidate_threshold > self.score_threshold:
-            msg = f"candidate_threshold {self.candidate_threshold} is above score_threshold {self.score_threshold}; lower it"
+            limit = f"score_threshold {self.score_threshold}"
+            msg = f"candidate_threshold {self.candidate_threshold} is above {limit}; lower it"
             raise ValueError(msg)
         return self
 
@@ -195,18 +188,10 @@ class FaceDetector(Section):
 class QualityGates(Section):
     """When a picture or a face is not judged at all (spec §1 Guardrails)."""
 
-    min_image_side: Annotated[
-        int, Knob("px", "E2.6"), Field(description="shorter side of the picture", ge=1, le=2048)
-    ]
-    min_face_side: Annotated[
-        int, Knob("px", "E2.6"), Field(description="longer side of the face box", ge=8, le=1024)
-    ]
-    blur_metric: Annotated[
-        Literal["laplacian_variance"], Knob("none", "E2.7"), Field(description="on the luma of S3")
-    ]
-    blur_threshold: Annotated[
-        float, Knob("level^2", "E2.7"), Field(description="below: too blurry", ge=0, le=10_000)
-    ]
+    min_image_side: Annotated[int, Knob("px", "E2.6"), Field(description="shorter side of the picture", ge=1, le=2048)]
+    min_face_side: Annotated[int, Knob("px", "E2.6"), Field(description="longer side of the face box", ge=8, le=1024)]
+    blur_metric: Annotated[Literal["laplacian_variance"], Knob("none", "E2.7"), Field(description="on the luma of S3")]
+    blur_threshold: Annotated[float, Knob("level^2", "E2.7"), Field(description="below: too blurry", ge=0, le=10_000)]
     blur_warning: Annotated[
         float,
         Knob("level^2", "E2.7"),

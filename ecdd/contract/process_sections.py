@@ -28,9 +28,7 @@ class Monitoring(Section):
     logged_fields: Annotated[
         list[LogField], Knob("none", "E7.1"), Field(description="nothing else is ever logged", min_length=1)
     ]
-    retention_days: Annotated[
-        int, Knob("day", "E7.1"), Field(description="older events are purged", ge=1, le=3650)
-    ]
+    retention_days: Annotated[int, Knob("day", "E7.1"), Field(description="older events are purged", ge=1, le=3650)]
     drift_min_samples: Annotated[
         int,
         Knob("event", "E7.2"),
@@ -69,9 +67,7 @@ class DatasetGovernance(Section):
         Knob("none", "E8.3"),
         Field(description="every item has exactly one", min_length=4, max_length=4),
     ]
-    near_duplicate_hash: Annotated[
-        Literal["phash"], Knob("none", "E8.1"), Field(description="perceptual hash")
-    ]
+    near_duplicate_hash: Annotated[Literal["phash"], Knob("none", "E8.1"), Field(description="perceptual hash")]
     near_duplicate_hash_size: Annotated[
         int, Knob("none", "E8.1"), Field(description="side of the hash; bits = side squared", ge=8, le=32)
     ]

@@ -1,0 +1,88 @@
+"""Which format a file is of, by its content; and which one its name claims."""
+
+from __future__ import annotations
+
+from pathlib import PurePath
+from typing import Final
+
+# Signatures from the formats' specifications; order matters only for RIFF and ISO media, which share a prefix.
+_SIGNATURES: Final = (
+    (b"\xff\xd8\xff", "JPEG"),
+    (b"\x89PNG\r\n\x1a\n", "PNG"),
+    (b"GIF87a", "GIF"),
+    (b"GIF89a", "GIF"),
+    (b"BM", "BMP"),
+    (b"II*\x00", "TIFF"),
+    (b"MM\x00*", "TIFF"),
+    (b"%PDF", "PDF"),
+    (b"\x00\x00\x01\x00", "ICO"),
+    (b"8BPS", "PSD"),
+    (b"\xff\x0a", "JXL"),
+    (b"\x00\x00\x00\x0cJXL ", "JXL"),
+    (b"\x00\x00\x00\x0cjP  ", "JPEG2000"),
+)
+_EXTENSIONS: Final = {
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".jpe": "JPEG",
+    ".jfif": "JPEG",
+    ".mpo": "JPEG",
+    ".png": "PNG",
+    ".apng": "PNG",
+    ".webp": "WEBP",
+    ".gif": "GIF",
+    ".bmp": "BMP",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".pdf": "PDF",
+    ".ico": "ICO",
+    ".psd": "PSD",
+    ".jxl": "JXL",
+    ".jp2": "JPEG2000",
+    ".heic": "HEIF",
+    ".heif": "HEIF",
+    ".avif": "AVIF",
+    ".svg": "SVG",
+}
+
+
+def sniff(data: bytes) -> str | None:
+    """Name the format of a file by its first bytes.
+
+    Parameters
+    ----------
+    data : bytes
+        The file, or at least its first 64 bytes.
+
+    Returns
+    -------
+    str or None
+        ``"JPEG"``, ``"PNG"``, ``"WEBP"``, the name of another known format, or None when nothing is recognised.
+    """
+    head = data[:64]
+    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        return "WEBP"
+    if head[4:8] == b"ftyp":
+        return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF"
+    for signature, name in _SIGNATURES:
+        if head.startswith(signature):
+            return name
+    if head.lstrip()[:4].lower() in (b"<svg", b"<?xm"):
+        return "SVG"
+    return None
+
+
+def claimed_format(name: str | None) -> str | None:
+    """Name the format that a file name's extension claims.
+
+    Parameters
+    ----------
+    name : str or None
+        File name or path; only its extension is read.
+
+    Returns
+    -------
+    str or None
+        Format name, or None without a known extension.
+    """
+    return _EXTENSIONS.get(PurePath(name).suffix.lower()) if name else None
