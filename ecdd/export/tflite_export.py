@@ -1,0 +1,103 @@
+"""Folded student to a float32 TFLite file.
+
+The graph is built from plain TensorFlow operations with copied weights. NPR is a strided 2x2 convolution with
+weights 1 and -1 (12 channels: every pixel of a block minus its top-left pixel) and a depth-to-space: exact, since
+multiplying by 1, -1 and 0 does not round, and all of it runs in the XNNPACK delegate, which a strided slice with a
+nearest-neighbour resize does not.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecdd.export.folding import ExportError, FoldedStudent
+
+INPUT_NAME = "image"
+OUTPUT_NAME = "patch_logits"
+
+
+def npr_kernel() -> NDArray[np.float32]:
+    """Make the 2x2 kernel that computes NPR for a block.
+
+    Returns
+    -------
+    ndarray, float32, shape (2, 2, 3, 12)
+        Height x width x in x out; out channel ``(2*dy + dx)*3 + c`` is pixel (dy, dx) minus pixel (0, 0) of
+        colour c, the order that depth-to-space expects.
+    """
+    kernel = np.zeros((2, 2, 3, 12), np.float32)
+    for dy in range(2):
+        for dx in range(2):
+            for colour in range(3):
+                out = (2 * dy + dx) * 3 + colour
+                kernel[dy, dx, colour, out] += 1.0
+                kernel[0, 0, colour, out] -= 1.0
+    return kernel
+
+
+def tflite_bytes(folded: FoldedStudent, input_size: int = 256) -> bytes:
+    """Convert the folded student to TFLite, float32, any batch size.
+
+    Parameters
+    ----------
+    folded : FoldedStudent
+        Weights.
+    input_size : int
+        Side of the input, px, even.
+
+    Returns
+    -------
+    bytes
+        A TFLite file; input ``image`` float32 (N, S, S, 3), output ``patch_logits`` float32 (N, rows, cols).
+
+    Raises
+    ------
+    ExportError
+        If tensorflow is not installed (extra ``export``).
+    """
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
+    try:
+        import tensorflow as tf
+    except ImportError as error:
+        msg = "tensorflow is needed to write a TFLite file; install the extra `export`"
+        raise ExportError(msg) from error
+    module = _module(tf, folded, input_size)
+    concrete = module.__call__.get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
+    data = converter.convert()
+    if not isinstance(data, bytes):
+        msg = f"the converter returned {type(data).__name__}, expected bytes"
+        raise ExportError(msg)
+    return data
+
+
+def _module(tf: Any, folded: FoldedStudent, input_size: int) -> Any:  # noqa: ANN401 - tensorflow has no types
+    def constant(array: NDArray[np.float64] | NDArray[np.float32]) -> Any:  # noqa: ANN401
+        return tf.constant(np.ascontiguousarray(array, np.float32))
+
+    npr, zero = constant(npr_kernel()), constant(np.zeros(12))
+    rows = ((input_size - 4) // 2 - 3) // 4 + 1
+
+    class Student(tf.Module):  # type: ignore[misc]
+        @tf.function(  # type: ignore[untyped-decorator]
+            input_signature=[tf.TensorSpec([None, input_size, input_size, 3], tf.float32, name=INPUT_NAME)]
+        )
+        def __call__(self, image: Any) -> dict[str, Any]:  # noqa: ANN401
+            x = tf.nn.bias_add(tf.nn.conv2d(image, npr, 2, "VALID"), zero)
+            x = tf.nn.depth_to_space(x, 2)
+            x = tf.nn.relu(
+                tf.nn.bias_add(tf.nn.conv2d(x, constant(folded.stem), 1, "VALID"), constant(folded.stem_bias))
+            )
+            x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, constant(folded.mix), 1, "VALID"), constant(folded.mix_bias)))
+            x = tf.nn.relu(
+                tf.nn.bias_add(tf.nn.conv2d(x, constant(folded.down), 2, "VALID"), constant(folded.down_bias))
+            )
+            x = tf.nn.bias_add(tf.nn.conv2d(x, constant(folded.cell), 4, "VALID"), constant(folded.cell_bias))
+            return {OUTPUT_NAME: tf.reshape(x, [-1, rows, rows])}
+
+    return Student()

@@ -1,0 +1,88 @@
+"""The exported files are the model: same numbers, any batch size, one signature, all of it folded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from ecdd.export.exported_parity import compare, onnx_map, reference_map, tflite_map
+from ecdd.export.folding import ExportError, fold
+from ecdd.export.onnx_export import onnx_bytes
+from ecdd.export.tflite_export import tflite_bytes
+from ecdd.models.tiny_ladeda import TinyLaDeDa, seeded_student
+
+LIMIT = 1e-4  # share of the map's spread; float32 rounding is a hundred times smaller
+
+
+@pytest.fixture(scope="module")
+def model() -> TinyLaDeDa:
+    """A student with batch-norm statistics that are not the neutral ones."""
+    student = seeded_student(11).train()
+    generator = torch.Generator().manual_seed(12)
+    for _ in range(20):
+        student(torch.randn(2, 3, 256, 256, generator=generator) * 2 + 0.5)
+    return student.eval()
+
+
+@pytest.fixture(scope="module")
+def tflite(model: TinyLaDeDa) -> bytes:
+    pytest.importorskip("tensorflow", reason="extra `export` is not installed")
+    return tflite_bytes(fold(model))
+
+
+@pytest.fixture(scope="module")
+def batch() -> np.ndarray:
+    return np.random.default_rng(13).normal(size=(4, 256, 256, 3)).astype(np.float32)
+
+
+def test_both_files_agree_with_the_float64_model(model: TinyLaDeDa, tflite: bytes, batch: np.ndarray) -> None:
+    parity = compare(model, tflite, onnx_bytes(fold(model), 256), batch, LIMIT)
+    assert parity.spread > 0.01
+    assert parity.n == 4
+
+
+def test_another_model_is_refused(model: TinyLaDeDa, tflite: bytes, batch: np.ndarray) -> None:
+    scaled = TinyLaDeDa("NPR", 1.0).eval()
+    scaled.load_state_dict(model.state_dict())
+    with pytest.raises(ExportError, match="tflite: max"):
+        compare(scaled, tflite, onnx_bytes(fold(model), 256), batch, LIMIT)
+    with pytest.raises(ExportError, match="onnx: max"):
+        compare(model, tflite, onnx_bytes(fold(scaled), 256), batch, LIMIT)
+
+
+def test_tflite_file_is_folded_and_named(tflite: bytes) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=tflite)
+    interpreter.allocate_tensors()
+    assert interpreter.get_signature_list() == {"serving_default": {"inputs": ["image"], "outputs": ["patch_logits"]}}
+    (inputs,), (outputs,) = interpreter.get_input_details(), interpreter.get_output_details()
+    assert list(inputs["shape_signature"]) == [-1, 256, 256, 3]
+    assert list(outputs["shape_signature"]) == [-1, 31, 31]
+    assert inputs["dtype"] == outputs["dtype"] == np.float32
+
+
+def test_batch_does_not_change_a_bit(tflite: bytes, batch: np.ndarray) -> None:
+    one_by_one = np.concatenate([tflite_map(tflite, batch[k : k + 1]) for k in range(len(batch))])
+    assert np.array_equal(tflite_map(tflite, batch), one_by_one)
+
+
+def test_conversion_is_reproducible(model: TinyLaDeDa, tflite: bytes) -> None:
+    assert tflite_bytes(fold(model)) == tflite
+    assert onnx_bytes(fold(model), 256) == onnx_bytes(fold(model), 256)
+
+
+def test_onnx_keeps_rows_and_columns_apart(model: TinyLaDeDa) -> None:
+    wide = np.random.default_rng(14).normal(size=(1, 256, 320, 3)).astype(np.float32)
+    out = onnx_map(onnx_bytes(fold(model)), wide)
+    reference = reference_map(model, wide)
+    assert out.shape == reference.shape == (1, 31, 39)
+    assert np.abs(out - reference).max() <= LIMIT * reference.std()
+
+
+def test_training_mode_and_other_operators_are_refused() -> None:
+    with pytest.raises(ExportError, match="training mode"):
+        fold(seeded_student(0).train())
+    with pytest.raises(ExportError, match="right_diag"):
+        fold(seeded_student(0, "right_diag", 1.0))
