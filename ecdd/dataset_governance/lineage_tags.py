@@ -1,0 +1,156 @@
+"""Lineage tags and the split file that gives every picture exactly one (E8.3)."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+SPLIT_COLUMNS: Final = ("sha256", "lineage", "near_duplicate_group", "identity", "label", "scope", "source")
+_SHA256_LENGTH: Final = 64
+LABELS: Final = ("0", "1", "")
+
+
+class LineageTag(StrEnum):
+    """What a picture may be used for; it never changes back."""
+
+    TRAIN = "TRAIN"
+    CALIBRATION = "CALIBRATION"
+    AUDIT = "AUDIT"
+    TEST_NEVER_TOUCH = "TEST-NEVER-TOUCH"
+
+
+class LineageError(Exception):
+    """Every violation of the lineage rules, one a line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """One picture of the split.
+
+    Attributes
+    ----------
+    sha256 : str
+        Digest of the file; the key.
+    lineage : LineageTag
+        Its only tag.
+    near_duplicate_group : str
+        Digest of the group's smallest member; a group never straddles tags.
+    identity : str
+        Person, or ``"unknown"``: then the near-duplicate group stands for it.
+    label : {"0", "1", ""}
+        Real, fake, or no label (out of scope).
+    scope : str
+        ``"face"`` or ``"ood"``.
+    source : str
+        Where it comes from.
+    """
+
+    sha256: str
+    lineage: LineageTag
+    near_duplicate_group: str
+    identity: str
+    label: str
+    scope: str
+    source: str
+
+
+@dataclass(frozen=True)
+class DataSplit:
+    """The split file.
+
+    Attributes
+    ----------
+    rows : mapping of str to SplitRow
+        By SHA-256.
+    digest : str
+        SHA-256 of the file's rows in sorted order.
+    """
+
+    rows: Mapping[str, SplitRow]
+    digest: str
+
+    def rows_with(self, tags: Iterable[LineageTag]) -> list[SplitRow]:
+        """Rows with one of the tags, sorted by SHA-256."""
+        wanted = frozenset(tags)
+        return [self.rows[key] for key in sorted(self.rows) if self.rows[key].lineage in wanted]
+
+
+def split_digest(rows: Iterable[SplitRow]) -> str:
+    """SHA-256 over the rows, sorted, so that the order in the file does not matter."""
+    lines = sorted(",".join(_cells(row)) for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def _cells(row: SplitRow) -> tuple[str, ...]:
+    return tuple(str(getattr(row, column)) for column in SPLIT_COLUMNS)
+
+
+def write_split(rows: Iterable[SplitRow], path: Path) -> None:
+    """Write the split sorted by SHA-256, atomically."""
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(SPLIT_COLUMNS)
+        writer.writerows(_cells(row) for row in sorted(rows, key=lambda row: row.sha256))
+    partial.replace(path)
+
+
+def load_split(path: Path) -> DataSplit:
+    """Load and check a split file.
+
+    Parameters
+    ----------
+    path : Path
+        CSV with the columns `SPLIT_COLUMNS`.
+
+    Returns
+    -------
+    DataSplit
+        Rows by digest.
+
+    Raises
+    ------
+    LineageError
+        Naming every line with a missing column, an unknown tag, a bad digest or label, or a digest met twice.
+    """
+    problems: list[str] = []
+    rows: dict[str, SplitRow] = {}
+    with path.open(encoding="utf-8", newline="") as handle:
+        reader = csv.DictReader(handle)
+        if tuple(reader.fieldnames or ()) != SPLIT_COLUMNS:
+            raise LineageError([f"{path.name}: columns {reader.fieldnames}, expected {list(SPLIT_COLUMNS)}"])
+        for line, cells in enumerate(reader, start=2):
+            found = _row_problems(cells)
+            if cells["sha256"] in rows:
+                found.append(f"sha256 {cells['sha256'][:12]} stands twice")
+            if found:
+                problems += [f"{path.name}:{line}: {text}" for text in found]
+                continue
+            rows[cells["sha256"]] = SplitRow(**{**cells, "lineage": LineageTag(cells["lineage"])})  # type: ignore[arg-type]
+    if not rows and not problems:
+        problems.append(f"{path.name}: no rows")
+    if problems:
+        raise LineageError(problems)
+    return DataSplit(rows=rows, digest=split_digest(rows.values()))
+
+
+def _row_problems(cells: Mapping[str, str]) -> list[str]:
+    found = []
+    if len(cells["sha256"] or "") != _SHA256_LENGTH:
+        found.append(f"sha256 {cells['sha256']!r} is not 64 hexadecimal digits")
+    if cells["lineage"] not in LineageTag.__members__.values():
+        found.append(f"lineage {cells['lineage']!r}, allowed are {', '.join(LineageTag)}")
+    if cells["label"] not in LABELS:
+        found.append(f"label {cells['label']!r}, allowed are 0, 1 and empty")
+    if not cells["near_duplicate_group"]:
+        found.append("no near_duplicate_group")
+    return found

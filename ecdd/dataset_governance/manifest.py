@@ -1,0 +1,124 @@
+"""Data manifests: the labelled pictures of a team, checked row by row before anything reads them."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from ecdd.dataset_governance.lineage_tags import LABELS
+
+_REQUIRED: Final = ("path", "label", "scope", "source")
+_SCOPES: Final = ("face", "ood")
+
+
+class ManifestError(Exception):
+    """Every offending row of a manifest, one a line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One picture of a data manifest; ``path`` is absolute or relative to the manifest."""
+
+    path: Path
+    name: str
+    label: int | None
+    scope: str
+    source: str
+    year: int | None
+    sha256: str
+
+
+def manifest_path(data: Path) -> Path:
+    """The manifest meant by ``--data``: the file itself, or ``manifest.csv`` in the folder."""
+    return data / "manifest.csv" if data.is_dir() else data
+
+
+def load_manifest(data: Path, *, check_digests: bool = True) -> list[ManifestRow]:
+    """Load a manifest and check every row.
+
+    Parameters
+    ----------
+    data : Path
+        Manifest, or a folder with ``manifest.csv``; columns ``path,label,scope,source`` and optionally
+        ``year,sha256``.
+    check_digests : bool
+        Read every file and compare its SHA-256 with the manifest's; without the column the digest is computed.
+
+    Returns
+    -------
+    list of ManifestRow
+        In the order of the file.
+
+    Raises
+    ------
+    ManifestError
+        One error listing every row with a missing file, wrong digest, bad label or scope, or met twice.
+    """
+    path = manifest_path(data)
+    problems: list[str] = []
+    rows: list[ManifestRow] = []
+    seen: dict[str, int] = {}
+    if not path.is_file():
+        raise ManifestError([f"{path.name}: no such manifest; give a CSV file or a folder with manifest.csv"])
+    with path.open(encoding="utf-8", newline="") as handle:
+        reader = csv.DictReader(handle)
+        missing = [column for column in _REQUIRED if column not in (reader.fieldnames or ())]
+        if missing:
+            raise ManifestError([f"{path.name}: no column {', '.join(missing)}"])
+        for line, cells in enumerate(reader, start=2):
+            row, found = _read_row(path.parent, cells, check_digests=check_digests)
+            if row.sha256 and row.sha256 in seen:
+                found.append(f"the same picture as line {seen[row.sha256]}")
+            seen.setdefault(row.sha256, line)
+            problems += [f"{path.name}:{line}: {cells['path']}: {text}" for text in found]
+            rows.append(row)
+    if not rows:
+        problems.append(f"{path.name}: no rows")
+    if problems:
+        raise ManifestError(problems)
+    return rows
+
+
+def _read_row(root: Path, cells: dict[str, str], *, check_digests: bool) -> tuple[ManifestRow, list[str]]:
+    problems = []
+    label, scope, year = cells["label"] or "", cells["scope"] or "", cells.get("year") or ""
+    if label not in LABELS:
+        problems.append(f"label {label!r}, allowed are 0 (real), 1 (fake) and empty")
+    if scope not in _SCOPES:
+        problems.append(f"scope {scope!r}, allowed are {', '.join(_SCOPES)}")
+    if scope == "face" and label == "":
+        problems.append("a picture in scope needs a label")
+    if year and not year.isdigit():
+        problems.append(f"year {year!r} is not a number")
+    path = root / cells["path"]
+    sha256 = (cells.get("sha256") or "").lower()
+    if not path.is_file():
+        problems.append("no such file")
+    elif check_digests or not sha256:
+        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        if sha256 and found != sha256:
+            problems.append(f"SHA-256 is {found[:12]}…, the manifest says {sha256[:12]}…")
+        sha256 = sha256 or found
+    row = ManifestRow(
+        path=path,
+        name=cells["path"],
+        label=int(label) if label in ("0", "1") else None,
+        scope=scope,
+        source=cells["source"],
+        year=int(year) if year.isdigit() else None,
+        sha256=sha256,
+    )
+    return row, problems
+
+
+def manifest_digest(rows: list[ManifestRow]) -> str:
+    """SHA-256 over digest, label, scope and source of every row, sorted: names and order do not matter."""
+    lines = sorted(f"{row.sha256},{row.label},{row.scope},{row.source}" for row in rows)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
