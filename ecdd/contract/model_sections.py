@@ -12,7 +12,10 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 
 
 class PatchGrid(Section):
-    """Shape and geometry of the patch-logit map (spec §1, S5). Cell (i, j) sees rows stride*i … stride*i + receptive_field - 1."""
+    """Shape and geometry of the patch-logit map (spec §1, S5).
+
+    Cell (i, j) sees rows stride*i … stride*i + receptive_field - 1, and columns likewise.
+    """
 
     rows: Annotated[int, Knob("cell", "E3.1"), Field(description="height of the map", ge=1, le=512)]
     cols: Annotated[int, Knob("cell", "E3.1"), Field(description="width of the map", ge=1, le=512)]

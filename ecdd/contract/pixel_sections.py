@@ -15,7 +15,7 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class PixelPipeline(Section):
-    """Preprocessing equivalence: from the bytes of a file to the tensor the model reads (spec §1, S0, S1, S3, S4)."""
+    """Preprocessing equivalence: from a file's bytes to the tensor the model reads (spec §1, S0, S1, S3, S4)."""
 
     decoder: Annotated[Literal["pillow"], Knob("none", "E1.3"), Field(description="the only decode library")]
     decoder_version: Annotated[
@@ -161,9 +161,7 @@ class FaceDetector(Section):
     crop_overflow: Annotated[
         Literal["shift_then_shrink", "replicate"],
         Knob("none", "E2.4"),
-        Field(
-            description="a crop beyond the picture's edge is moved inside and then shrunk, or its edge pixels are repeated"
-        ),
+        Field(description="a crop beyond the picture is moved inside, then shrunk; or the edge pixels are repeated"),
     ]
     tolerance_box: Annotated[
         float,

@@ -9,6 +9,7 @@ from pydantic import Field
 from ecdd.contract.knob import Knob, Section
 
 Rate = Annotated[float, Field(ge=0, le=1)]
+Quota = Annotated[int, Field(ge=0, le=10_000)]
 LogField = Literal[
     "calibrated_probability",
     "label",
@@ -80,7 +81,7 @@ class DatasetGovernance(Section):
         int, Knob("day", "E8.2"), Field(description="reviewed pictures are purged after", ge=1, le=365)
     ]
     review_quota: Annotated[
-        dict[Literal["false_positive", "false_negative", "abstain", "correct"], int],
+        dict[Literal["false_positive", "false_negative", "abstain", "correct"], Quota],
         Knob("picture", "E8.2"),
-        Field(description="per review cycle"),
+        Field(description="per review cycle", min_length=4),
     ]

@@ -1,0 +1,93 @@
+"""Writing a contract as YAML that reads the same under YAML 1.1 and 1.2, and writing files atomically."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ecdd.contract.describing import section_type
+from ecdd.contract.digest import Standing
+from ecdd.contract.schema import PolicyContract
+from ecdd.contract.yaml_reading import Value
+
+_HEAD = """\
+# The policy contract: every number and choice of policy lives here and nowhere else.
+# Each knob has a value, a status (proposed or frozen) and the experiment that sets it;
+# its unit, range and meaning are shown by `ecdd contract show`.
+"""
+
+
+def contract_text(values: Mapping[str, Value], provenance: Mapping[str, Standing]) -> str:
+    """Format a contract.
+
+    Parameters
+    ----------
+    values : mapping of str to value
+        Typed values by dotted key.
+    provenance : mapping of str to Provenance
+        Status and deciding experiment by dotted key.
+
+    Returns
+    -------
+    str
+        YAML, ends with a newline.
+    """
+    lines = [_HEAD]
+    for top, field in PolicyContract.model_fields.items():
+        section = section_type(field)
+        if section is None:
+            lines.append(_leaf(top, top, values, provenance))
+            continue
+        summary = (section.__doc__ or "").strip().splitlines()[0]
+        lines += ["", f"# {summary}", f"{top}:"]
+        lines += [f"  {_leaf(name, f'{top}.{name}', values, provenance)}" for name in section.model_fields]
+    return "\n".join(lines) + "\n"
+
+
+def _leaf(name: str, key: str, values: Mapping[str, Value], provenance: Mapping[str, Standing]) -> str:
+    standing = provenance[key]
+    return f"{name}: {{value: {yaml_value(values[key])}, status: {standing.status}, set_by: {standing.set_by}}}"
+
+
+def yaml_value(value: Value) -> str:
+    """Format one value in YAML's flow style: JSON, but floats keep a dot (``1.0e-05``) for YAML 1.1."""
+    if isinstance(value, list):
+        return f"[{', '.join(yaml_value(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{json.dumps(key)}: {yaml_value(item)}' for key, item in value.items())}}}"
+    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+    if isinstance(value, float) and "e" in text and "." not in text:
+        text = text.replace("e", ".0e")
+    return text
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file so that a reader sees the old or the new one, never a part.
+
+    Parameters
+    ----------
+    path : Path
+        The file to write; replaced where it exists.
+    content : bytes
+        All of it.
+
+    Raises
+    ------
+    OSError
+        The folder is missing or cannot be written.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.chmod(0o644)  # mkstemp makes it private; a bundle is for others to read
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
