@@ -153,7 +153,7 @@ def suppress(boxes: Floats, marks: Floats, scores: Floats, iou: float) -> list[t
     iou : float
         Overlap above which two boxes are one face, in 0 … 1.
     """
-    values = np.concatenate([boxes, marks.reshape(len(boxes), -1)], axis=1)
+    values = np.concatenate([boxes, marks.reshape(len(boxes), 2 * marks.shape[1])], axis=1)
     order = np.lexsort([*values.T[::-1], -scores])
     values, scores = values[order], scores[order]
     found: list[tuple[Floats, Floats, float]] = []
