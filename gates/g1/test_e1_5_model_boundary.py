@@ -1,0 +1,110 @@
+"""E1.5: RGB, dtype and range are asserted at the model's boundary; a violation fails hard with a reason code."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ecdd.pipeline.decode import decode
+from ecdd.pipeline.preprocess import check_tensor, normalise
+from ecdd.pipeline.reason_codes import Rejected
+from gates.g1.made_pictures import asymmetric, encode, sixteen_bit_png
+
+
+def violations(tensor: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+    """What a broken front end really hands over, by name."""
+    broken_pixel = tensor.copy()
+    broken_pixel[0, 7, 9, 1] = np.nan
+    infinite = tensor.copy()
+    infinite[0, 0, 0, 0] = np.inf
+    return {
+        "float64": tensor.astype(np.float64),
+        "uint8 levels": np.zeros(tensor.shape, np.uint8),
+        "NCHW": np.ascontiguousarray(tensor.transpose(0, 3, 1, 2)),
+        "no batch axis": tensor[0],
+        "empty batch": tensor[:0],
+        "grey": tensor[..., :1],
+        "with alpha": np.concatenate([tensor, tensor[..., :1]], axis=-1),
+        "other size": tensor[:, :-1],
+        "not a number": broken_pixel,
+        "infinite": infinite,
+        "levels not scaled": tensor * 255,
+        "scaled twice": tensor / 255 - 3,
+    }
+
+
+@pytest.mark.experiment("E1.5")
+def test_violations_are_rejected(evidence: Any, policy: Any) -> None:
+    levels = np.random.default_rng(15).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    tensor = normalise(levels, policy.pixel_pipeline)[None]
+    check_tensor(tensor, policy.pixel_pipeline)
+    accepted = [name for name, bad in violations(tensor).items() if _codes(check_tensor, bad, policy) != ("PX-001",)]
+    n = len(violations(tensor))
+    evidence.check("violations_accepted", len(accepted), limit=0, op="==", unit="case", worst=accepted[:1], n=n)
+
+
+def _codes(check: Callable[..., None], tensor: NDArray[Any], policy: Any) -> tuple[str, ...]:
+    try:
+        check(tensor, policy.pixel_pipeline)
+    except Rejected as rejected:
+        return tuple(rejected.codes)
+    return ()
+
+
+@pytest.mark.experiment("E1.5")
+def test_the_detector_checks_before_the_model(
+    evidence: Any, detector: Any, golden: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tensor of the wrong range, planted behind S4, ends in PX-001 and never reaches the model."""
+    from pathlib import Path
+
+    from ecdd.pipeline import stages
+
+    item = next(item for item in golden.by_set("in_scope") if item.expected.outcome == "reaches_model")
+    really = stages.normalise
+    monkeypatch.setattr(stages, "normalise", lambda s3, policy: really(s3, policy) * np.float32(255))
+    calls = detector.model_calls
+    verdict = detector.predict(Path(item.path))
+    monkeypatch.undo()
+    coded = "PX-001" in verdict.reason_codes and verdict.label == "abstain"
+    evidence.check("planted_tensor_judged", int(not coded), limit=0, op="==", worst=verdict.reason_codes[:1], n=1)
+    evidence.check("model_calls", detector.model_calls - calls, limit=0, op="==", unit="call", n=1)
+
+
+@pytest.mark.experiment("E1.5")
+def test_s1_is_rgb_uint8(evidence: Any, prepared: Any, golden: Any) -> None:
+    pictures = [(item, prepared(item)) for item in golden.items]
+    wrong = [item.id for item, now in pictures if now.decoded is not None and now.decoded.image.mode != "RGB"]
+    faces = [(item.id, face) for item, now in pictures for face in now.faces]
+    odd = [key for key, face in faces if face.s3.dtype != np.uint8 or face.s3.shape != (256, 256, 3)]
+    evidence.check("s1_not_rgb", len(wrong), limit=0, op="==", unit="picture", worst=wrong[:1], n=len(pictures))
+    evidence.check("s3_not_uint8_256", len(odd), limit=0, op="==", unit="face", worst=odd[:1], n=len(faces))
+
+
+@pytest.mark.experiment("E1.5")
+def test_sixteen_bits_become_the_high_byte(evidence: Any, policy: Any) -> None:
+    """A cast wraps and a clip saturates; both look plausible on a dark picture only."""
+    rng = np.random.default_rng(16)
+    grey = rng.integers(0, 65536, (32, 48), dtype=np.uint16)
+    colour = rng.integers(0, 65536, (32, 48, 3), dtype=np.uint16)
+    wrong = {}
+    for name, values in (("grey", np.repeat(grey[..., None], 3, axis=2)), ("colour", colour)):
+        source = grey if name == "grey" else colour
+        got = np.asarray(decode(sixteen_bit_png(source), policy.pixel_pipeline).image, dtype=np.int32)
+        wrong[name] = int(np.abs(got - (values >> 8)).max())
+    worst = max(wrong, key=lambda key: wrong[key])
+    evidence.check("max_difference_from_high_byte", wrong[worst], limit=0, op="==", unit="level", worst=[worst], n=2)
+
+
+@pytest.mark.experiment("E1.5")
+def test_channels_keep_their_order(evidence: Any, policy: Any) -> None:
+    picture = asymmetric()
+    got = decode(encode(picture, "PNG"), policy.pixel_pipeline).image
+    difference = np.abs(np.asarray(got, np.int32) - np.asarray(picture, np.int32)).max()
+    swapped = np.abs(np.asarray(got, np.int32) - np.asarray(picture, np.int32)[..., ::-1]).max()
+    evidence.check("max_difference", int(difference), limit=0, op="==", unit="level", n=1)
+    evidence.check("difference_if_swapped", int(swapped), limit=50, op=">=", unit="level", n=1)

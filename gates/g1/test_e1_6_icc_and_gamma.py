@@ -1,0 +1,94 @@
+"""E1.6: pictures with a profile or a gamma chunk follow the contract's policy; the other policy gives another S1."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ecdd.pipeline.decode import decode, read_file, s1_digest
+from gates.g1.made_pictures import asymmetric, encode, png_chunk, wide_gamut_profile
+
+
+def _other(policy: Any) -> Any:
+    other = "convert_to_srgb" if policy.pixel_pipeline.icc_policy == "assume_srgb" else "assume_srgb"
+    return policy.pixel_pipeline.model_copy(update={"icc_policy": other})
+
+
+@pytest.mark.experiment("E1.6")
+def test_profile_follows_the_policy(evidence: Any, policy: Any) -> None:
+    picture, profile = asymmetric(), wide_gamut_profile()
+    plain = {kind: decode(encode(picture, kind, **options), policy.pixel_pipeline) for kind, options in FORMATS}
+    tagged_bytes = {kind: encode(picture, kind, icc_profile=profile, **options) for kind, options in FORMATS}
+    ignored = policy.pixel_pipeline.icc_policy == "assume_srgb"
+    wrong, same_under_other = [], []
+    for kind, data in tagged_bytes.items():
+        tagged = decode(data, policy.pixel_pipeline)
+        if (s1_digest(tagged.image) == s1_digest(plain[kind].image)) != ignored:
+            wrong.append(kind)
+        if s1_digest(decode(data, _other(policy)).image) == s1_digest(tagged.image):
+            same_under_other.append(kind)
+    n = len(FORMATS)
+    evidence.check("formats_off_policy", len(wrong), limit=0, op="==", unit="format", worst=wrong[:1], n=n)
+    evidence.check(
+        "formats_blind_to_the_other_policy",
+        len(same_under_other), limit=0, op="==", unit="format", worst=same_under_other[:1], n=n,
+    )  # fmt: skip
+
+
+FORMATS = (("JPEG", {"quality": 95}), ("PNG", {}), ("WEBP", {"lossless": True}))
+
+
+@pytest.mark.experiment("E1.6")
+def test_golden_tagged_pictures(evidence: Any, policy: Any, golden: Any, frozen: Any) -> None:
+    items = [item for item in golden.items if "icc" in item.id]
+    differing, blind = [], []
+    for item in items:
+        data = read_file(Path(item.path), policy.pixel_pipeline)
+        digest = s1_digest(decode(data, policy.pixel_pipeline).image)
+        stored = frozen.picture(item.id)
+        if stored is None or (frozen.same_fingerprint and stored.s1_digest != digest):
+            differing.append(item.id)
+        if s1_digest(decode(data, _other(policy)).image) == digest:
+            blind.append(item.id)
+    evidence.check(
+        "golden_differing", len(differing), limit=0, op="==", unit="picture", worst=differing[:1], n=len(items)
+    )
+    evidence.check(
+        "golden_blind_to_policy", len(blind), limit=0, op="==", unit="picture", worst=blind[:1], n=len(items)
+    )
+
+
+@pytest.mark.experiment("E1.6")
+def test_gamma_is_ignored(evidence: Any, policy: Any) -> None:
+    """GAMA 1.0 says that the numbers are linear light; the contract says that pixel numbers are sRGB, always."""
+    plain = encode(asymmetric(), "PNG")
+    end_of_header = plain.index(b"IHDR") + 4 + 13 + 4
+    gamma = plain[:end_of_header] + png_chunk(b"gAMA", struct.pack(">I", 100000)) + plain[end_of_header:]
+    same = decode(gamma, policy.pixel_pipeline).image.tobytes() == decode(plain, policy.pixel_pipeline).image.tobytes()
+    evidence.check("gamma_applied", int(not same), limit=0, op="==", n=1)
+
+
+@pytest.mark.experiment("E1.6")
+def test_cmyk_follows_the_policy(evidence: Any, policy: Any) -> None:
+    cmyk = asymmetric().convert("CMYK")
+    decoded = decode(encode(cmyk, "JPEG", quality=95, subsampling=0), policy.pixel_pipeline)
+    with_note = "cmyk" in decoded.notes and decoded.image.mode == "RGB"
+    expected = np.asarray(cmyk.convert("RGB"), np.int32)
+    mean = float(np.abs(np.asarray(decoded.image, np.int32) - expected).mean())
+    inverted = float(np.abs(255 - np.asarray(decoded.image, np.int32) - expected).mean())
+    evidence.check("cmyk_noted", int(with_note), limit=1, op="==", n=1)
+    evidence.check("mean_difference", mean, limit=inverted / 4, op="<=", unit="level", n=1)
+
+
+@pytest.mark.experiment("E1.6")
+def test_broken_profile_is_srgb(evidence: Any, policy: Any) -> None:
+    picture: Image.Image = asymmetric()
+    data = encode(picture, "PNG", icc_profile=b"not a profile at all" * 20)
+    both = [decode(data, pixels).image.tobytes() for pixels in (policy.pixel_pipeline, _other(policy))]
+    wrong = sum(pixels != picture.tobytes() for pixels in both)
+    evidence.check("broken_profile_changed_pixels", wrong, limit=0, op="==", unit="policy", n=2)

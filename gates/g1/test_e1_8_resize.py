@@ -1,0 +1,121 @@
+"""E1.8: S3 equals golden; every other kernel, antialias setting, library or shortcut gives a different S3."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from ecdd.pipeline.decode import decode, read_file
+from ecdd.pipeline.preprocess import CropBox, cut, resize
+
+Resizer = Callable[[Image.Image, CropBox], NDArray[np.uint8]]
+SIZE = (256, 256)
+
+
+def _pillow(kernel: Image.Resampling, gap: float | None = None) -> Resizer:
+    return lambda image, box: np.asarray(image.crop(box).resize(SIZE, kernel, reducing_gap=gap))
+
+
+def _box_argument(image: Image.Image, box: CropBox) -> NDArray[np.uint8]:
+    return np.asarray(image.resize(SIZE, Image.Resampling.BILINEAR, box=box))
+
+
+def _opencv(flag: str) -> Resizer:
+    def resized(image: Image.Image, box: CropBox) -> NDArray[np.uint8]:
+        import cv2
+
+        pixels = np.asarray(image.crop(box))
+        return np.asarray(cv2.resize(pixels, SIZE, interpolation=getattr(cv2, flag)), np.uint8)
+
+    return resized
+
+
+def _squash(image: Image.Image, _box: CropBox) -> NDArray[np.uint8]:
+    return np.asarray(image.resize(SIZE, Image.Resampling.BILINEAR))
+
+
+def _without_antialias(image: Image.Image, box: CropBox) -> NDArray[np.uint8]:
+    """Bilinear at the sample points only, as frameworks do without antialias."""
+    crop = np.asarray(image.crop(box), np.float64)
+    position = (np.arange(256) + 0.5) * crop.shape[0] / 256 - 0.5
+    low = np.clip(np.floor(position).astype(int), 0, crop.shape[0] - 1)
+    high = np.minimum(low + 1, crop.shape[0] - 1)
+    share = np.clip(position - low, 0, 1)
+    rows = crop[low] * (1 - share)[:, None, None] + crop[high] * share[:, None, None]
+    both = rows[:, low] * (1 - share)[None, :, None] + rows[:, high] * share[None, :, None]
+    return np.rint(both).astype(np.uint8)
+
+
+def alternatives(kernel: str) -> dict[str, Resizer]:
+    """Every other way to make the crop small that a port is likely to use."""
+    others = {f"pillow {k.name.lower()}": _pillow(k) for k in Image.Resampling if k.name.lower() != kernel}
+    others["pillow reducing_gap 1.1"] = _pillow(Image.Resampling[kernel.upper()], 1.1)
+    others["pillow resize(box=)"] = _box_argument
+    for flag in ("INTER_LINEAR", "INTER_AREA", "INTER_CUBIC", "INTER_NEAREST", "INTER_LANCZOS4"):
+        others[f"opencv {flag}"] = _opencv(flag)
+    others["bilinear without antialias"] = _without_antialias
+    others["squash the whole picture"] = _squash
+    return others
+
+
+@pytest.mark.experiment("E1.8")
+def test_s3_equals_golden(evidence: Any, prepared: Any, frozen: Any, golden: Any, policy: Any) -> None:
+    tolerance = 0 if frozen.same_fingerprint else policy.pixel_pipeline.tolerance_s3
+    worst, missing, n = ("", 0), [], 0
+    for item in golden.items:
+        stored, faces = frozen.picture(item.id), prepared(item).faces
+        if stored is None or len(stored.faces) != len(faces):
+            missing.append(item.id)
+            continue
+        for index, (old, new) in enumerate(zip(stored.faces, faces, strict=True)):
+            difference = int(np.abs(old.s3.astype(np.int32) - new.s3).max())
+            worst, n = max(worst, (f"{item.id} face {index}", difference), key=lambda pair: pair[1]), n + 1
+    evidence.check(
+        "faces_missing", len(missing), limit=0, op="==", unit="picture", worst=missing[:1], n=len(golden.items)
+    )
+    evidence.check("s3_max_difference", worst[1], limit=tolerance, op="<=", unit="level", worst=[worst[0]], n=n)
+
+
+def _reduced_face(golden: Any, prepared: Any) -> tuple[Any, Any]:
+    """A golden face whose crop is at least 1.3 times the input size and not the whole picture."""
+    for item in golden.by_set("in_scope"):
+        for face in prepared(item).faces:
+            if face.crop_box.x1 - face.crop_box.x0 >= 333 and face.crop_box != (
+                0,
+                0,
+                *prepared(item).decoded.image.size,
+            ):
+                return item, face
+    pytest.fail("no golden face is large enough to tell resize kernels apart; add a picture of 600 px or more")
+
+
+@pytest.mark.experiment("E1.8")
+def test_every_other_resize_differs(evidence: Any, golden: Any, prepared: Any, policy: Any) -> None:
+    item, face = _reduced_face(golden, prepared)
+    image = decode(read_file(Path(item.path), policy.pixel_pipeline), policy.pixel_pipeline).image
+    ours = resize(cut(image, face.crop_box, policy.face_detector), policy.pixel_pipeline).astype(np.int32)
+    evidence.check("s3_repeats", int(np.abs(ours - face.s3).max()), limit=0, op="==", unit="level", n=1)
+    rows = []
+    for name, other in alternatives(policy.pixel_pipeline.resize_kernel).items():
+        difference = np.abs(ours - other(image, face.crop_box))
+        rows.append(
+            {"resize": name, "max_level": int(difference.max()), "mean_level": round(float(difference.mean()), 3)}
+        )
+    evidence.table("other_resizes", rows)
+    least = min(rows, key=lambda row: row["max_level"])
+    evidence.check(
+        "least_difference", least["max_level"], limit=1, op=">=", unit="level", worst=[least["resize"]], n=len(rows)
+    )
+
+
+@pytest.mark.experiment("E1.8")
+def test_crop_is_square_and_not_squashed(evidence: Any, golden: Any, prepared: Any) -> None:
+    boxes = [(item.id, face.crop_box) for item in golden.items for face in prepared(item).faces]
+    stretched = [key for key, box in boxes if box.x1 - box.x0 != box.y1 - box.y0]
+    evidence.check("crops_not_square", len(stretched), limit=0, op="==", unit="face", worst=stretched[:1], n=len(boxes))

@@ -1,0 +1,72 @@
+"""E1.9: S4 equals golden; its constants equal the contract's and the ones stored with the trained weights."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from ecdd.pipeline.preprocess import normalise
+
+
+def exact_s4(s3: NDArray[np.uint8], mean: list[float], std: list[float]) -> NDArray[np.float64]:
+    """Normalisation in float64, written out independently of the pipeline."""
+    return (s3.astype(np.float64) / 255.0 - np.asarray(mean)) / np.asarray(std)
+
+
+def stored_constants(bundle: Path) -> dict[str, Any]:
+    """Metadata of the weights file: the header of the safetensors format is 8 bytes of length and JSON."""
+    data = (bundle / "weights.safetensors").read_bytes()
+    (length,) = struct.unpack_from("<Q", data)
+    metadata: dict[str, Any] = json.loads(data[8 : 8 + length]).get("__metadata__", {})
+    return metadata
+
+
+@pytest.mark.experiment("E1.9")
+def test_s4_equals_golden(evidence: Any, frozen: Any, golden: Any, prepared: Any, policy: Any) -> None:
+    """S4 is recomputed from the golden S3, so that another decoder cannot colour this experiment."""
+    worst, digests, n = ("", 0.0), [], 0
+    for item in golden.items:
+        stored = frozen.picture(item.id)
+        for index, face in enumerate(stored.faces if stored is not None else ()):
+            s4 = normalise(face.s3, policy.pixel_pipeline)
+            expected = exact_s4(face.s3, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+            difference = float(np.abs(s4 - expected).max())
+            worst, n = max(worst, (f"{item.id} face {index}", difference), key=lambda pair: pair[1]), n + 1
+            digest = hashlib.sha256(s4.astype("<f4").tobytes()).hexdigest()
+            if not face.s4_digest.endswith(digest):
+                digests.append(f"{item.id} face {index}")
+    limit = policy.pixel_pipeline.tolerance_s4
+    evidence.check("s4_max_difference", worst[1], limit=limit, op="<=", worst=[worst[0]], n=n)
+    evidence.check("s4_digests_differing", len(digests), limit=0, op="==", unit="face", worst=digests[:1], n=n)
+
+
+@pytest.mark.experiment("E1.9")
+def test_the_detector_uses_this_s4(evidence: Any, golden: Any, prepared: Any, policy: Any) -> None:
+    faces = [(item.id, face) for item in golden.items for face in prepared(item).faces]
+    worst = ("", 0.0)
+    for key, face in faces:
+        expected = exact_s4(face.s3, policy.pixel_pipeline.normalisation_mean, policy.pixel_pipeline.normalisation_std)
+        difference = float(np.abs(face.s4(policy.pixel_pipeline) - expected).max())
+        worst = max(worst, (key, difference), key=lambda pair: pair[1])
+    limit = policy.pixel_pipeline.tolerance_s4
+    evidence.check("s4_max_difference", worst[1], limit=limit, op="<=", worst=[worst[0]], n=len(faces))
+
+
+@pytest.mark.experiment("E1.9")
+def test_constants_are_those_of_the_weights(evidence: Any, bundle: Any, policy: Any) -> None:
+    stored = stored_constants(bundle.path)
+    pixels = policy.pixel_pipeline
+    wanted = {
+        "normalisation_mean": list(pixels.normalisation_mean),
+        "normalisation_std": list(pixels.normalisation_std),
+        "pixel_scale": pixels.pixel_scale,
+    }
+    wrong = [key for key, value in wanted.items() if json.loads(stored.get(key, "null")) != value]
+    evidence.check("constants_differing", len(wrong), limit=0, op="==", unit="constant", worst=wrong[:1], n=len(wanted))
