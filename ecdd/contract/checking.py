@@ -75,11 +75,8 @@ def _section(
             names = ", ".join(section.model_fields)
             problems.append(Problem(0, top, f"missing section; it has the knobs {names}"))
         return None
-    literal: set[int | str] = set()
     for name, value in given.items():
-        found = _only_equal(f"{top}.{name}", value, line_at)
-        problems += found
-        literal |= {name} if found else set()
+        problems += _only_equal(f"{top}.{name}", value, line_at)
     try:
         return section.model_validate(given)
     except ValidationError as error:
@@ -88,13 +85,13 @@ def _section(
             if not loc:  # a rule over several knobs of the section; its message begins with one of them
                 text = detail["msg"].removeprefix("Value error, ")
                 problems.append(Problem(line_at(f"{top}.{text.split()[0]}", ()), top, text))
-            elif loc[0] not in literal and top not in bad:
+            elif top not in bad:
                 _append(f"{top}.{loc[0]}", detail, loc[1:], line_at, problems, bad)
         return None
 
 
 def _only_equal(key: str, value: Value, line_at: LineOf) -> list[Problem]:
-    """Refuse ``1`` where ``true`` is meant: the two are equal in Python, not in a contract."""
+    """Refuse ``1`` where ``true`` is meant: pydantic takes equal values for literals, a contract does not."""
     wrong = knob_fields()[key].is_literal_mismatch(value)
     return [_wrong(key, value, "", line_at(key, ()))] if wrong else []
 
@@ -111,7 +108,7 @@ def _append(
     if detail["type"] == "missing" and not loc:
         if key not in bad:
             problems.append(Problem(line_at(key, ()), key, f"missing; allowed: {allowed(key)}"))
-    elif not any(problem.key == key and shown(detail["input"]) in problem.text for problem in problems):
+    else:
         problems.append(_wrong(key, cast("Value", detail["input"]), detail["msg"], line_at(key, loc)))
 
 

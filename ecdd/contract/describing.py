@@ -46,7 +46,8 @@ class KnobField:
         """Tell whether a value only *equals* an allowed literal: ``1`` for ``true``, ``1.0`` for ``1``."""
         if get_origin(self.annotation) is not Literal:
             return False
-        return not any(type(value) is type(option) and value == option for option in get_args(self.annotation))
+        equal = [option for option in get_args(self.annotation) if value == option]
+        return bool(equal) and all(type(value) is not type(option) for option in equal)
 
 
 def section_type(field: FieldInfo) -> type[Section] | None:

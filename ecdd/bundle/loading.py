@@ -1,0 +1,218 @@
+"""Loading a bundle: nothing of it is used before all of it has been checked."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from ecdd.bundle.agreement import check_agreement
+from ecdd.bundle.bundle_error import BundleError
+from ecdd.bundle.calibration_record import CalibrationRecord
+from ecdd.bundle.manifest import (
+    CALIBRATION_FILE,
+    CONTRACT_FILE,
+    DESCRIPTION_FILE,
+    MANIFEST_FILE,
+    REQUIRED_FILES,
+    BundleDescription,
+    BundleManifest,
+    FileList,
+    Record,
+)
+from ecdd.bundle.payload import compare, entries_digest
+from ecdd.contract.loading import DEFAULT_CONTRACT, ContractError, LoadedContract, load_contract
+
+MAX_RECORD_BYTES = 2**22
+_AnyRecord = TypeVar("_AnyRecord", bound=Record)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle.
+
+    Attributes
+    ----------
+    path : Path
+        The directory.
+    manifest : BundleManifest
+        Description, files and payload digest.
+    contract : LoadedContract
+        The bundle's own copy.
+    calibration : CalibrationRecord
+        Fitted on the shipped model.
+    """
+
+    path: Path
+    manifest: BundleManifest
+    contract: LoadedContract
+    calibration: CalibrationRecord
+
+    @property
+    def payload_digest(self) -> str:
+        """SHA-256 over every file of the payload."""
+        return self.manifest.payload_digest
+
+    def file(self, name: str) -> Path:
+        """Return the path of a file of the payload.
+
+        Raises
+        ------
+        BundleError
+            The manifest does not list it.
+        """
+        if name not in self.manifest.files:
+            raise BundleError(self.path, f"this bundle has no {name}", missing=[name])
+        return self.path / name
+
+    def read(self, name: str) -> bytes:
+        """Read a file of the payload, and check again that it is the listed one.
+
+        Parameters
+        ----------
+        name : str
+            Relative name, for example ``"model.tflite"``.
+
+        Returns
+        -------
+        bytes
+            The content whose digest the manifest lists.
+
+        Raises
+        ------
+        BundleError
+            Not listed, not readable, or changed since the bundle was loaded.
+        """
+        try:
+            content = self.file(name).read_bytes()
+        except OSError as error:
+            raise BundleError(self.path, f"{name} cannot be read: {error.strerror}") from None
+        if hashlib.sha256(content).hexdigest() != self.manifest.files[name].sha256:
+            raise BundleError(self.path, f"{name} changed while the bundle was in use", mismatched=[name])
+        return content
+
+
+def default_bundle_path() -> Path:
+    """Return where the bundle that ships with the package lies."""
+    return DEFAULT_CONTRACT.parent
+
+
+def load_bundle(path: Path | str | None = None) -> Bundle:
+    """Load a bundle and check every byte of its payload.
+
+    Parameters
+    ----------
+    path : Path or str, optional
+        The bundle's directory; the default bundle where not given.
+
+    Returns
+    -------
+    Bundle
+        With contract and calibration.
+
+    Raises
+    ------
+    BundleError
+        A file is extra, missing or changed, a record or the contract is wrong, or parts contradict each other.
+    """
+    root = default_bundle_path() if path is None else Path(path)
+    if path is None and not root.exists():
+        raise BundleError(root, "this installation has no default bundle; name one with --bundle PATH")
+    files = _read_list(root)
+    compare(root, files.files)
+    description, contract, calibration = read_parts(root)
+    check_agreement(root, files.files, description, contract, calibration)
+    manifest = BundleManifest(
+        **{name: getattr(description, name) for name in BundleDescription.model_fields},
+        files=files.files,
+        payload_digest=files.payload_digest,
+    )
+    return Bundle(root, manifest, contract, calibration)
+
+
+def _read_list(root: Path) -> FileList:
+    """Read ``manifest.json`` and check it against itself."""
+    if root.is_dir() and not (root / MANIFEST_FILE).exists():
+        raise BundleError(root, f"no {MANIFEST_FILE}; this is no bundle", missing=[MANIFEST_FILE])
+    files = read_record(root, MANIFEST_FILE, FileList)
+    if (root / MANIFEST_FILE).read_bytes() != files.text():
+        raise BundleError(
+            root,
+            f"{MANIFEST_FILE} is not in its exact form; it was edited by hand or damaged",
+            mismatched=[MANIFEST_FILE],
+        )
+    digest = entries_digest(files.files)
+    if digest != files.payload_digest:
+        raise BundleError(
+            root,
+            f"{MANIFEST_FILE}: payload_digest is {files.payload_digest}, but its list of files gives {digest}",
+            mismatched=[MANIFEST_FILE],
+        )
+    required = [name for name in REQUIRED_FILES if name not in files.files]
+    if required:
+        raise BundleError(root, "a bundle needs these files", missing=required)
+    return files
+
+
+def read_record(root: Path, name: str, kind: type[_AnyRecord]) -> _AnyRecord:
+    """Read one JSON record of a bundle.
+
+    Parameters
+    ----------
+    root : Path
+        The bundle's directory.
+    name : str
+        Relative name of the file.
+    kind : type
+        The record's model.
+
+    Returns
+    -------
+    Record
+        Of the type asked for.
+
+    Raises
+    ------
+    BundleError
+        Missing, too large, no JSON, or not what the model asks for; every problem is listed.
+    """
+    path = root / name
+    try:
+        if path.is_symlink():
+            raise BundleError(root, f"{name} is a symbolic link; a bundle holds plain files only")
+        if not path.is_file():
+            raise BundleError(root, "no such bundle" if not root.exists() else f"no file {name}", missing=[name])
+        size = path.stat().st_size
+        if size > MAX_RECORD_BYTES:
+            raise BundleError(root, f"{name} has {size} bytes; at most {MAX_RECORD_BYTES}", mismatched=[name])
+        return kind.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        lines = [
+            f"{name}: {'.'.join(str(step) for step in detail['loc']) or 'content'}: {detail['msg']}"
+            for detail in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        raise BundleError(root, "\n".join(lines), mismatched=[name]) from None
+    except OSError as error:
+        raise BundleError(root, f"{name} cannot be read: {error.strerror}") from None
+
+
+def read_parts(root: Path) -> tuple[BundleDescription, LoadedContract, CalibrationRecord]:
+    """Read description, contract and calibration of a bundle directory.
+
+    Raises
+    ------
+    BundleError
+        One of them is wrong.
+    """
+    try:
+        contract = load_contract(root / CONTRACT_FILE)
+    except ContractError as error:
+        raise BundleError(root, str(error), mismatched=[CONTRACT_FILE]) from None
+    return (
+        read_record(root, DESCRIPTION_FILE, BundleDescription),
+        contract,
+        read_record(root, CALIBRATION_FILE, CalibrationRecord),
+    )
