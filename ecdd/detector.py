@@ -1,0 +1,301 @@
+"""From bytes to a verdict: the parts of the pipeline and of the inference, composed."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from ecdd import __version__
+from ecdd.bundle.loading import Bundle, load_bundle
+from ecdd.contract.loading import LoadedContract, check_reason_codes, load_contract
+from ecdd.inference.decision import Decision, decide
+from ecdd.inference.stages import JudgedFace, ModelOutputError, argmax_cell, judge, map_checksum
+from ecdd.pipeline.decode import decoder_fingerprint, read_file
+from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.guardrails import is_soft
+from ecdd.pipeline.preprocess import check_tensor
+from ecdd.pipeline.reason_codes import MEANINGS, ReasonCode, Rejected
+from ecdd.pipeline.stages import PreparedFace, PreparedPicture, prepare
+from ecdd.verdict import DetectorSummary, FaceVerdict, PatchMapSummary, Verdict
+
+if TYPE_CHECKING:
+    from ecdd.runtimes.base import PatchRuntime
+
+RuntimeName = Literal["tflite", "onnx", "torch"]
+_SECTIONS_OF_EVIDENCE = ("pixel_pipeline", "face_detector", "patch_grid", "pooling")
+
+
+@dataclass
+class Judgement:
+    """Everything that was computed for one picture; the verdict is a summary of it.
+
+    Attributes
+    ----------
+    prepared : PreparedPicture or None
+        S0 to S4; None when the file was rejected.
+    judged : dict of int to JudgedFace
+        S5 to S7 by face index.
+    decision : Decision
+        S8.
+    """
+
+    prepared: PreparedPicture | None = None
+    judged: dict[int, JudgedFace] = field(default_factory=dict)
+    decision: Decision = field(default_factory=lambda: Decision("abstain", (), None))
+    outcome: Literal["judged", "abstained", "rejected", "error"] = "abstained"
+    detail: str = ""
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+
+def load_runtime(bundle: Bundle, name: RuntimeName, threads: int, *, xnnpack: bool = True) -> PatchRuntime:
+    """Load a bundle's model in one of the runtimes.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Checked bundle.
+    name : {"tflite", "onnx", "torch"}
+        Which library.
+    threads : int
+        Threads of it.
+    xnnpack : bool
+        Only for TFLite.
+
+    Returns
+    -------
+    PatchRuntime
+        Ready to compute.
+    """
+    if name == "tflite":
+        from ecdd.runtimes.tflite import TFLiteRuntime
+
+        return TFLiteRuntime(bundle.read("model.tflite"), threads=threads, xnnpack=xnnpack)
+    if name == "onnx":
+        from ecdd.runtimes.onnx import OnnxRuntime
+
+        return OnnxRuntime(bundle.read("model.onnx"), threads=threads)
+    from ecdd.runtimes.torch import TorchRuntime
+
+    return TorchRuntime(bundle.file("weights.safetensors"), threads=threads)
+
+
+class Detector:
+    """A bundle, loaded and warm.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Model, calibration and contract.
+    contract : LoadedContract
+        The bundle's, or one that overrides it.
+    runtime : {"tflite", "onnx", "torch"}
+        Which file of the bundle computes.
+
+    Attributes
+    ----------
+    model_calls : int
+        Faces sent to the model so far.
+    outcomes : dict of str to int
+        Pictures so far by outcome; errors are counted on their own.
+    """
+
+    def __init__(self, bundle: Bundle, contract: LoadedContract, runtime: RuntimeName = "tflite") -> None:
+        check_reason_codes(contract, {code.name.lower(): code.value for code in ReasonCode})
+        self.bundle, self.contract, self.policy = bundle, contract, contract.policy
+        settings = self.policy.runtime
+        self.face_backend = load_detector(self.policy.face_detector, threads=settings.threads)
+        self.runtime = load_runtime(bundle, runtime, settings.threads, xnnpack=settings.delegate == "xnnpack")
+        self.model_calls = 0
+        self.outcomes: dict[str, int] = {}
+        self._identity = DetectorSummary(**vars(self.face_backend.identity()))
+        self._warnings = _override_warnings(bundle.contract, contract)
+        self._versions = {"ecdd": __version__, "numpy": np.__version__, **decoder_fingerprint()}
+        self._versions["runtime"] = str(self.runtime.describe()["library"])
+
+    @classmethod
+    def load(
+        cls,
+        bundle: Path | str | Bundle | None = None,
+        contract: Path | str | LoadedContract | None = None,
+        runtime: RuntimeName = "tflite",
+    ) -> Detector:
+        """Load and check a bundle, and make its detector.
+
+        Parameters
+        ----------
+        bundle : path or Bundle, optional
+            Default bundle where not given.
+        contract : path or LoadedContract, optional
+            Overrides the bundle's contract; the verdicts then warn that no evidence covers the pair.
+        runtime : {"tflite", "onnx", "torch"}
+            Which file of the bundle computes.
+
+        Returns
+        -------
+        Detector
+            Ready to predict.
+
+        Raises
+        ------
+        BundleError, ContractError, DetectorError
+            When a part cannot be trusted.
+        """
+        loaded = bundle if isinstance(bundle, Bundle) else load_bundle(bundle)
+        if contract is None:
+            chosen = loaded.contract
+        else:
+            chosen = contract if isinstance(contract, LoadedContract) else load_contract(contract)
+        return cls(loaded, chosen, runtime)
+
+    def predict(self, source: bytes | Path, name: str | None = None) -> Verdict:
+        """Judge one picture. Bad input never raises: it abstains with reason codes.
+
+        Parameters
+        ----------
+        source : bytes or Path
+            The file's content, or where it is.
+        name : str, optional
+            File name for the verdict and for noticing disguised files; the path's own by default.
+
+        Returns
+        -------
+        Verdict
+            Label, probability, reason codes and what led to them.
+        """
+        label = name if name is not None else (str(source) if isinstance(source, Path) else "")
+        return self.summarise(self.examine(source, name), label)
+
+    def examine(self, source: bytes | Path, name: str | None = None) -> Judgement:
+        """Compute S0 to S8 of one picture and keep all of it; never raises for bad input."""
+        start = time.perf_counter()
+        judgement = Judgement()
+        try:
+            self._examine(source, name, judgement)
+        except Rejected as rejected:
+            pixels = ReasonCode.PIXEL_INVARIANT in rejected.codes
+            _fail(judgement, "error" if pixels else "rejected", tuple(rejected.codes), rejected.detail)
+        except ModelOutputError as error:
+            _fail(judgement, "error", (ReasonCode.MODEL_OUTPUT_INVALID,), str(error))
+        except Exception as error:  # noqa: BLE001 - one bad picture must not stop the others; it is counted as an error
+            _fail(judgement, "error", (ReasonCode.INTERNAL_ERROR,), f"{type(error).__name__}: {error}"[:300])
+        judgement.milliseconds["total"] = 1e3 * (time.perf_counter() - start)
+        self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
+        return judgement
+
+    def _examine(self, source: bytes | Path, name: str | None, judgement: Judgement) -> None:
+        if isinstance(source, Path):
+            name = source.name if name is None else name
+            source = read_file(source, self.policy.pixel_pipeline)
+        prepared = prepare(source, self.policy, self.face_backend, name=name)
+        judgement.prepared = prepared
+        judgement.milliseconds.update(prepared.milliseconds)
+        if prepared.judgeable:
+            judgement.judged = self._judge(prepared, judgement.milliseconds)
+        if prepared.reason_codes:
+            judgement.decision = Decision("abstain", tuple(sorted(prepared.reason_codes)), None)
+        else:
+            probabilities = {index: face.probability for index, face in judgement.judged.items()}
+            codes = [face.reason_codes for face in prepared.faces]
+            judgement.decision = decide(probabilities, codes, self.policy.quality_gates, self.policy.operating_point)
+        judgement.outcome = "abstained" if judgement.decision.label == "abstain" else "judged"
+        judgement.detail = "; ".join(MEANINGS[ReasonCode(code)] for code in judgement.decision.reason_codes)
+
+    def _judge(self, prepared: PreparedPicture, milliseconds: dict[str, float]) -> dict[int, JudgedFace]:
+        batch = prepared.batch(self.policy.pixel_pipeline)
+        milliseconds.update(prepared.milliseconds)
+        start = time.perf_counter()
+        check_tensor(batch, self.policy.pixel_pipeline)
+        self.model_calls += len(batch)
+        maps = self.runtime.patch_map(batch)
+        calibration = self.bundle.calibration
+        judged = judge(
+            maps,
+            len(batch),
+            self.policy.patch_grid,
+            self.policy.pooling,
+            calibration.temperature,
+            calibration.bias,
+        )
+        milliseconds["model"] = 1e3 * (time.perf_counter() - start)
+        return dict(zip(prepared.judgeable, judged, strict=True))
+
+    def summarise(self, judgement: Judgement, path: str) -> Verdict:
+        """Verdict of a judgement, without its arrays."""
+        prepared, decision = judgement.prepared, judgement.decision
+        deciding = judgement.judged.get(decision.deciding_face) if decision.deciding_face is not None else None
+        abstains = decision.label == "abstain"
+        point = self.policy.operating_point
+        return Verdict(
+            path=path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+            label=decision.label,
+            outcome=judgement.outcome,
+            probability=None if deciding is None else deciding.probability,
+            logit=None if deciding is None else deciding.pooled_logit,
+            thresholds={"t_real": point.t_real, "t_fake": point.t_fake},
+            reason_codes=tuple(str(code) for code in decision.reason_codes),
+            detail=judgement.detail,
+            faces=() if prepared is None else tuple(self._face(i, f, judgement) for i, f in enumerate(prepared.faces)),
+            deciding_face=decision.deciding_face,
+            abstain_action=point.abstain_action if abstains else None,
+            patch_map=None if deciding is None else self._summary(deciding),
+            file_sha256=None if prepared is None else prepared.decoded.sha256,
+            notes=() if prepared is None else prepared.decoded.notes,
+            warnings=self._warnings,
+            contract_digest=self.contract.digest,
+            bundle_digest=self.bundle.payload_digest,
+            detector=self._identity,
+            versions=self._versions,
+            milliseconds={stage: round(value, 3) for stage, value in judgement.milliseconds.items()},
+        )
+
+    def _face(self, index: int, face: PreparedFace, judgement: Judgement) -> FaceVerdict:
+        judged = judgement.judged.get(index)
+        measured: dict[str, Any] = vars(face.quality)
+        return FaceVerdict(
+            box=face.face.box,
+            crop_box=tuple(face.crop_box),
+            score=face.face.score,
+            landmarks=face.face.landmarks,
+            soft=is_soft(face.quality, self.policy.quality_gates),
+            reason_codes=tuple(str(code) for code in face.reason_codes),
+            logit=None if judged is None else judged.pooled_logit,
+            probability=None if judged is None else judged.probability,
+            **measured,
+        )
+
+    def _summary(self, judged: JudgedFace) -> PatchMapSummary:
+        patch_map = judged.patch_map
+        return PatchMapSummary(
+            shape=(patch_map.shape[0], patch_map.shape[1]),
+            min=float(patch_map.min()),
+            max=float(patch_map.max()),
+            mean=judged.pooled_logit if self.policy.pooling.rule == "mean" else float(patch_map.mean()),
+            argmax=argmax_cell(patch_map),
+            checksum=map_checksum(patch_map, self.policy.patch_grid.checksum_step),
+        )
+
+
+def _fail(
+    judgement: Judgement, outcome: Literal["rejected", "error"], codes: tuple[ReasonCode, ...], detail: str
+) -> None:
+    judgement.outcome = outcome
+    judgement.detail = detail
+    judgement.judged = {}
+    judgement.decision = Decision("abstain", tuple(str(code) for code in codes), None)
+
+
+def _override_warnings(own: LoadedContract, chosen: LoadedContract) -> tuple[str, ...]:
+    """What a contract that is not the bundle's means for its evidence."""
+    if own.digest == chosen.digest:
+        return ()
+    warnings = [f"contract {chosen.digest[:12]} is not the bundle's {own.digest[:12]}: no evidence covers this pair"]
+    warnings += [
+        f"section {section} differs: the model was trained and calibrated under the other one"
+        for section in _SECTIONS_OF_EVIDENCE
+        if getattr(own.policy, section) != getattr(chosen.policy, section)
+    ]
+    return tuple(warnings)

@@ -1,0 +1,81 @@
+"""Pooling (S6): from a patch-logit map to one logit, numpy only.
+
+Sums run in float32 with numpy's pairwise order; the reference in the gates is float64.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecdd.contract.model_sections import Pooling
+
+
+def pool(patch_map: NDArray[np.float32], policy: Pooling) -> float:
+    """Pool a patch-logit map by the contract's rule.
+
+    Parameters
+    ----------
+    patch_map : ndarray, float32, shape (rows, cols)
+        S5.
+    policy : Pooling
+        Rule and its parameters.
+
+    Returns
+    -------
+    float
+        S6, the pooled logit.
+    """
+    values = np.ascontiguousarray(patch_map, dtype=np.float32).reshape(-1)
+    if policy.rule == "mean":
+        return float(values.mean(dtype=np.float32))
+    if policy.rule == "top_k":
+        return float(values[top_k_indices(values, policy.top_k_ratio)].mean(dtype=np.float32))
+    if policy.rule == "trimmed_mean":
+        cut = math.floor(policy.trim_fraction * values.size)
+        return float(np.sort(values, kind="stable")[cut : values.size - cut].mean(dtype=np.float32))
+    return float((attention_weights(values, policy.attention_temperature) * values).sum(dtype=np.float32))
+
+
+def top_k_indices(values: NDArray[np.float32], ratio: float) -> NDArray[np.intp]:
+    """Indices of the K = ceil(ratio x N) largest values; of equal values the lower index comes first.
+
+    Parameters
+    ----------
+    values : ndarray, float32, shape (N,)
+        Logits in row-major order.
+    ratio : float
+        In (0, 1].
+
+    Returns
+    -------
+    ndarray of int, shape (K,)
+        By falling value.
+    """
+    count = max(1, math.ceil(ratio * values.size))
+    return np.argsort(-values, kind="stable")[:count]
+
+
+def attention_weights(values: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
+    """Softmax of logits / temperature, with the maximum subtracted first so that nothing overflows.
+
+    Parameters
+    ----------
+    values : ndarray, float32, shape (N,)
+        Logits.
+    temperature : float
+        Above 0.
+
+    Returns
+    -------
+    ndarray, float32, shape (N,)
+        Weights that add up to 1.
+    """
+    shifted = (values - values.max()) / np.float32(temperature)
+    weights: NDArray[np.float32] = np.exp(shifted)
+    return weights / weights.sum(dtype=np.float32)

@@ -1,0 +1,112 @@
+"""S5 to S7 of a batch of faces, and the digests that name them."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecdd.inference.calibration import calibrated_logit, probability
+from ecdd.inference.pooling import pool
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecdd.contract.model_sections import PatchGrid, Pooling
+
+
+class ModelOutputError(Exception):
+    """The model's output has the wrong shape or is not finite; nothing of it is used."""
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedFace:
+    """S5 to S7 of one face.
+
+    Attributes
+    ----------
+    patch_map : ndarray, float32, shape (rows, cols)
+        S5: logits, larger means more likely fake.
+    pooled_logit : float
+        S6.
+    calibrated_logit : float
+        S7.
+    probability : float
+        S7: P(fake) in [0, 1].
+    """
+
+    patch_map: NDArray[np.float32]
+    pooled_logit: float
+    calibrated_logit: float
+    probability: float
+
+
+def judge(
+    maps: NDArray[np.float32], faces: int, grid: PatchGrid, pooling: Pooling, temperature: float, bias: float
+) -> list[JudgedFace]:
+    """Pool and calibrate a batch of patch-logit maps.
+
+    Parameters
+    ----------
+    maps : ndarray, float32, shape (faces, rows, cols)
+        What the runtime returned.
+    faces : int
+        How many faces were sent.
+    grid : PatchGrid
+        Expected shape.
+    pooling : Pooling
+        Rule.
+    temperature, bias : float
+        Calibration.
+
+    Returns
+    -------
+    list of JudgedFace
+        One a face, in order.
+
+    Raises
+    ------
+    ModelOutputError
+        For another shape or dtype, or a value that is not finite.
+    """
+    expected = (faces, grid.rows, grid.cols)
+    if maps.shape != expected or maps.dtype != np.float32:
+        msg = f"the patch-logit map is {maps.dtype} {maps.shape}, the contract says float32 {expected}"
+        raise ModelOutputError(msg)
+    if not np.isfinite(maps).all():
+        msg = "the patch-logit map holds a value that is not finite"
+        raise ModelOutputError(msg)
+    judged = []
+    for patch_map in maps:
+        pooled = pool(patch_map, pooling)
+        calibrated = calibrated_logit(pooled, temperature, bias)
+        judged.append(JudgedFace(patch_map, pooled, calibrated, probability(calibrated)))
+    return judged
+
+
+def argmax_cell(patch_map: NDArray[np.float32]) -> tuple[int, int]:
+    """Row and column of the largest logit; the first in row-major order among equals."""
+    row, col = np.unravel_index(int(np.argmax(patch_map)), patch_map.shape)
+    return int(row), int(col)
+
+
+def map_checksum(patch_map: NDArray[np.float32], step: float) -> str:
+    """SHA-256 of the map rounded to a step; it never replaces the numeric comparison.
+
+    Parameters
+    ----------
+    patch_map : ndarray, float32, shape (rows, cols)
+        S5.
+    step : float
+        Rounding step, logit.
+
+    Returns
+    -------
+    str
+        ``sha256-int32-<rows>x<cols>-step<step>:<hex>``.
+    """
+    rounded = np.rint(patch_map.astype(np.float64) / step).astype("<i4")
+    rows, cols = patch_map.shape
+    return f"sha256-int32-{rows}x{cols}-step{step:g}:{hashlib.sha256(rounded.tobytes()).hexdigest()}"

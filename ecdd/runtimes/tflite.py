@@ -1,0 +1,81 @@
+"""LiteRT behind the runtime protocol: the library that the phones run."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+
+class TFLiteRuntime:
+    """One TFLite model in one interpreter.
+
+    Parameters
+    ----------
+    model : Path or bytes
+        The file, or its content.
+    threads : int
+        Threads of the interpreter.
+    xnnpack : bool
+        Whether the XNNPACK delegate computes.
+
+    Raises
+    ------
+    ValueError
+        If the file is not a model that LiteRT can load.
+    """
+
+    def __init__(self, model: Path | bytes, *, threads: int = 1, xnnpack: bool = True) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        content = model if isinstance(model, bytes) else model.read_bytes()
+        resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self._interpreter: Any = Interpreter(
+            model_content=content, num_threads=threads, experimental_op_resolver_type=resolver
+        )
+        self._input = self._interpreter.get_input_details()[0]
+        self._output = self._interpreter.get_output_details()[0]
+        self._batch = 0
+        self._about: dict[str, str | int | bool] = {
+            "runtime": "tflite",
+            "library": _library_version(),
+            "delegate": "xnnpack" if xnnpack else "none",
+            "threads": threads,
+            "model_sha256": hashlib.sha256(content).hexdigest(),
+        }
+
+    def patch_map(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Compute patch-logit maps.
+
+        Parameters
+        ----------
+        batch : ndarray, float32, shape (N, 256, 256, 3)
+            S4 tensors.
+
+        Returns
+        -------
+        ndarray, float32, shape (N, rows, cols)
+            S5.
+        """
+        if batch.shape[0] != self._batch:
+            self._interpreter.resize_tensor_input(self._input["index"], batch.shape, strict=True)
+            self._interpreter.allocate_tensors()
+            self._batch = batch.shape[0]
+        self._interpreter.set_tensor(self._input["index"], np.ascontiguousarray(batch))
+        self._interpreter.invoke()
+        return np.asarray(self._interpreter.get_tensor(self._output["index"]))
+
+    def describe(self) -> dict[str, str | int | bool]:
+        """All that can change a number."""
+        return dict(self._about)
+
+
+def _library_version() -> str:
+    from importlib.metadata import version
+
+    return f"ai-edge-litert {version('ai-edge-litert')}"

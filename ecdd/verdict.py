@@ -1,0 +1,106 @@
+"""The verdict on one picture: what every command, log and gate reads."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class FaceVerdict(_Part):
+    """One face.
+
+    Attributes
+    ----------
+    box : tuple of float
+        ``x0, y0, x1, y1``, upright picture pixels.
+    crop_box : tuple of int
+        What the model saw, upright picture pixels, half open.
+    score : float
+        Face detector's confidence, 0 to 1.
+    face_side, blur, blockiness : float
+        Quality measures: px, level², ratio.
+    jpeg_quality : float or None
+        IJG quality; None when unknown.
+    probability : float or None
+        P(fake); None when the face was not judged.
+    """
+
+    box: tuple[float, float, float, float]
+    crop_box: tuple[int, int, int, int]
+    score: float
+    landmarks: tuple[tuple[float, float], ...]
+    face_side: float
+    blur: float
+    soft: bool
+    jpeg_quality: float | None
+    jpeg_quality_kind: str
+    blockiness: float
+    reason_codes: tuple[str, ...]
+    logit: float | None = None
+    probability: float | None = None
+
+
+class PatchMapSummary(_Part):
+    """S5 of the deciding face: shape, range and the cell with the largest logit."""
+
+    shape: tuple[int, int]
+    min: float
+    max: float
+    mean: float
+    argmax: tuple[int, int]
+    checksum: str
+
+
+class DetectorSummary(_Part):
+    """Identity of the face detector."""
+
+    name: str
+    version: str
+    weights_sha256: str
+    score_threshold: float
+    detection_size: int
+
+
+class Verdict(_Part):
+    """The verdict on one picture.
+
+    Attributes
+    ----------
+    label : {"real", "fake", "abstain"}
+        Never anything else; a rejected file abstains too.
+    outcome : {"judged", "abstained", "rejected", "error"}
+        ``judged``: a label by the thresholds. ``abstained``: a gate, or the band. ``rejected``: the file was not
+        decoded. ``error``: the detector failed; counted on its own, never as real or fake.
+    probability, logit : float or None
+        Calibrated P(fake) and pooled logit of the deciding face; None when no face was judged.
+    reason_codes : tuple of str
+        Why it abstained; empty for real and fake.
+    detail : str
+        One sentence for a person.
+    """
+
+    path: str
+    label: Literal["real", "fake", "abstain"]
+    outcome: Literal["judged", "abstained", "rejected", "error"]
+    probability: float | None
+    logit: float | None
+    thresholds: dict[str, float]
+    reason_codes: tuple[str, ...]
+    detail: str
+    faces: tuple[FaceVerdict, ...]
+    deciding_face: int | None
+    abstain_action: str | None
+    patch_map: PatchMapSummary | None
+    file_sha256: str | None
+    notes: tuple[str, ...]
+    warnings: tuple[str, ...]
+    contract_digest: str
+    bundle_digest: str
+    detector: DetectorSummary
+    versions: dict[str, str]
+    milliseconds: dict[str, float]
