@@ -1,0 +1,266 @@
+"""Training tensors on disk: S3 of every variant, made once by the canonical pipeline.
+
+One pair of files a picture (``<sha256>.npy``, ``<sha256>.json``) in a folder named by the preprocessing digest and
+the harmonising settings, so that tensors of another contract can never be mixed in. Quality gates are *not* part
+of the key: measurements are stored, and gates are applied when tensors are read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ecdd.contract.loading import LoadedContract
+from ecdd.contract.pixel_sections import QualityGates
+from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag, SplitRow
+from ecdd.dataset_governance.manifest import ManifestRow
+from ecdd.dataset_governance.validate_lineage import assert_lineage, join
+from ecdd.files import write_bytes, write_text
+from ecdd.pipeline.decode import read_file
+from ecdd.pipeline.face import FaceBackend, load_detector
+from ecdd.pipeline.guardrails import FaceQuality, face_codes
+from ecdd.pipeline.reason_codes import Rejected
+from ecdd.pipeline.stages import PreparedFace, prepare
+from ecdd.training.config import HarmoniseSettings, TrainingConfig, TrainingError
+from ecdd.training.harmonise import VariantPlan, is_grey, make_variant, plan_variants
+
+FORMAT = 2
+ORIGINAL = "original"
+HARMONISED = "harmonised"
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One cached tensor and what is known of it.
+
+    Attributes
+    ----------
+    sha256, group, source : str
+        Original picture, its near-duplicate group and source.
+    label : int
+        1 fake, 0 real.
+    kind : str
+        ``original`` (the file as it is) or ``harmonised``.
+    stratum : int
+        Stratum of the crop side; -1 for originals.
+    grey : bool
+        Colour was taken away (harmonised) or never there (original).
+    crop_side : int
+        Side of the crop that was resized to S3, px.
+    quality : FaceQuality
+        What the gates measured.
+    file, row : Path, int
+        Where the tensor lies.
+    """
+
+    sha256: str
+    group: str
+    source: str
+    label: int
+    kind: str
+    stratum: int
+    grey: bool
+    crop_side: int
+    quality: FaceQuality
+    file: Path
+    row: int
+
+    def s3(self) -> NDArray[np.uint8]:
+        """Read S3, uint8, shape (S, S, 3)."""
+        return np.array(np.load(self.file, mmap_mode="r")[self.row])
+
+
+def cache_folder(root: Path, contract: LoadedContract, config: TrainingConfig) -> Path:
+    """Name the folder for this contract's preprocessing and these harmonising settings."""
+    text = json.dumps([FORMAT, config.seed, config.harmonise.model_dump(mode="json")], sort_keys=True)
+    return root / f"{contract.preprocessing_digest[:16]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def tagged_faces(
+    manifest: Iterable[ManifestRow], split: DataSplit, tags: Iterable[LineageTag]
+) -> list[tuple[ManifestRow, SplitRow]]:
+    """Select the labelled faces that may be used, and prove that no other is among them.
+
+    Parameters
+    ----------
+    manifest : iterable of ManifestRow
+        Pictures at hand.
+    split : DataSplit
+        Lineage tags.
+    tags : iterable of LineageTag
+        What this use permits; never TEST-NEVER-TOUCH.
+
+    Returns
+    -------
+    list of (ManifestRow, SplitRow)
+        Sorted by SHA-256.
+
+    Raises
+    ------
+    LineageError
+        If a picture has another tag.
+    TrainingError
+        If nothing is left, or TEST-NEVER-TOUCH is asked for.
+    """
+    allowed = frozenset(tags)
+    if LineageTag.TEST_NEVER_TOUCH in allowed:
+        msg = "TEST-NEVER-TOUCH is read by gates only; training and calibration may not ask for it"
+        raise TrainingError(msg)
+    rows = [pair for pair in join(manifest, split) if pair[1].lineage in allowed and pair[0].scope == "face"]
+    assert_lineage(split, [row.sha256 for row, _ in rows], allowed)
+    if not rows:
+        msg = f"no face with lineage {', '.join(sorted(allowed))} in the data; check --data and the split"
+        raise TrainingError(msg)
+    return sorted(rows, key=lambda pair: pair[0].sha256)
+
+
+def fill_cache(
+    rows: list[tuple[ManifestRow, SplitRow]], contract: LoadedContract, config: TrainingConfig, folder: Path
+) -> Iterator[str]:
+    """Make the missing tensors, one picture at a time.
+
+    Parameters
+    ----------
+    rows : list of (ManifestRow, SplitRow)
+        From `tagged_faces`.
+    contract : LoadedContract
+        Pipeline settings.
+    config : TrainingConfig
+        Harmonising settings and seed.
+    folder : Path
+        From `cache_folder`.
+
+    Yields
+    ------
+    str
+        SHA-256 of each picture done, for a progress bar.
+    """
+    detector = load_detector(contract.policy.face_detector)
+    for row, _ in rows:
+        if not (folder / f"{row.sha256}.json").is_file():
+            _fill_one(row, contract, config, detector, folder)
+        yield row.sha256
+
+
+def load_variants(
+    rows: list[tuple[ManifestRow, SplitRow]], folder: Path, gates: QualityGates
+) -> tuple[list[Variant], dict[str, dict[str, int]]]:
+    """List the cached tensors that pass the quality gates, and count what was left out.
+
+    Parameters
+    ----------
+    rows : list of (ManifestRow, SplitRow)
+        Pictures to list.
+    folder : Path
+        Filled cache.
+    gates : QualityGates
+        Applied here, face size first.
+
+    Returns
+    -------
+    variants : list of Variant
+        Sorted by picture, then row.
+    left_out : dict of str to dict of str to int
+        By source and kind: tensors kept, and dropped by reason.
+    """
+    variants: list[Variant] = []
+    left_out: dict[str, dict[str, int]] = {}
+    for row, tag in rows:
+        path = folder / f"{row.sha256}.json"
+        if not path.is_file():
+            msg = f"{path.name}: {row.name} is not in the tensor cache; fill the cache first"
+            raise TrainingError(msg)
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        counts = left_out.setdefault(row.source, {})
+        for reason in content["dropped"]:
+            counts[reason] = counts.get(reason, 0) + 1
+        for index, entry in enumerate(content["variants"]):
+            quality = FaceQuality(**entry["quality"])
+            codes = face_codes(quality, gates)
+            outcome = f"{entry['kind']}: " + (", ".join(codes) if codes else "kept")
+            counts[outcome] = counts.get(outcome, 0) + 1
+            if not codes:
+                variants.append(
+                    Variant(
+                        sha256=row.sha256,
+                        group=tag.near_duplicate_group,
+                        source=row.source,
+                        label=int(row.label or 0),
+                        kind=entry["kind"],
+                        stratum=entry["stratum"],
+                        grey=entry["grey"],
+                        crop_side=entry["crop_side"],
+                        quality=quality,
+                        file=path.with_suffix(".npy"),
+                        row=index,
+                    )
+                )
+    return variants, left_out
+
+
+def _fill_one(
+    row: ManifestRow, contract: LoadedContract, config: TrainingConfig, detector: FaceBackend, folder: Path
+) -> None:
+    tensors: list[NDArray[np.uint8]] = []
+    entries: list[dict[str, Any]] = []
+    dropped: list[str] = []
+
+    def keep(face: PreparedFace, kind: str, stratum: int, grey: bool) -> None:
+        tensors.append(face.s3)
+        entries.append(
+            {
+                "kind": kind,
+                "stratum": stratum,
+                "grey": grey,
+                "crop_side": face.crop_box.x1 - face.crop_box.x0,
+                "quality": vars(face.quality),
+            }
+        )
+
+    policy = contract.policy
+    try:
+        original = prepare(read_file(row.path, policy.pixel_pipeline), policy, detector, name=row.path.name)
+    except Rejected as rejected:
+        original = None
+        dropped.append(f"{ORIGINAL}: {rejected.codes[0]}")
+    face = None if original is None else _largest(original.faces)
+    if original is not None and face is None:
+        dropped.append(f"{ORIGINAL}: {', '.join(original.reason_codes)}")
+    if original is not None and face is not None:
+        grey = is_grey(original.decoded.image)
+        keep(face, ORIGINAL, -1, grey)
+        plans = plan_variants(face.crop_box.x1 - face.crop_box.x0, grey, config.harmonise, config.seed, row.sha256)
+        if not plans:
+            dropped.append(f"{HARMONISED}: face too small for every stratum")
+        for plan in plans:
+            data = make_variant(original.decoded.image, face.crop_box, plan)
+            again = _largest(prepare(data, policy, detector).faces)
+            outside = None if again is None else _outside(again, plan, config.harmonise)
+            if again is None or outside:
+                dropped.append(f"{HARMONISED}: {outside or 'face lost'}")
+            else:
+                keep(again, HARMONISED, plan.stratum, plan.grey)
+    side = policy.pixel_pipeline.input_size
+    buffer = io.BytesIO()
+    np.save(buffer, np.stack(tensors) if tensors else np.zeros((0, side, side, 3), np.uint8))
+    write_bytes(folder / f"{row.sha256}.npy", buffer.getvalue())
+    write_text(folder / f"{row.sha256}.json", json.dumps({"variants": entries, "dropped": dropped}, sort_keys=True))
+
+
+def _outside(face: PreparedFace, plan: VariantPlan, settings: HarmoniseSettings) -> str | None:
+    """Refuse a variant whose re-detected crop left its stratum by more than a tenth: sizes must stay matched."""
+    low, high = settings.crop_side_edges[plan.stratum], settings.crop_side_edges[plan.stratum + 1]
+    side = face.crop_box.x1 - face.crop_box.x0
+    return None if 0.9 * low <= side <= 1.1 * high else "crop side left its stratum"
+
+
+def _largest(faces: tuple[PreparedFace, ...]) -> PreparedFace | None:
+    return max(faces, key=lambda face: face.face.side, default=None)
