@@ -119,7 +119,7 @@ def load_bundle(path: Path | str | None = None) -> Bundle:
         A file is extra, missing or changed, a record or the contract is wrong, or parts contradict each other.
     """
     root = default_bundle_path() if path is None else Path(path)
-    if path is None and not root.exists():
+    if path is None and not (root / MANIFEST_FILE).exists():
         raise BundleError(root, "this installation has no default bundle; name one with --bundle PATH")
     files = _read_list(root)
     compare(root, files.files)

@@ -22,7 +22,7 @@ from ecdd.bundle.manifest import (
 )
 from ecdd.bundle.payload import entries_digest, payload_entries, payload_sizes
 from ecdd.contract.loading import ContractError, load_contract
-from ecdd.contract.writing import write_atomically
+from ecdd.files import write_bytes
 
 
 def write_manifest(
@@ -73,10 +73,10 @@ def write_manifest(
     description = _description(root, old, name, version, model, created_by, contract.preprocessing_digest)
     calibration = read_record(root, CALIBRATION_FILE, CalibrationRecord)
     check_agreement(root, payload_entries(root), description, contract, calibration)
-    write_atomically(root / DESCRIPTION_FILE, description.text())
+    write_bytes(root / DESCRIPTION_FILE, description.text())
     entries = payload_entries(root)
     files = FileList(files=entries, payload_digest=entries_digest(entries))
-    write_atomically(root / MANIFEST_FILE, files.text())
+    write_bytes(root / MANIFEST_FILE, files.text())
     return load_bundle(root).manifest
 
 

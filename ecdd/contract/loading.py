@@ -13,9 +13,10 @@ from ecdd.contract.contract_error import ContractError, Problem, nearest
 from ecdd.contract.describing import KnobField, knob_fields, section_type
 from ecdd.contract.digest import contract_digest, flat_values, sections_digest
 from ecdd.contract.schema import PolicyContract
-from ecdd.contract.writing import contract_text, write_atomically
+from ecdd.contract.writing import contract_text
 from ecdd.contract.yaml_reading import Mapping as MappingNode
 from ecdd.contract.yaml_reading import Node, Value, plain, read_yaml
+from ecdd.files import write_text
 
 __all__ = ["ContractError", "LoadedContract", "Problem", "Provenance", "check_reason_codes", "load_contract"]
 
@@ -138,9 +139,9 @@ class LoadedContract:
         Raises
         ------
         OSError
-            The folder is missing or cannot be written.
+            The folder cannot be made or written.
         """
-        write_atomically(Path(path), contract_text(self.values, self.provenance).encode())
+        write_text(Path(path), contract_text(self.values, self.provenance))
 
 
 def check_reason_codes(contract: LoadedContract, expected: Mapping[str, str]) -> None:

@@ -1,12 +1,9 @@
-"""Writing a contract as YAML that reads the same under YAML 1.1 and 1.2, and writing files atomically."""
+"""Writing a contract as YAML that reads the same under YAML 1.1 and 1.2."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 from ecdd.contract.describing import section_type
 from ecdd.contract.digest import Standing
@@ -62,32 +59,3 @@ def yaml_value(value: Value) -> str:
     if isinstance(value, float) and "e" in text and "." not in text:
         text = text.replace("e", ".0e")
     return text
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file so that a reader sees the old or the new one, never a part.
-
-    Parameters
-    ----------
-    path : Path
-        The file to write; replaced where it exists.
-    content : bytes
-        All of it.
-
-    Raises
-    ------
-    OSError
-        The folder is missing or cannot be written.
-    """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.chmod(0o644)  # mkstemp makes it private; a bundle is for others to read
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

@@ -1,0 +1,62 @@
+"""``ecdd bundle verify|show``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Verify and show bundles.", no_args_is_help=True, add_completion=False)
+
+BundlePath = Annotated[Path | None, typer.Argument(help="Bundle directory; the default bundle where not given.")]
+
+
+@app.command()
+def verify(path: BundlePath = None) -> None:
+    """Check every byte of a bundle and whether its parts agree; exit code 1 where it must not be used."""
+    from ecdd.bundle import BundleError, load_bundle
+
+    try:
+        bundle = load_bundle(path)
+    except BundleError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    size = sum(entry.bytes for entry in bundle.manifest.files.values())
+    typer.echo(f"{bundle.path}: good, {len(bundle.manifest.files)} files, {size} bytes")
+    typer.echo(f"payload digest {bundle.payload_digest}")
+
+
+@app.command()
+def show(path: BundlePath = None, as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False) -> None:
+    """Show what a bundle says of itself."""
+    from ecdd.bundle import load_bundle
+
+    bundle = load_bundle(path)
+    content = {
+        "path": str(bundle.path),
+        "contract_digest": bundle.contract.digest,
+        "contract_proposed": len(bundle.contract.proposed),
+        "manifest": bundle.manifest.model_dump(mode="json"),
+        "calibration": bundle.calibration.model_dump(mode="json"),
+    }
+    if as_json:
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    manifest, calibration = bundle.manifest, bundle.calibration
+    rows = [
+        ("bundle", f"{manifest.name} {manifest.version}"),
+        ("payload digest", manifest.payload_digest),
+        ("contract digest", f"{bundle.contract.digest} ({len(bundle.contract.proposed)} values proposed)"),
+        ("preprocessing digest", manifest.preprocessing_digest),
+        *((f"model {name}", str(value)) for name, value in manifest.model.model_dump().items()),
+        ("calibration", f"{calibration.method}: logit / {calibration.temperature:g} + {calibration.bias:g}"),
+        ("calibration set", f"{calibration.n_real} real, {calibration.n_fake} fake, frozen {calibration.created}"),
+        ("thresholds", f"real <= {calibration.thresholds.t_real:g}, fake >= {calibration.thresholds.t_fake:g}"),
+        *((f"created by {name}", version) for name, version in sorted(manifest.created_by.items())),
+        *((name, f"{entry.sha256} {entry.bytes} bytes") for name, entry in manifest.files.items()),
+    ]
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        typer.echo(f"{name:<{width}}  {text}")

@@ -1,0 +1,175 @@
+"""``ecdd contract check|show|diff|schema``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ecdd.contract.diff import Change, Side
+    from ecdd.contract.loading import LoadedContract
+
+app = typer.Typer(help="Check, show and compare policy contracts.", no_args_is_help=True, add_completion=False)
+
+ContractPath = Annotated[Path | None, typer.Argument(help="Contract file; the default bundle's where not given.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+@app.command()
+def check(
+    path: ContractPath = None,
+    release: Annotated[bool, typer.Option("--release", help="Refuse proposed values, as a release does.")] = False,
+) -> None:
+    """Check a contract; exit code 1 where it is wrong."""
+    from ecdd.contract.loading import ContractError, load_contract
+
+    try:
+        contract = load_contract(path)
+    except ContractError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    proposed = contract.proposed
+    typer.echo(f"{contract.path}: {len(contract.provenance)} values, {len(proposed)} proposed")
+    typer.echo(f"digest {contract.digest}")
+    typer.echo(f"preprocessing digest {contract.preprocessing_digest}")
+    if release and proposed:
+        for key in proposed:
+            standing = contract.provenance[key]
+            typer.echo(
+                f"{contract.path}:{standing.line}: {key}: proposed; a release needs it frozen by {standing.set_by}",
+                err=True,
+            )
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    path: ContractPath = None,
+    as_json: AsJson = False,
+    proposed: Annotated[bool, typer.Option("--proposed", help="Only the values nobody has decided yet.")] = False,
+) -> None:
+    """Show every knob with value, unit, allowed range, status, deciding experiment and meaning."""
+    from ecdd.contract.loading import load_contract
+
+    contract = load_contract(path)
+    rows = _rows(contract, set(contract.proposed) if proposed else None)
+    if as_json:
+        content = {
+            "path": str(contract.path),
+            "digest": contract.digest,
+            "preprocessing_digest": contract.preprocessing_digest,
+            "knobs": rows,
+        }
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    _print_table(
+        f"{contract.path} · {contract.digest[:16]}",
+        ("key", "value", "unit", "allowed", "status", "set by", "meaning"),
+        [
+            (
+                str(row["key"]),
+                json.dumps(row["value"], ensure_ascii=False),
+                str(row["unit"]),
+                str(row["allowed"]),
+                str(row["status"]),
+                str(row["set_by"]),
+                str(row["meaning"]),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _rows(contract: LoadedContract, only: set[str] | None) -> list[dict[str, object]]:
+    from ecdd.contract.describing import allowed, knob_fields
+
+    values = contract.values
+    return [
+        {
+            "key": key,
+            "value": values[key],
+            "unit": knob.unit,
+            "allowed": allowed(key),
+            "status": contract.provenance[key].status,
+            "set_by": knob.set_by,
+            "meaning": knob.meaning,
+            "line": contract.provenance[key].line,
+        }
+        for key, knob in knob_fields().items()
+        if only is None or key in only
+    ]
+
+
+def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    """Print a table; text is never read as markup, and a pipe gets every column in full."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title))
+    for number, column in enumerate(columns):
+        table.add_column(column, no_wrap=number == 0, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=Console(width=10_000).measure(table).maximum)
+    console.print(table)
+
+
+@app.command()
+def diff(
+    first: Annotated[Path, typer.Argument(help="Contract before.")],
+    second: Annotated[Path, typer.Argument(help="Contract after.")],
+    as_json: AsJson = False,
+) -> None:
+    """Compare two contracts, with the stages and gates a change touches; exit code 1 where they differ."""
+    from ecdd.contract.diff import diff as compare
+    from ecdd.contract.loading import load_contract
+
+    before, after = load_contract(first), load_contract(second)
+    changes = compare(before, after)
+    if as_json:
+        from dataclasses import asdict
+
+        content = {
+            "first": {"path": str(first), "digest": before.digest},
+            "second": {"path": str(second), "digest": after.digest},
+            "changes": [asdict(change) for change in changes],
+        }
+        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+    elif changes:
+        _print_table(
+            f"{first} → {second}", ("key", "", "before", "after", "stages", "gates"), [_row(item) for item in changes]
+        )
+    else:
+        typer.echo(f"equal: {before.digest}")
+    if changes:
+        raise typer.Exit(1)
+
+
+def _row(change: Change) -> tuple[str, ...]:
+    stages = f"{change.stages[0]}-{change.stages[-1]}" if change.stages else "none"
+    return (
+        change.key,
+        change.kind,
+        _side(change.before),
+        _side(change.after),
+        stages,
+        " ".join(change.gates) or "none",
+    )
+
+
+def _side(side: Side | None) -> str:
+    return "absent" if side is None else f"{json.dumps(side.value, ensure_ascii=False)} ({side.status})"
+
+
+@app.command()
+def schema() -> None:
+    """Write the JSON Schema of a contract file, with unit and deciding experiment of every knob."""
+    from ecdd.contract.describing import json_schema
+
+    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
