@@ -29,10 +29,10 @@ STANDARD_CHROMA = (
     *(99,) * 32,
 )
 BLOCK = 8
-# Steps are capped, so that the outline of a face lying on a grid line does not look like compression, and one
-# level is added to both sides of the ratio, so that flat pictures give 1 and not 0 / 0.
-STEP_CAP = 16
-STEP_FLOOR = 1.0
+# Levels added to both sides of the ratio: without it a smooth face at quality 90 reads like a textured one at 20.
+# Of 0.05 … 5 the larger values separated quality 30 from 75 best on re-encoded portraits (AUC 0.94 at 0.05, 0.99
+# from 3 on); a flat picture gives 1, not 0 / 0.
+STEP_FLOOR = 4.0
 
 Kind = Literal["exact", "estimated", "unknown"]
 
@@ -78,8 +78,10 @@ def jpeg_quality(tables: Sequence[Sequence[int]] | None) -> JpegQuality:
     Returns
     -------
     JpegQuality
-        Exact when luma and every chroma table are a standard pair; otherwise estimated by the ratio of the
-        table sums to the standard ones, turned back by the IJG formula and kept in 1 … 100.
+        Exact when luma and every chroma table are a standard pair; otherwise estimated: for each table the
+        quality whose standard table has the nearest mean, luma counting as much as all chroma together. The
+        mean is compared with the *finished* standard tables, because below quality 25 their clipping at 255
+        makes the plain ratio read several points too high.
     """
     if not tables:
         return JpegQuality(None, "unknown")
@@ -87,11 +89,16 @@ def jpeg_quality(tables: Sequence[Sequence[int]] | None) -> JpegQuality:
     for quality, (standard_luma, standard_chroma) in enumerate(_standard_tables(), start=1):
         if luma == standard_luma and all(table in (standard_chroma, standard_luma) for table in chroma):
             return JpegQuality(float(quality), "exact")
-    found = sum(luma) + sum(sum(table) for table in chroma)
-    standard = sum(STANDARD_LUMA) + len(chroma) * sum(STANDARD_CHROMA)
-    percent = 100 * found / standard
-    value = 100 - percent / 2 if percent <= 100 else 5000 / percent
-    return JpegQuality(min(max(value, 1.0), 100.0), "estimated")
+    values = [float(_nearest_quality(sum(luma), 0))]
+    if chroma:
+        values.append(sum(_nearest_quality(sum(table), 1) for table in chroma) / len(chroma))
+    return JpegQuality(sum(values) / len(values), "estimated")
+
+
+def _nearest_quality(total: int, component: int) -> int:
+    """Quality whose standard table (0 luma, 1 chroma) has the nearest sum; the lower of two equally near."""
+    sums = [sum(pair[component]) for pair in _standard_tables()]
+    return min(range(1, 101), key=lambda quality: (abs(sums[quality - 1] - total), quality))
 
 
 def blockiness(grey: NDArray[np.integer]) -> float:
@@ -122,7 +129,7 @@ def blockiness(grey: NDArray[np.integer]) -> float:
 def _worst_phase(levels: NDArray[np.int16], axis: int) -> float:
     """Largest ratio of on-grid to off-grid steps along one axis, over the 8 positions of the grid."""
     steps = np.abs(np.diff(levels, axis=axis))
-    lines = np.minimum(steps, STEP_CAP).mean(axis=1 - axis, dtype=np.float64)
+    lines = steps.mean(axis=1 - axis, dtype=np.float64)
     ratios = []
     for phase in range(BLOCK):
         on_grid = lines[phase::BLOCK]
