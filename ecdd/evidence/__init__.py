@@ -1,1 +1,1 @@
-"""Metric, threshold, verdict: records, reports and the pytest plugin."""
+"""Metric, threshold, verdict: evidence records, reports and the pytest plugin."""

@@ -62,11 +62,11 @@ def test_the_detector_checks_before_the_model(
     """A tensor of the wrong range, planted behind S4, ends in PX-001 and never reaches the model."""
     from pathlib import Path
 
-    from ecdd.pipeline import stages
+    from ecdd.pipeline import preprocess
 
     item = next(item for item in golden.by_set("in_scope") if item.expected.outcome == "reaches_model")
-    really = stages.normalise
-    monkeypatch.setattr(stages, "normalise", lambda s3, policy: really(s3, policy) * np.float32(255))
+    really = preprocess.normalise
+    monkeypatch.setattr(preprocess, "normalise", lambda s3, policy: really(s3, policy) * np.float32(255))
     calls = detector.model_calls
     verdict = detector.predict(Path(item.path))
     monkeypatch.undo()

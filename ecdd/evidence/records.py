@@ -1,0 +1,157 @@
+"""Evidence records: what an experiment measured, what it was held to, and what follows."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+Operator = Literal["<=", "<", ">=", ">", "=="]
+Result = Literal["pass", "fail"]
+Outcome = Literal["passed", "failed", "skipped"]
+Verdict = Literal["pass", "fail", "incomplete", "not_tested"]
+Scalar = float | int | bool | str | None
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Metric(_Record):
+    """One measured number and the threshold that it was held to.
+
+    Attributes
+    ----------
+    name, test : str
+        The metric, and the test function that measured it.
+    value, limit : float, int or None
+        None stands for NaN, infinite or missing, and fails.
+    op : str
+        ``value op limit`` must hold.
+    worst : tuple of str
+        Worst samples by name.
+    mean : float or None
+        Mean over the samples, where it says more.
+    n : int or None
+        How many samples; 0 fails.
+    """
+
+    name: str
+    test: str
+    value: float | int | None
+    op: Operator
+    limit: float | int | None
+    unit: str = ""
+    worst: tuple[str, ...] = ()
+    mean: float | None = None
+    n: int | None = None
+    clause: str = ""
+    verdict: Result
+
+
+class Measurement(_Record):
+    """A number without a threshold."""
+
+    name: str
+    test: str
+    value: Scalar
+    unit: str = ""
+
+
+class Table(_Record):
+    """Rows for a reader."""
+
+    name: str
+    test: str
+    rows: tuple[dict[str, Scalar], ...]
+
+
+class Figure(_Record):
+    """A picture beside the record; ``file`` is relative to the run's folder."""
+
+    name: str
+    test: str
+    file: str
+    caption: str
+    sha256: str
+
+
+class NotTested(_Record):
+    """Something that could not be measured in this run."""
+
+    what: str
+    why: str
+
+
+class Fragment(_Record):
+    """What one test contributes to its experiment's record."""
+
+    experiment: str
+    test: str
+    nodeid: str
+    outcome: Outcome
+    failure: str = ""
+    metrics: tuple[Metric, ...] = ()
+    measurements: tuple[Measurement, ...] = ()
+    tables: tuple[Table, ...] = ()
+    figures: tuple[Figure, ...] = ()
+    not_tested: tuple[NotTested, ...] = ()
+
+
+class TestCounts(_Record):
+    """Declared, collected, passed, failed and skipped test functions, and which are missing or undeclared."""
+
+    __test__ = False  # not a pytest class
+
+    declared: int
+    collected: int
+    passed: int
+    failed: int
+    skipped: int
+    missing: tuple[str, ...] = ()
+    undeclared: tuple[str, ...] = ()
+
+
+class RunIdentity(_Record):
+    """What a run's numbers belong to."""
+
+    contract_digest: str
+    preprocessing_digest: str
+    payload_digest: str
+    golden_digest: str
+    data_digest: str | None
+    versions: dict[str, str]
+    as_of: str
+
+
+class ExperimentRecord(_Record):
+    """The JSON that an experiment writes (spec §3)."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    title: str
+    gate: str
+    clause: str
+    identity: RunIdentity
+    tests: TestCounts
+    failures: tuple[str, ...]
+    metrics: tuple[Metric, ...]
+    measurements: tuple[Measurement, ...]
+    tables: tuple[Table, ...]
+    figures: tuple[Figure, ...]
+    not_tested: tuple[NotTested, ...]
+    complete_selection: bool
+    verdict: Verdict
+
+
+def record_text(record: ExperimentRecord) -> str:
+    """The record's one exact text: JSON, two spaces, sorted keys."""
+    content: dict[str, Any] = record.model_dump(mode="json")
+    return json.dumps(content, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+
+
+def record_digest(record: ExperimentRecord) -> str:
+    """SHA-256 of the record's text."""
+    return hashlib.sha256(record_text(record).encode()).hexdigest()

@@ -1,0 +1,62 @@
+"""The verdicts as lines of text for the end of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ecdd.evidence.declarations import Declared, Expected
+from ecdd.evidence.records import ExperimentRecord
+from ecdd.evidence.verdicts import closest_metric
+
+Line = tuple[str, str]
+_COLOURS = {"pass": "green", "fail": "red", "incomplete": "yellow", "not_tested": "yellow"}
+
+
+def verdict_lines(records: Mapping[str, ExperimentRecord], expected: Mapping[str, Expected]) -> list[Line]:
+    """One line an experiment: verdict, tests, and the metric that failed or came nearest to its limit.
+
+    Parameters
+    ----------
+    records : mapping of str to ExperimentRecord
+        This run's records.
+    expected : mapping of str to Expected
+        Expected reds.
+
+    Returns
+    -------
+    list of (text, colour)
+        In order of the ids.
+    """
+    lines = []
+    for key, record in records.items():
+        counts = record.tests
+        note = " (expected)" if key in expected and expected[key].verdict == record.verdict else ""
+        text = f"{key:5} {record.verdict.upper():10} {counts.passed}/{counts.declared} tests  {record.title}"
+        lines.append((f"{text}{note}", _COLOURS[record.verdict]))
+        metric = closest_metric(record.metrics)
+        if metric is not None:
+            worst = f"  worst: {metric.worst[0]}" if metric.worst else ""
+            value = "nothing finite" if metric.value is None else f"{metric.value:.6g}"
+            lines.append((f"      {metric.name} = {value} {metric.unit} {metric.op} {metric.limit}{worst}", ""))
+        lines += [(f"      {failure.splitlines()[0]}", "red") for failure in record.failures[:3]]
+        lines += [(f"      declared test missing: {name}", "yellow") for name in counts.missing]
+        lines += [(f"      test is not declared: {name}", "red") for name in counts.undeclared]
+    return lines
+
+
+def gate_lines(records: Mapping[str, ExperimentRecord], declared: Mapping[str, Declared]) -> list[Line]:
+    """One line a gate: red when any experiment is, incomplete when not all of its experiments passed."""
+    lines = []
+    for gate in sorted({about.gate for about in declared.values()}):
+        wanted = [key for key, about in declared.items() if about.gate == gate]
+        verdicts = {key: records[key].verdict for key in wanted if key in records}
+        if not verdicts:
+            continue
+        passed = sum(verdict == "pass" for verdict in verdicts.values())
+        if "fail" in verdicts.values():
+            state = "FAIL"
+        else:
+            state = "PASS" if passed == len(wanted) else "INCOMPLETE"
+        colour = {"FAIL": "red", "PASS": "green", "INCOMPLETE": "yellow"}[state]
+        lines.append((f"{gate}: {state}, {passed} of {len(wanted)} experiments passed", colour))
+    return lines

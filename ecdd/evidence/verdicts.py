@@ -1,0 +1,120 @@
+"""Verdicts as pure functions of what was stored, so that a record can be judged again without running anything."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from ecdd.evidence.records import ExperimentRecord, Metric, Operator, Result, TestCounts, Verdict
+
+_COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
+    "<=": operator.le,
+    "<": operator.lt,
+    ">=": operator.ge,
+    ">": operator.gt,
+    "==": operator.eq,
+}
+
+
+def finite(value: object) -> float | int | None:
+    """A plain number, or None for what cannot be judged: NaN, infinite, missing, not a number.
+
+    Parameters
+    ----------
+    value : object
+        Any scalar, also of numpy.
+
+    Returns
+    -------
+    float, int or None
+        The number.
+    """
+    if value is None or isinstance(value, str):
+        return None
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        return None
+    if not math.isfinite(number):
+        return None
+    return int(number) if number.is_integer() and not isinstance(value, float) else number
+
+
+def judge_metric(value: float | None, op: Operator, limit: float | None, n: int | None) -> Result:
+    """Hold a value to its limit.
+
+    Parameters
+    ----------
+    value, limit : float or None
+        None fails.
+    op : str
+        Comparison that must hold.
+    n : int or None
+        Number of samples; 0 fails, None means that it is no aggregate.
+
+    Returns
+    -------
+    {"pass", "fail"}
+        Never anything in between.
+    """
+    if value is None or limit is None or n == 0:
+        return "fail"
+    return "pass" if _COMPARE[op](value, limit) else "fail"
+
+
+def judge_experiment(
+    metrics: Sequence[Metric], tests: TestCounts, failures: Sequence[str], *, complete_selection: bool
+) -> Verdict:
+    """Verdict of an experiment.
+
+    Parameters
+    ----------
+    metrics : sequence of Metric
+        Judged again here; the stored verdicts are not believed.
+    tests : TestCounts
+        Counts of this run.
+    failures : sequence of str
+        Tests that failed for another reason than a metric.
+    complete_selection : bool
+        Whether the run was asked for the whole experiment.
+
+    Returns
+    -------
+    {"pass", "fail", "incomplete", "not_tested"}
+        ``fail`` for any failing metric or test, a test that is declared and gone, or one that is not declared;
+        ``incomplete`` when only a part was selected; ``not_tested`` when nothing was collected.
+    """
+    if any(judge_metric(m.value, m.op, m.limit, m.n) == "fail" for m in metrics) or failures or tests.failed:
+        return "fail"
+    if tests.undeclared or tests.skipped:
+        return "fail"
+    if tests.collected == 0:
+        return "not_tested"
+    if tests.missing:
+        return "fail" if complete_selection else "incomplete"
+    if not metrics or tests.passed != tests.declared:
+        return "fail"
+    return "pass"
+
+
+def judge_record(record: ExperimentRecord) -> Verdict:
+    """Judge a stored record again from its own numbers."""
+    return judge_experiment(record.metrics, record.tests, record.failures, complete_selection=record.complete_selection)
+
+
+def closest_metric(metrics: Sequence[Metric]) -> Metric | None:
+    """The failing metric, or the one nearest to its limit: what a one-line summary should show."""
+    failing = [metric for metric in metrics if metric.verdict == "fail"]
+    if failing:
+        return failing[0]
+    judged = [metric for metric in metrics if metric.value is not None and metric.limit not in (None, 0)]
+    if not judged:
+        return metrics[0] if metrics else None
+    return min(judged, key=_distance_to_limit)
+
+
+def _distance_to_limit(metric: Metric) -> float:
+    value, limit = float(metric.value or 0), float(metric.limit or 1)
+    return abs(value - limit) / abs(limit)
