@@ -25,6 +25,7 @@ from ecdd.evidence.summary import gate_lines, verdict_lines
 
 RUN = pytest.StashKey["Run"]()
 EVIDENCE = pytest.StashKey[Evidence]()
+CHANGED = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -99,6 +100,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """Prepare the run's folder; JUnit is written by default."""
     run = Run(config)
     config.stash[RUN] = run
+    config.stash[CHANGED] = []
+    updates = getattr(config.option, "update_snapshots", False)
+    if updates and (run.is_worker or (getattr(config.option, "numprocesses", None) or 0) > 1):
+        msg = "--snapshot-update runs in one process: repeat it with -n 0"
+        raise pytest.UsageError(msg)
     if not run.is_worker:
         clear_run(run.options.folder)
         if not config.option.xmlpath:
@@ -219,6 +225,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         return
     for error in run.harness_errors:
         terminalreporter.write_line(f"ecdd harness error: {error}", red=True)
+    for line in config.stash[CHANGED]:
+        terminalreporter.write_line(f"frozen again: {line}", yellow=True)
     if not run.records:
         return
     terminalreporter.section("ECDD evidence")

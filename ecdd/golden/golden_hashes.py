@@ -1,0 +1,227 @@
+"""Frozen stages of the golden pictures: S0 to S4 for a contract and its face detector, kept in ``golden/stages``.
+
+Hashes cannot carry tolerances. So S1 is kept as a digest, S3 as a lossless PNG, S4 as a digest that is recomputed
+from S3. Everything is exact where the decoder is the one that froze it; tolerances apply only where it differs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ecdd.contract.schema import PolicyContract
+from ecdd.pipeline.decode import decoder_fingerprint, s1_digest
+from ecdd.pipeline.preprocess import normalise
+from ecdd.pipeline.stages import PreparedPicture, crop_digest
+
+STAGES_FOLDER: Final = "stages"
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenFace:
+    """S2 to S4 of one golden face."""
+
+    box: tuple[float, float, float, float]
+    score: float
+    landmarks: tuple[tuple[float, float], ...]
+    crop_box: tuple[int, int, int, int]
+    crop_digest: str
+    s3: NDArray[np.uint8]
+    s4_digest: str
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenPicture:
+    """S0 to S4 of one golden picture; no S1 and no faces where the file is rejected."""
+
+    s0: str
+    s1_digest: str | None
+    rejected: tuple[str, ...]
+    faces: tuple[FrozenFace, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenStages:
+    """All frozen pictures.
+
+    Attributes
+    ----------
+    pictures : mapping of str to FrozenPicture
+        By golden id.
+    fingerprint : mapping of str to str
+        Decoder and libraries that froze them.
+    preprocessing_digest : str
+        Contract sections that they belong to.
+    """
+
+    pictures: Mapping[str, FrozenPicture]
+    fingerprint: Mapping[str, str]
+    preprocessing_digest: str
+
+    @property
+    def same_fingerprint(self) -> bool:
+        """Whether today's decoder is the one that froze the stages."""
+        return dict(self.fingerprint) == decoder_fingerprint()
+
+    def picture(self, key: str) -> FrozenPicture | None:
+        """One picture's stages; None when it was never frozen."""
+        return self.pictures.get(key)
+
+
+def s4_digest(s4: NDArray[np.float32]) -> str:
+    """SHA-256 of S4's little-endian bytes; the name says dtype, layout and shape."""
+    height, width, channels = s4.shape
+    content = hashlib.sha256(np.ascontiguousarray(s4, "<f4").tobytes()).hexdigest()
+    return f"sha256-float32-hwc-{height}x{width}x{channels}:{content}"
+
+
+def stages_text(sha256: str, prepared: PreparedPicture | tuple[str, ...], policy: PolicyContract, digest: str) -> str:
+    """S0 to S4 of one picture as text that a person can compare.
+
+    Parameters
+    ----------
+    sha256 : str
+        S0.
+    prepared : PreparedPicture or tuple of str
+        What the pipeline made of it, or the codes it was rejected with.
+    policy : PolicyContract
+        The contract.
+    digest : str
+        Its preprocessing digest.
+
+    Returns
+    -------
+    str
+        JSON with sorted keys.
+    """
+    content: dict[str, Any] = {
+        "preprocessing_digest": digest,
+        "decoder": decoder_fingerprint(),
+        "S0": f"sha256-file-bytes:{sha256}",
+        "S1": None if isinstance(prepared, tuple) else s1_digest(prepared.decoded.image),
+        "rejected": [str(code) for code in prepared] if isinstance(prepared, tuple) else [],
+        "faces": [] if isinstance(prepared, tuple) else _faces(prepared, policy),
+    }
+    return json.dumps(content, indent=1, sort_keys=True) + "\n"
+
+
+def _faces(prepared: PreparedPicture, policy: PolicyContract) -> list[dict[str, Any]]:
+    return [
+        {
+            "S2": {
+                "box": list(face.face.box),
+                "score": face.face.score,
+                "landmarks": [list(point) for point in face.face.landmarks],
+                "crop_box": list(face.crop_box),
+                "crop": crop_digest(prepared.decoded.image, face.crop_box, policy.face_detector, face.face),
+            },
+            "S4": s4_digest(normalise(face.s3, policy.pixel_pipeline)),
+        }
+        for face in prepared.faces
+    ]
+
+
+def s3_png(s3: NDArray[np.uint8]) -> bytes:
+    """S3 as a lossless PNG."""
+    buffer = io.BytesIO()
+    Image.fromarray(s3).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def read_s3(content: bytes) -> NDArray[np.uint8]:
+    """The pixels of a stored S3."""
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+def stage_path(root: Path, key: str) -> Path:
+    """Where a picture's stages lie."""
+    return root / STAGES_FOLDER / f"{key}.json"
+
+
+def s3_path(root: Path, key: str, face: int) -> Path:
+    """Where the S3 of one face lies."""
+    return root / STAGES_FOLDER / f"{key}.face{face}.png"
+
+
+def load_frozen(root: Path) -> FrozenStages:
+    """Load all frozen stages of a golden set.
+
+    Parameters
+    ----------
+    root : Path
+        The golden set's folder.
+
+    Returns
+    -------
+    FrozenStages
+        Empty where nothing was frozen.
+
+    Raises
+    ------
+    ValueError
+        When pictures were frozen under different contracts or decoders: freeze them again together.
+    """
+    pictures = {}
+    marks = set()
+    for path in sorted((root / STAGES_FOLDER).glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        pictures[path.stem] = _picture(root, path.stem, content)
+        marks.add((content["preprocessing_digest"], json.dumps(content["decoder"], sort_keys=True)))
+    if len(marks) > 1:
+        msg = (
+            f"{STAGES_FOLDER}: frozen under {len(marks)} different contracts or decoders; run pytest --snapshot-update"
+        )
+        raise ValueError(msg)
+    digest, decoder = next(iter(marks), ("", "{}"))
+    return FrozenStages(pictures, json.loads(decoder), digest)
+
+
+def _picture(root: Path, key: str, content: dict[str, Any]) -> FrozenPicture:
+    faces = []
+    for index, face in enumerate(content["faces"]):
+        s2 = face["S2"]
+        faces.append(
+            FrozenFace(
+                box=tuple(s2["box"]),
+                score=s2["score"],
+                landmarks=tuple((point[0], point[1]) for point in s2["landmarks"]),
+                crop_box=tuple(s2["crop_box"]),
+                crop_digest=s2["crop"],
+                s3=read_s3(s3_path(root, key, index).read_bytes()),
+                s4_digest=face["S4"],
+            )
+        )
+    s0 = content["S0"].partition(":")[2]
+    return FrozenPicture(s0, content["S1"], tuple(content["rejected"]), tuple(faces))
+
+
+def changed_stages(old: str, new: str) -> list[str]:
+    """Names of the stages in which two texts of one picture differ.
+
+    Parameters
+    ----------
+    old, new : str
+        From `stages_text`.
+
+    Returns
+    -------
+    list of str
+        ``["S1", "S2"]`` and the like; ``"faces"`` when their number changed.
+    """
+    one, two = json.loads(old), json.loads(new)
+    found = [key for key in ("S0", "S1", "rejected") if one[key] != two[key]]
+    if len(one["faces"]) != len(two["faces"]):
+        return [*found, "faces"]
+    stages = ("S2", "S4")
+    found += [s for s in stages if [face[s] for face in one["faces"]] != [face[s] for face in two["faces"]]]
+    return found
