@@ -218,12 +218,13 @@ class BlazeFace:
         square, geometry = letterbox(image, INPUT_SIDE, self._policy.detection_downscale)
         raw_boxes, raw_scores = self._run(square)
         scores = scores_of(raw_scores[:, 0])
-        boxes, marks = decode_boxes(raw_boxes, self._centres)
-        keep = scores >= MEMBER_SHARE * self._policy.candidate_threshold
-        keep &= np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
+        fired = np.flatnonzero(scores >= MEMBER_SHARE * self._policy.candidate_threshold)
+        boxes, marks = decode_boxes(raw_boxes[fired], self._centres[fired])
+        whole = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
+        merged = suppress(boxes[whole], marks[whole], scores[fired][whole], self._policy.nms_iou)
         faces = [
             _face(box, points, score, geometry)
-            for box, points, score in suppress(boxes[keep], marks[keep], scores[keep], self._policy.nms_iou)
+            for box, points, score in merged
             if score >= self._policy.candidate_threshold
         ]
         return sort_faces([face for face in faces if _centre_inside(face, image.size)])

@@ -61,6 +61,12 @@ def _standard_tables() -> tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]:
     )
 
 
+@lru_cache(maxsize=1)
+def _quality_of_luma() -> dict[tuple[int, ...], int]:
+    """Quality of each standard luma table; all 100 differ."""
+    return {luma: quality for quality, (luma, _) in enumerate(_standard_tables(), start=1)}
+
+
 def scaled_table(base: Sequence[int], quality: int) -> tuple[int, ...]:
     """IJG scaling: 5000 / q percent below 50, 200 - 2q from there, rounded half up, kept in 1 … 255."""
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
@@ -86,9 +92,9 @@ def jpeg_quality(tables: Sequence[Sequence[int]] | None) -> JpegQuality:
     if not tables:
         return JpegQuality(None, "unknown")
     luma, chroma = tuple(tables[0]), [tuple(table) for table in tables[1:]]
-    for quality, (standard_luma, standard_chroma) in enumerate(_standard_tables(), start=1):
-        if luma == standard_luma and all(table in (standard_chroma, standard_luma) for table in chroma):
-            return JpegQuality(float(quality), "exact")
+    quality = _quality_of_luma().get(luma)
+    if quality is not None and all(table in _standard_tables()[quality - 1] for table in chroma):
+        return JpegQuality(float(quality), "exact")
     values = [float(_nearest_quality(sum(luma), 0))]
     if chroma:
         values.append(sum(_nearest_quality(sum(table), 1) for table in chroma) / len(chroma))

@@ -36,6 +36,7 @@ def detector() -> BlazeFace:
     return BlazeFace(POLICY)
 
 
+@settings(deadline=None)
 @given(
     width=st.integers(1, 8000),
     height=st.integers(1, 8000),
@@ -105,6 +106,7 @@ def test_overlap_of_known_boxes() -> None:
     assert overlap(np.zeros(4), np.zeros((1, 4))).tolist() == [0.0]
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(0, 40))
 def test_suppression_does_not_depend_on_the_order_of_its_input(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)

@@ -12,14 +12,14 @@ from ecdd.pipeline.blur import laplacian_variance, luma
 from gates.g2.drawn_faces import draw_face, texture
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_luma_is_the_decoder_library_s_own_integer_formula(seed: int) -> None:
     rgb = np.random.default_rng(seed).integers(0, 256, (17, 23, 3), dtype=np.uint8)
     np.testing.assert_array_equal(luma(rgb), np.asarray(Image.fromarray(rgb).convert("L")))
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), height=st.integers(3, 40), width=st.integers(3, 40))
 def test_integer_variance_equals_the_definition(seed: int, height: int, width: int) -> None:
     rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)

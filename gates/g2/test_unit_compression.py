@@ -46,6 +46,7 @@ def test_no_tables_are_unknown_and_not_perfect() -> None:
     assert jpeg_quality(()) == JpegQuality(None, "unknown")
 
 
+@settings(deadline=None)
 @given(quality=st.integers(3, 95), seed=st.integers(0, 2**32 - 1))
 def test_nearly_standard_tables_are_estimated_close_by(quality: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
@@ -61,6 +62,7 @@ def test_nearly_standard_tables_are_estimated_close_by(quality: int, seed: int) 
     assert found.value == pytest.approx(quality, abs=1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(1, 65535), min_size=64, max_size=64), min_size=1, max_size=4))
 def test_any_tables_give_a_quality_in_range(tables: list[list[int]]) -> None:
     found = jpeg_quality(tables)
@@ -99,7 +101,7 @@ def test_one_straight_edge_of_the_scene_is_not_a_block_grid() -> None:
     assert blockiness(stripes) == pytest.approx(1.0)
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(width=st.integers(1, 60), height=st.integers(1, 60), seed=st.integers(0, 2**32 - 1))
 def test_blockiness_is_finite_for_any_size(width: int, height: int, seed: int) -> None:
     grey = np.random.default_rng(seed).integers(0, 256, (height, width), dtype=np.uint8)

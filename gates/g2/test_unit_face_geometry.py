@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -36,6 +36,7 @@ def faces(draw: st.DrawFn) -> Face:
     return Face((x, y, x + width, y + height), draw(st.floats(0, 1)), marks)
 
 
+@settings(deadline=None)
 @given(face=faces(), size=sizes, alignment=st.sampled_from(["axis_aligned", "eye_line"]))
 def test_the_crop_is_a_square_inside_the_picture(face: Face, size: tuple[int, int], alignment: str) -> None:
     policy = POLICY.model_copy(update={"crop_alignment": alignment})
@@ -47,6 +48,7 @@ def test_the_crop_is_a_square_inside_the_picture(face: Face, size: tuple[int, in
     assert box == face_crop_box(face, size, policy)
 
 
+@settings(deadline=None)
 @given(face=faces(), size=sizes)
 def test_side_is_margin_times_the_longer_box_side_unless_the_picture_is_smaller(
     face: Face, size: tuple[int, int]
@@ -55,6 +57,7 @@ def test_side_is_margin_times_the_longer_box_side_unless_the_picture_is_smaller(
     assert box.x1 - box.x0 == min(max(math.floor(POLICY.crop_margin * face.side + 0.5), 1), *size)
 
 
+@settings(deadline=None)
 @given(face=faces(), size=sizes)
 def test_replicate_leaves_the_square_where_it_is(face: Face, size: tuple[int, int]) -> None:
     policy = POLICY.model_copy(update={"crop_overflow": "replicate"})
@@ -77,6 +80,7 @@ def test_halves_round_upwards_and_not_to_the_even_neighbour() -> None:
     assert [round_half_up(value) for value in (0.5, 1.5, 2.5, -0.5, -1.5)] == [1, 2, 3, 0, -1]
 
 
+@settings(deadline=None)
 @given(st.lists(faces(), max_size=8), st.randoms(use_true_random=False))
 def test_order_of_faces_does_not_depend_on_order_found(found: list[Face], random: object) -> None:
     shuffled = list(found)

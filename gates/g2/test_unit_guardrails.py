@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecdd.contract.loading import load_contract
@@ -41,7 +41,7 @@ SMALL, BLURRY, HEAVY = (
 
 
 def quality(**change: object) -> FaceQuality:
-    return FaceQuality(**(GOOD.__dict__ | change))  # type: ignore[arg-type]
+    return FaceQuality(**(GOOD.__dict__ | change))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,7 @@ def test_soft_lies_between_threshold_and_warning() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(
     side=st.floats(0, 5000),
     blur=st.floats(0, 1e6),

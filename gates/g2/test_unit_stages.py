@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
@@ -179,6 +179,7 @@ def test_turning_to_the_eye_line_is_offered_and_needs_the_face_for_a_digest(dete
     assert crop_digest(picture.decoded.image, face.crop_box, policy.face_detector, face.face).startswith("sha256-rgb")
 
 
+@settings(deadline=None)
 @given(
     x=st.floats(-500, 4500),
     y=st.floats(-500, 4500),
