@@ -218,6 +218,14 @@ class QualityGates(Section):
         Field(description="which face decides"),
     ]
     max_faces: Annotated[int, Knob("face", "E2.5"), Field(description="more faces: abstain", ge=1, le=64)]
+    max_missed_faces: Annotated[
+        float, Knob("rate", "E2.3"), Field(description="faces in scope that score_threshold may miss", ge=0, le=1)
+    ]
+    max_reversals: Annotated[
+        float,
+        Knob("rate", "E2.6"),
+        Field(description="decided faces whose label a degradation just inside a gate may turn around", ge=0, le=1),
+    ]
     unjudged_face_policy: Annotated[
         Literal["abstain", "ignore"],
         Knob("none", "E2.5"),
