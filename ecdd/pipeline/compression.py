@@ -101,6 +101,7 @@ def jpeg_quality(tables: Sequence[Sequence[int]] | None) -> JpegQuality:
     return JpegQuality(sum(values) / len(values), "estimated")
 
 
+@lru_cache(maxsize=256)
 def _nearest_quality(total: int, component: int) -> int:
     """Quality whose standard table (0 luma, 1 chroma) has the nearest sum; the lower of two equally near."""
     sums = [sum(pair[component]) for pair in _standard_tables()]
