@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,8 @@ from numpy.typing import NDArray
 
 from ecdd.contract.loading import LoadedContract
 from ecdd.contract.pixel_sections import QualityGates
-from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag, SplitRow
 from ecdd.dataset_governance.manifest import ManifestRow
-from ecdd.dataset_governance.validate_lineage import assert_lineage, join
+from ecdd.dataset_governance.usable_faces import TaggedRow
 from ecdd.files import write_bytes, write_text
 from ecdd.pipeline.decode import read_file
 from ecdd.pipeline.face import FaceBackend, load_detector
@@ -84,53 +83,13 @@ def cache_folder(root: Path, contract: LoadedContract, config: TrainingConfig) -
     return root / f"{contract.preprocessing_digest[:16]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def tagged_faces(
-    manifest: Iterable[ManifestRow], split: DataSplit, tags: Iterable[LineageTag]
-) -> list[tuple[ManifestRow, SplitRow]]:
-    """Select the labelled faces that may be used, and prove that no other is among them.
-
-    Parameters
-    ----------
-    manifest : iterable of ManifestRow
-        Pictures at hand.
-    split : DataSplit
-        Lineage tags.
-    tags : iterable of LineageTag
-        What this use permits; never TEST-NEVER-TOUCH.
-
-    Returns
-    -------
-    list of (ManifestRow, SplitRow)
-        Sorted by SHA-256.
-
-    Raises
-    ------
-    LineageError
-        If a picture has another tag.
-    TrainingError
-        If nothing is left, or TEST-NEVER-TOUCH is asked for.
-    """
-    allowed = frozenset(tags)
-    if LineageTag.TEST_NEVER_TOUCH in allowed:
-        msg = "TEST-NEVER-TOUCH is read by gates only; training and calibration may not ask for it"
-        raise TrainingError(msg)
-    rows = [pair for pair in join(manifest, split) if pair[1].lineage in allowed and pair[0].scope == "face"]
-    assert_lineage(split, [row.sha256 for row, _ in rows], allowed)
-    if not rows:
-        msg = f"no face with lineage {', '.join(sorted(allowed))} in the data; check --data and the split"
-        raise TrainingError(msg)
-    return sorted(rows, key=lambda pair: pair[0].sha256)
-
-
-def fill_cache(
-    rows: list[tuple[ManifestRow, SplitRow]], contract: LoadedContract, config: TrainingConfig, folder: Path
-) -> Iterator[str]:
+def fill_cache(rows: list[TaggedRow], contract: LoadedContract, config: TrainingConfig, folder: Path) -> Iterator[str]:
     """Make the missing tensors, one picture at a time.
 
     Parameters
     ----------
     rows : list of (ManifestRow, SplitRow)
-        From `tagged_faces`.
+        From `usable_faces`.
     contract : LoadedContract
         Pipeline settings.
     config : TrainingConfig
@@ -151,7 +110,7 @@ def fill_cache(
 
 
 def load_variants(
-    rows: list[tuple[ManifestRow, SplitRow]], folder: Path, gates: QualityGates
+    rows: list[TaggedRow], folder: Path, gates: QualityGates
 ) -> tuple[list[Variant], dict[str, dict[str, int]]]:
     """List the cached tensors that pass the quality gates, and count what was left out.
 

@@ -72,7 +72,9 @@ class TrainingConfig(_Settings):
 
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     harmonise: HarmoniseSettings
-    split: SplitSettings
+    sharpness_edges: Annotated[list[float], Field(min_length=1)]
+    source_disjoint: SplitSettings
+    shipped: SplitSettings
     optimise: OptimiseSettings
 
 

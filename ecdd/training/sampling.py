@@ -1,4 +1,9 @@
-"""Draw training tensors so that face size, colour mode and class are independent of each other."""
+"""Draw training tensors so that face size, sharpness and colour mode say nothing about the class.
+
+Harmonising sizes alone is not enough: of two pictures reduced to one size the one from the larger original is
+sharper. Measured on the shared data, sharpness inside one size stratum told Stable Diffusion from portraits and
+pointed the *other* way for StyleGAN, so a student trained on it was worse than chance on a new generator.
+"""
 
 from __future__ import annotations
 
@@ -11,48 +16,58 @@ from numpy.typing import NDArray
 from ecdd.training.cache import HARMONISED, Variant
 from ecdd.training.config import SplitSettings, TrainingError
 
-Cell = tuple[int, bool]
+Cell = tuple[int, int, bool]
 
 
 @dataclass(frozen=True)
 class BalancedSet:
-    """Harmonised tensors arranged by (stratum, colour mode), both classes present in every cell.
+    """Harmonised tensors arranged by (size stratum, sharpness bin, colour mode), both classes in every cell.
 
     Attributes
     ----------
     variants : list of Variant
         The tensors in use.
     cells : dict
-        (stratum, grey) to {label: {picture: positions in ``variants``}}.
-    dropped_cells : dict of str to int
-        Cells without one of the classes, with the tensors lost by it.
+        Cell to {label: {picture: positions in ``variants``}}.
+    dropped : dict of str to int
+        Tensors lost, by class, in cells that hold too few pictures of the other class.
     """
 
     variants: list[Variant]
     cells: dict[Cell, dict[int, dict[str, list[int]]]]
-    dropped_cells: dict[str, int]
+    dropped: dict[str, int]
 
     def labels(self) -> NDArray[np.int64]:
         """Label of each variant, shape (n,)."""
         return np.array([v.label for v in self.variants], np.int64)
 
+    def cell_masses(self) -> dict[Cell, int]:
+        """Weight of each cell: the number of pictures of its smaller class."""
+        return {cell: min(len(pictures) for pictures in classes.values()) for cell, classes in self.cells.items()}
+
     def weights(self) -> NDArray[np.float64]:
-        """Weight of each variant so that every cell, class in it, and picture in that weigh alike, shape (n,)."""
+        """Weight of each variant, shape (n,): a cell has its mass in either class, its pictures weigh alike."""
         weights = np.zeros(len(self.variants))
-        for classes in self.cells.values():
+        masses = self.cell_masses()
+        for cell, classes in self.cells.items():
             for pictures in classes.values():
                 for positions in pictures.values():
-                    weights[positions] = 1 / (len(pictures) * len(positions))
+                    weights[positions] = masses[cell] / (len(pictures) * len(positions))
         return weights
 
 
-def balanced(variants: list[Variant]) -> BalancedSet:
-    """Arrange harmonised variants; a cell without one of the classes would reveal the class and is dropped.
+def balanced(variants: list[Variant], sharpness_edges: list[float], least: int = 2) -> BalancedSet:
+    """Arrange harmonised variants; a cell with (almost) one class only would reveal it and is dropped.
 
     Parameters
     ----------
     variants : list of Variant
         Of any kind; originals are ignored.
+    sharpness_edges : list of float
+        Edges of the bins of the variance of the Laplacian, level^2, rising; below the first and above the last
+        are bins too.
+    least : int
+        Fewest pictures of either class in a cell.
 
     Returns
     -------
@@ -67,13 +82,16 @@ def balanced(variants: list[Variant]) -> BalancedSet:
     gathered: dict[Cell, list[Variant]] = defaultdict(list)
     for variant in variants:
         if variant.kind == HARMONISED:
-            gathered[variant.stratum, variant.grey].append(variant)
+            sharpness = int(np.searchsorted(sharpness_edges, variant.quality.blur, side="right"))
+            gathered[variant.stratum, sharpness, variant.grey].append(variant)
     kept: list[Variant] = []
     cells: dict[Cell, dict[int, dict[str, list[int]]]] = {}
-    dropped: dict[str, int] = {}
+    dropped = {"real": 0, "fake": 0}
     for cell, members in sorted(gathered.items()):
-        if {v.label for v in members} != {0, 1}:
-            dropped[f"stratum {cell[0]}, {'grey' if cell[1] else 'colour'}"] = len(members)
+        pictures = [len({v.sha256 for v in members if v.label == label}) for label in (0, 1)]
+        if min(pictures) < least:
+            dropped["fake"] += sum(v.label for v in members)
+            dropped["real"] += sum(1 - v.label for v in members)
             continue
         classes: dict[int, dict[str, list[int]]] = {0: defaultdict(list), 1: defaultdict(list)}
         for variant in members:
@@ -81,7 +99,7 @@ def balanced(variants: list[Variant]) -> BalancedSet:
             kept.append(variant)
         cells[cell] = classes
     if not cells:
-        msg = "no stratum holds both classes: no face size is common to reals and fakes; widen crop_side_edges"
+        msg = "no cell holds both classes: no face size and sharpness is common to reals and fakes; widen the edges"
         raise TrainingError(msg)
     return BalancedSet(kept, cells, dropped)
 
@@ -104,7 +122,8 @@ def draw(data: BalancedSet, n: int, rng: np.random.Generator) -> NDArray[np.int6
         Positions in ``data.variants``; half of them fake, the same cells for both classes.
     """
     keys = sorted(data.cells)
-    chosen = np.repeat(rng.integers(len(keys), size=(n + 1) // 2), 2)[:n]
+    masses = np.array([data.cell_masses()[key] for key in keys], np.float64)
+    chosen = np.repeat(rng.choice(len(keys), size=(n + 1) // 2, p=masses / masses.sum()), 2)[:n]
     out = np.empty(n, np.int64)
     for k in range(n):
         pictures = data.cells[keys[chosen[k]]][k % 2]

@@ -80,6 +80,7 @@ class _Run:
     def __init__(self, config: TrainingConfig, policy: PolicyContract) -> None:
         grid = policy.patch_grid
         self.model = seeded_student(config.seed, grid.input_operator, grid.operator_scale)
+        self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = seeded_student(config.seed, grid.input_operator, grid.operator_scale)
         self.best = {k: v.clone() for k, v in self.averaged.state_dict().items()}
         self.optimiser = torch.optim.AdamW(
@@ -212,7 +213,7 @@ def pooled_logits(model: TinyLaDeDa, variants: list[Variant], policy: PolicyCont
         for start in range(0, len(variants), 8):
             chunk = variants[start : start + 8]
             batch = torch.from_numpy(np.stack([normalise(v.s3(), policy.pixel_pipeline) for v in chunk]))
-            maps = model(batch.permute(0, 3, 1, 2).contiguous())
+            maps = model(batch.permute(0, 3, 1, 2))
             out[start : start + len(chunk)] = maps.double().mean(dim=(1, 2)).numpy()
     model.train(training)
     return out
@@ -253,7 +254,7 @@ def _batch(
         y, x = (2 * int(v) for v in rng.integers((side - crop) // 2 + 1, size=2))
         parts[k] = normalise(np.ascontiguousarray(variant.s3()[y : y + crop, x : x + crop]), policy.pixel_pipeline)
     labels = torch.tensor([float(v.label) for v in variants])
-    return torch.from_numpy(parts).permute(0, 3, 1, 2).contiguous(), labels
+    return torch.from_numpy(parts).permute(0, 3, 1, 2), labels
 
 
 def _loss(maps: Tensor, labels: Tensor, settings: OptimiseSettings) -> Tensor:

@@ -1,0 +1,186 @@
+"""The calibration set: which pictures, scored how, and whether the contract accepts it (E4.1)."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ecdd.calibration.temperature_scaling import CalibrationError
+from ecdd.inference.stages import judge
+from ecdd.pipeline.decode import read_file
+from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.reason_codes import Rejected
+from ecdd.pipeline.stages import prepare
+from ecdd.runtimes.tflite import TFLiteRuntime
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ecdd.contract.model_sections import Calibration
+    from ecdd.contract.schema import PolicyContract
+    from ecdd.dataset_governance.usable_faces import TaggedRow
+
+JUDGED = "judged"
+
+
+@dataclass(frozen=True)
+class ScoredPicture:
+    """One calibration picture and what the shipped model says of it.
+
+    Attributes
+    ----------
+    sha256, source, group : str
+        File digest, source and near-duplicate group.
+    label : int
+        1 fake, 0 real.
+    outcome : str
+        ``judged``, or the reason codes that kept the picture from the model, joined by ``+``.
+    logit : float or None
+        Largest pooled logit (S6) of the judged faces, before calibration.
+    """
+
+    sha256: str
+    source: str
+    group: str
+    label: int
+    outcome: str
+    logit: float | None
+
+
+def score_pictures(rows: list[TaggedRow], policy: PolicyContract, model: bytes) -> Iterator[ScoredPicture]:
+    """Send pictures through the exact pipeline and the shipped model, in the pinned runtime.
+
+    Parameters
+    ----------
+    rows : list of (ManifestRow, SplitRow)
+        Lineage CALIBRATION.
+    policy : PolicyContract
+        Pipeline, gates, grid, pooling and runtime.
+    model : bytes
+        The TFLite file that ships.
+
+    Yields
+    ------
+    ScoredPicture
+        One a row; a picture that cannot be judged is an outcome, never left out.
+    """
+    detector = load_detector(policy.face_detector)
+    runtime = TFLiteRuntime(model, threads=policy.runtime.threads, xnnpack=policy.runtime.delegate == "xnnpack")
+    for row, tag in rows:
+        outcome, logit = JUDGED, None
+        try:
+            data = read_file(row.path, policy.pixel_pipeline)
+            picture = prepare(data, policy, detector, name=row.path.name)
+        except Rejected as rejected:
+            outcome = "+".join(rejected.codes)
+        else:
+            batch = picture.batch(policy.pixel_pipeline)
+            if len(batch):
+                maps = runtime.patch_map(batch)
+                faces = judge(maps, len(batch), policy.patch_grid, policy.pooling, 1.0, 0.0)
+                logit = max(face.pooled_logit for face in faces)
+            else:
+                codes = {*picture.reason_codes, *(c for face in picture.faces for c in face.reason_codes)}
+                outcome = "+".join(sorted(codes))
+        yield ScoredPicture(row.sha256, row.source, tag.near_duplicate_group, int(row.label or 0), outcome, logit)
+
+
+@dataclass(frozen=True)
+class JudgedSet:
+    """The pictures that reached the model, as arrays of one length."""
+
+    logits: NDArray[np.float64]
+    labels: NDArray[np.int64]
+    groups: NDArray[np.int64]
+    digest: str
+
+    @property
+    def n_real(self) -> int:
+        """Number of real pictures."""
+        return int((self.labels == 0).sum())
+
+    @property
+    def n_fake(self) -> int:
+        """Number of fake pictures."""
+        return int((self.labels == 1).sum())
+
+
+def judged_set(pictures: list[ScoredPicture], policy: Calibration) -> JudgedSet:
+    """Take the pictures that reached the model and check them against the contract.
+
+    Parameters
+    ----------
+    pictures : list of ScoredPicture
+        The whole scored set.
+    policy : Calibration
+        ``min_samples_per_class``.
+
+    Returns
+    -------
+    JudgedSet
+        Its digest covers SHA-256 and label of every picture in it.
+
+    Raises
+    ------
+    CalibrationError
+        If a class has fewer pictures than the contract asks for.
+    """
+    judged = sorted((p for p in pictures if p.logit is not None), key=lambda p: p.sha256)
+    names = sorted({p.group for p in judged})
+    number = {name: k for k, name in enumerate(names)}
+    lines = "".join(f"{p.sha256},{p.label}\n" for p in judged)
+    out = JudgedSet(
+        np.array([p.logit for p in judged], np.float64),
+        np.array([p.label for p in judged], np.int64),
+        np.array([number[p.group] for p in judged], np.int64),
+        hashlib.sha256(lines.encode()).hexdigest(),
+    )
+    for name, count in (("real", out.n_real), ("fake", out.n_fake)):
+        if count < policy.min_samples_per_class:
+            msg = (
+                f"calibration.min_samples_per_class is {policy.min_samples_per_class}, but only {count} {name} "
+                f"pictures of {len(pictures)} reached the model; add CALIBRATION pictures"
+            )
+            raise CalibrationError(msg)
+    return out
+
+
+def scores_csv(pictures: list[ScoredPicture]) -> str:
+    """Write the scored set as CSV, sorted by SHA-256, logits exact."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(ScoredPicture.__dataclass_fields__), lineterminator="\n")
+    writer.writeheader()
+    for picture in sorted(pictures, key=lambda p: p.sha256):
+        row = asdict(picture)
+        row["logit"] = "" if picture.logit is None else repr(picture.logit)
+        writer.writerow(row)
+    return buffer.getvalue()
+
+
+def read_scores(path: Path) -> list[ScoredPicture]:
+    """Read what `scores_csv` wrote.
+
+    Raises
+    ------
+    CalibrationError
+        If a line is malformed.
+    """
+    pictures = []
+    with path.open(encoding="utf-8", newline="") as handle:
+        for line, row in enumerate(csv.DictReader(handle), start=2):
+            try:
+                logit = float(row["logit"]) if row["logit"] else None
+                pictures.append(
+                    ScoredPicture(row["sha256"], row["source"], row["group"], int(row["label"]), row["outcome"], logit)
+                )
+            except (KeyError, TypeError, ValueError) as error:
+                msg = f"{path.name}:{line}: not a line of calibration scores ({error})"
+                raise CalibrationError(msg) from error
+    return pictures

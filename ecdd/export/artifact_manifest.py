@@ -1,0 +1,283 @@
+"""Build a bundle: export, calibrate, threshold, and write every file that ships."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import platform
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from ecdd.bundle import BundleError, ModelDescription, load_bundle, write_manifest
+from ecdd.bundle.manifest import CALIBRATION_FILE, CONTRACT_FILE, MODEL_FILE, WEIGHTS_FILE
+from ecdd.calibration.calibration_set_contract import ScoredPicture, score_pictures, scores_csv
+from ecdd.calibration.fitting import FittedCalibration, fit_calibration
+from ecdd.contract.loading import LoadedContract, load_contract
+from ecdd.dataset_governance.usable_faces import TaggedRow
+from ecdd.export.exported_parity import ExportParity, compare
+from ecdd.export.folding import ExportError, fold
+from ecdd.export.onnx_export import OPSET, onnx_bytes
+from ecdd.export.tflite_export import tflite_bytes
+from ecdd.files import write_bytes, write_text
+from ecdd.models.checkpoint import CheckpointIdentity, check_operator, load_weights
+from ecdd.models.tiny_ladeda import PARAMETERS, TinyLaDeDa
+from ecdd.pipeline.preprocess import normalise
+
+ONNX_FILE = "model.onnx"
+SCORES_FILE = "calibration_scores.csv"
+TRAINING_FILE = "training_record.json"
+LIBRARIES = ("pillow", "numpy", "ai-edge-litert", "tensorflow", "onnx", "torch", "scipy")
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Both exported files and how close they are to the float64 model."""
+
+    tflite: bytes
+    onnx: bytes
+    parity: ExportParity
+
+
+def export_model(model: TinyLaDeDa, contract: LoadedContract, seed: int = 0, n: int = 16) -> Exported:
+    """Export to TFLite and ONNX and compare both with the model on seeded tensors.
+
+    Parameters
+    ----------
+    model : TinyLaDeDa
+        In evaluation mode.
+    contract : LoadedContract
+        Input size, normalisation and the tolerance ``patch_grid.tolerance_s5``.
+    seed, n : int
+        Tensors to compare on: smoothed noise of several contrasts, and constant ones.
+
+    Returns
+    -------
+    Exported
+        Files and parity.
+
+    Raises
+    ------
+    ExportError
+        If a file differs from the model by more than the tolerance.
+    """
+    policy = contract.policy
+    side = policy.pixel_pipeline.input_size
+    rng = np.random.default_rng(seed)
+    levels = rng.integers(0, 256, (n, side, side, 3)).astype(np.float64)
+    for k in range(n):
+        for _ in range(k % 4):  # from white noise to something smooth
+            levels[k] = (levels[k] + np.roll(levels[k], 1, 0) + np.roll(levels[k], 1, 1)) / 3
+    batch = np.stack([normalise(np.round(level).astype(np.uint8), policy.pixel_pipeline) for level in levels])
+    folded = fold(model)
+    tflite, onnx = tflite_bytes(folded, side), onnx_bytes(folded, side)
+    return Exported(tflite, onnx, compare(model, tflite, onnx, batch, policy.patch_grid.tolerance_s5))
+
+
+def check_identity(identity: CheckpointIdentity, contract: LoadedContract, path: Path) -> None:
+    """Refuse weights that were trained for other pixels than the contract makes.
+
+    Raises
+    ------
+    CheckpointError
+        If operator or factor differ.
+    ExportError
+        If normalisation, input size or the preprocessing digest differ.
+    """
+    policy = contract.policy
+    check_operator(identity, policy.patch_grid.input_operator, policy.patch_grid.operator_scale, path)
+    pixels = policy.pixel_pipeline
+    pairs = [
+        ("normalisation_mean", list(identity.normalisation_mean), list(pixels.normalisation_mean)),
+        ("normalisation_std", list(identity.normalisation_std), list(pixels.normalisation_std)),
+        ("pixel_scale", identity.pixel_scale, pixels.pixel_scale),
+        ("input_size", identity.input_size, pixels.input_size),
+        ("preprocessing_digest", identity.preprocessing_digest, contract.preprocessing_digest),
+    ]
+    wrong = [f"{name} is {said}, the contract says {wanted}" for name, said, wanted in pairs if said != wanted]
+    if wrong:
+        msg = f"{path.name}: trained for other pixels ({'; '.join(wrong)}); train again under this contract"
+        raise ExportError(msg)
+
+
+def build_bundle(
+    weights: Path,
+    contract_path: Path,
+    rows: list[TaggedRow],
+    out: Path,
+    *,
+    name: str,
+    release: str,
+    training_record: bytes,
+    frozen_on: datetime.date,
+    progress: Callable[[ScoredPicture], None] = lambda _: None,
+) -> FittedCalibration:
+    """Export weights, calibrate the exported file, and write the bundle.
+
+    Thresholds go into the contract at ``contract_path`` (comments kept) and into the bundle's copy of it, marked
+    frozen; every other value stays as it is.
+
+    Parameters
+    ----------
+    weights : Path
+        Checkpoint written by `ecdd.models.checkpoint.save_weights`.
+    contract_path : Path
+        The contract to ship; its two thresholds are rewritten.
+    rows : list of (ManifestRow, SplitRow)
+        CALIBRATION faces.
+    out : Path
+        Bundle folder; golden outputs in it are kept, and must be frozen again when the scores changed.
+    name, release : str
+        Name and version of the bundle.
+    training_record : bytes
+        JSON text that ships beside the model.
+    frozen_on : date
+        Day the calibration set was frozen.
+    progress : callable
+        Called after every scored picture.
+
+    Returns
+    -------
+    FittedCalibration
+        What was fitted.
+
+    Raises
+    ------
+    ExportError, CheckpointError, CalibrationError, ContractError, BundleError
+        Each names the file, the value and what to do.
+    """
+    contract = load_contract(contract_path)
+    model, identity = load_weights(weights)
+    check_identity(identity, contract, weights)
+    exported = export_model(model, contract)
+    model_sha256 = hashlib.sha256(exported.tflite).hexdigest()
+    pictures = []
+    for picture in score_pictures(rows, contract.policy, exported.tflite):
+        pictures.append(picture)
+        progress(picture)
+    fitted = fit_calibration(pictures, contract.policy, model_sha256, frozen_on)
+    _freeze_thresholds(contract_path, contract, fitted)
+    if weights.resolve() != (out / WEIGHTS_FILE).resolve():
+        write_bytes(out / WEIGHTS_FILE, weights.read_bytes())
+    write_bytes(out / MODEL_FILE, exported.tflite)
+    write_bytes(out / ONNX_FILE, exported.onnx)
+    write_bytes(out / CONTRACT_FILE, contract_path.read_bytes())
+    write_text(out / SCORES_FILE, scores_csv(pictures))
+    write_bytes(out / CALIBRATION_FILE, fitted.record.text())
+    write_bytes(out / TRAINING_FILE, training_record)
+    write_manifest(
+        out, name=name, version=release, model=_description(contract, out / WEIGHTS_FILE), created_by=_created_by()
+    )
+    return fitted
+
+
+def previous_release(bundle: Path) -> tuple[str, str, datetime.date, bytes]:
+    """Read name, version, calibration day and training record of an existing bundle, to build it anew.
+
+    The bundle is not checked as a whole: it is about to be replaced because something in it changed.
+
+    Raises
+    ------
+    BundleError
+        If one of the records is missing or malformed.
+    """
+    from ecdd.bundle.calibration_record import CalibrationRecord
+    from ecdd.bundle.loading import read_record
+    from ecdd.bundle.manifest import DESCRIPTION_FILE, BundleDescription
+
+    description = read_record(bundle, DESCRIPTION_FILE, BundleDescription)
+    calibration = read_record(bundle, CALIBRATION_FILE, CalibrationRecord)
+    try:
+        record = (bundle / TRAINING_FILE).read_bytes()
+    except OSError as error:
+        raise BundleError(bundle, f"{TRAINING_FILE} cannot be read: {error.strerror}") from None
+    return description.name, description.version, calibration.created, record
+
+
+def refresh_manifest(bundle: Path) -> str:
+    """Rewrite the manifest of a bundle whose files changed, and return the new payload digest.
+
+    Raises
+    ------
+    BundleError
+        If the parts contradict each other.
+    """
+    write_manifest(bundle)
+    return load_bundle(bundle).payload_digest
+
+
+def set_contract_values(text: str, values: dict[str, float | str], status: str) -> str:
+    """Replace values and statuses in the text of a contract, keeping comments, order and everything else.
+
+    Parameters
+    ----------
+    text : str
+        YAML with one ``key: {value: …, status: …, set_by: …}`` a line under its section.
+    values : dict of str to value
+        New values by ``section.key``.
+    status : str
+        ``proposed`` or ``frozen``.
+
+    Returns
+    -------
+    str
+        The new text.
+
+    Raises
+    ------
+    ExportError
+        If a key has no such line.
+    """
+    section, found = "", set()
+    lines = text.splitlines(keepends=True)
+    for index, line in enumerate(lines):
+        if heading := re.match(r"^(\w+):\s*(#.*)?$", line.rstrip()):
+            section = heading[1]
+        entry = re.match(r"^(  (\w+): \{value: )(.*?)(, status: )(\w+)(, set_by: [^}]*\}.*)$", line.rstrip("\n"))
+        key = f"{section}.{entry[2]}" if entry else ""
+        if entry and key in values:
+            value = values[key]
+            shown = repr(value) if isinstance(value, float) else f'"{value}"'
+            lines[index] = f"{entry[1]}{shown}{entry[4]}{status}{entry[6]}\n"
+            found.add(key)
+    if missing := sorted(set(values) - found):
+        msg = f"the contract has no line for {', '.join(missing)} of the form `key: {{value: …, status: …, set_by: …}}`"
+        raise ExportError(msg)
+    return "".join(lines)
+
+
+def _freeze_thresholds(path: Path, contract: LoadedContract, fitted: FittedCalibration) -> None:
+    values: dict[str, float | str] = {
+        "operating_point.t_real": fitted.thresholds.t_real,
+        "operating_point.t_fake": fitted.thresholds.t_fake,
+    }
+    contract.with_values(dict(values), status="frozen")  # refuses what the schema does not allow
+    text = set_contract_values(path.read_text(encoding="utf-8"), values, "frozen")
+    write_text(path, text)
+
+
+def _description(contract: LoadedContract, weights: Path) -> ModelDescription:
+    grid, pixels = contract.policy.patch_grid, contract.policy.pixel_pipeline
+    return ModelDescription(
+        architecture="tiny_ladeda",
+        parameters=PARAMETERS,
+        input_operator=grid.input_operator,
+        operator_scale=grid.operator_scale,
+        grid=[grid.rows, grid.cols],
+        stride=grid.stride,
+        receptive_field=grid.receptive_field,
+        input_size=pixels.input_size,
+        normalisation_mean=list(pixels.normalisation_mean),
+        normalisation_std=list(pixels.normalisation_std),
+        mode=contract.policy.quantization.mode,
+        weights_sha256=hashlib.sha256(weights.read_bytes()).hexdigest(),
+    )
+
+
+def _created_by() -> dict[str, str]:
+    versions = {library: version(library) for library in LIBRARIES}
+    return {"ecdd": version("ecdd"), "python": platform.python_version(), "onnx opset": str(OPSET), **versions}
