@@ -110,7 +110,7 @@ def build_split(data: Path, out: Path, contract: Path | None = None) -> DataSpli
     found = scan(files, policy.pixel_pipeline, policy.dataset_governance)
     tagged = assign_lineage(rows, found.hash_groups, found.groups)
     split = DataSplit({row.sha256: row for row in tagged}, split_digest(tagged))
-    validate_lineage(split)
+    validate_lineage(split, rows)
     write_split(tagged, out)
     return split
 

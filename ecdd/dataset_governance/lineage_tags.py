@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 SPLIT_COLUMNS: Final = ("sha256", "lineage", "near_duplicate_group", "identity", "label", "scope", "source")
-_SHA256_LENGTH: Final = 64
+_SHA256: Final = re.compile("[0-9a-f]{64}")
+SCOPES: Final = ("face", "ood")
 LABELS: Final = ("0", "1", "")
 
 
@@ -124,18 +126,15 @@ def load_split(path: Path) -> DataSplit:
     """
     problems: list[str] = []
     rows: dict[str, SplitRow] = {}
-    with path.open(encoding="utf-8", newline="") as handle:
-        reader = csv.DictReader(handle)
-        if tuple(reader.fieldnames or ()) != SPLIT_COLUMNS:
-            raise LineageError([f"{path.name}: columns {reader.fieldnames}, expected {list(SPLIT_COLUMNS)}"])
-        for line, cells in enumerate(reader, start=2):
-            found = _row_problems(cells)
-            if cells["sha256"] in rows:
-                found.append(f"sha256 {cells['sha256'][:12]} stands twice")
-            if found:
-                problems += [f"{path.name}:{line}: {text}" for text in found]
-                continue
-            rows[cells["sha256"]] = SplitRow(**{**cells, "lineage": LineageTag(cells["lineage"])})  # type: ignore[arg-type]
+    for line, cells in read_table(path, SPLIT_COLUMNS, exactly=True):
+        found = _row_problems(cells)
+        if cells["sha256"] in rows:
+            found.append(f"sha256 {cells['sha256'][:12]} stands twice")
+        if found:
+            problems += [f"{path.name}:{line}: {text}" for text in found]
+            continue
+        values = {column: cells[column] for column in SPLIT_COLUMNS if column != "lineage"}
+        rows[cells["sha256"]] = SplitRow(lineage=LineageTag(cells["lineage"]), **values)
     if not rows and not problems:
         problems.append(f"{path.name}: no rows")
     if problems:
@@ -143,14 +142,52 @@ def load_split(path: Path) -> DataSplit:
     return DataSplit(rows=rows, digest=split_digest(rows.values()))
 
 
+def read_table(path: Path, columns: tuple[str, ...], *, exactly: bool) -> list[tuple[int, dict[str, str]]]:
+    """Read a CSV whose every row has a cell in every column.
+
+    Parameters
+    ----------
+    path : Path
+        UTF-8 CSV with a header.
+    columns : tuple of str
+        Columns that must be there.
+    exactly : bool
+        No other column, and in this order.
+
+    Returns
+    -------
+    list of (int, dict of str to str)
+        Line number, from 2, and cells by column.
+
+    Raises
+    ------
+    LineageError
+        Naming the file that cannot be read, the header that differs, or every row with too few or too many cells.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle)
+            header = tuple(reader.fieldnames or ())
+            lines = [(reader.line_num, cells) for cells in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise LineageError([f"{path.name}: cannot be read as a CSV file: {error.__class__.__name__}"]) from error
+    if (header != columns) if exactly else not set(columns) <= set(header):
+        raise LineageError([f"{path.name}: columns {list(header)}, expected {list(columns)}"])
+    ragged = [line for line, cells in lines if None in cells or None in cells.values()]
+    if ragged:
+        raise LineageError([f"{path.name}:{line}: not {len(header)} cells like the header" for line in ragged])
+    return lines
+
+
 def _row_problems(cells: Mapping[str, str]) -> list[str]:
     found = []
-    if len(cells["sha256"] or "") != _SHA256_LENGTH:
-        found.append(f"sha256 {cells['sha256']!r} is not 64 hexadecimal digits")
+    if not _SHA256.fullmatch(cells["sha256"]):
+        found.append(f"sha256 {cells['sha256']!r} is not 64 lower-case hexadecimal digits")
     if cells["lineage"] not in LineageTag.__members__.values():
         found.append(f"lineage {cells['lineage']!r}, allowed are {', '.join(LineageTag)}")
     if cells["label"] not in LABELS:
         found.append(f"label {cells['label']!r}, allowed are 0, 1 and empty")
-    if not cells["near_duplicate_group"]:
-        found.append("no near_duplicate_group")
-    return found
+    if cells["scope"] not in SCOPES:
+        found.append(f"scope {cells['scope']!r}, allowed are {', '.join(SCOPES)}")
+    empty = [column for column in ("near_duplicate_group", "identity", "source") if not cells[column]]
+    return found + [f"no {column}" for column in empty]

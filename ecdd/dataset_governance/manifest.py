@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ecdd.dataset_governance.lineage_tags import LABELS
+from ecdd.dataset_governance.lineage_tags import LABELS, SCOPES, LineageError, read_table
 
 _REQUIRED: Final = ("path", "label", "scope", "source")
-_SCOPES: Final = ("face", "ood")
 
 
 class ManifestError(Exception):
@@ -67,18 +65,17 @@ def load_manifest(data: Path, *, check_digests: bool = True) -> list[ManifestRow
     seen: dict[str, int] = {}
     if not path.is_file():
         raise ManifestError([f"{path.name}: no such manifest; give a CSV file or a folder with manifest.csv"])
-    with path.open(encoding="utf-8", newline="") as handle:
-        reader = csv.DictReader(handle)
-        missing = [column for column in _REQUIRED if column not in (reader.fieldnames or ())]
-        if missing:
-            raise ManifestError([f"{path.name}: no column {', '.join(missing)}"])
-        for line, cells in enumerate(reader, start=2):
-            row, found = _read_row(path.parent, cells, check_digests=check_digests)
-            if row.sha256 and row.sha256 in seen:
-                found.append(f"the same picture as line {seen[row.sha256]}")
-            seen.setdefault(row.sha256, line)
-            problems += [f"{path.name}:{line}: {cells['path']}: {text}" for text in found]
-            rows.append(row)
+    try:
+        table = read_table(path, _REQUIRED, exactly=False)
+    except LineageError as error:
+        raise ManifestError(error.problems) from error
+    for line, cells in table:
+        row, found = _read_row(path.parent, cells, check_digests=check_digests)
+        if row.sha256 and row.sha256 in seen:
+            found.append(f"the same picture as line {seen[row.sha256]}")
+        seen.setdefault(row.sha256, line)
+        problems += [f"{path.name}:{line}: {cells['path']}: {text}" for text in found]
+        rows.append(row)
     if not rows:
         problems.append(f"{path.name}: no rows")
     if problems:
@@ -91,19 +88,25 @@ def _read_row(root: Path, cells: dict[str, str], *, check_digests: bool) -> tupl
     label, scope, year = cells["label"] or "", cells["scope"] or "", cells.get("year") or ""
     if label not in LABELS:
         problems.append(f"label {label!r}, allowed are 0 (real), 1 (fake) and empty")
-    if scope not in _SCOPES:
-        problems.append(f"scope {scope!r}, allowed are {', '.join(_SCOPES)}")
+    if scope not in SCOPES:
+        problems.append(f"scope {scope!r}, allowed are {', '.join(SCOPES)}")
     if scope == "face" and label == "":
         problems.append("a picture in scope needs a label")
     if year and not year.isdigit():
         problems.append(f"year {year!r} is not a number")
+    if not cells["source"]:
+        problems.append("no source")
     path = root / cells["path"]
     sha256 = (cells.get("sha256") or "").lower()
     if not path.is_file():
         problems.append("no such file")
     elif check_digests or not sha256:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
-        if sha256 and found != sha256:
+        try:
+            found = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            found = ""
+            problems.append(f"cannot be read: {error.__class__.__name__}")
+        if found and sha256 and found != sha256:
             problems.append(f"SHA-256 is {found[:12]}…, the manifest says {sha256[:12]}…")
         sha256 = sha256 or found
     row = ManifestRow(

@@ -9,21 +9,32 @@ from ecdd.dataset_governance.lineage_tags import DataSplit, LineageError, Lineag
 from ecdd.dataset_governance.manifest import ManifestRow
 
 
-def validate_lineage(split: DataSplit) -> None:
-    """Fail when a near-duplicate group or a known person has pictures under two tags.
+def validate_lineage(split: DataSplit, manifest: Iterable[ManifestRow] | None = None) -> None:
+    """Fail when a near-duplicate group or a known person crosses tags, or when split and data do not match.
 
     Parameters
     ----------
     split : DataSplit
         The split; one row a picture, so a picture cannot cross by itself.
+    manifest : iterable of ManifestRow, optional
+        The data that the split is of: then every picture must be in both, with one label, scope and source.
 
     Raises
     ------
     LineageError
-        Naming both ends of every crossing.
+        Naming both ends of every crossing, every picture without a tag and every tag without a picture.
     """
-    problems = _crossings(split.rows.values(), "near_duplicate_group", unknown="")
+    problems = [] if split.rows else ["the split has no rows"]
+    problems += _crossings(split.rows.values(), "near_duplicate_group", unknown="")
     problems += _crossings(split.rows.values(), "identity", unknown="unknown")
+    if manifest is not None:
+        present = list(manifest)
+        known = {row.sha256 for row in present}
+        try:
+            join(present, split)
+        except LineageError as error:
+            problems += error.problems
+        problems += [f"{key[:12]} is in the split but not in the data" for key in sorted(set(split.rows) - known)]
     if problems:
         raise LineageError(problems)
 
@@ -57,11 +68,12 @@ def assert_lineage(split: DataSplit, keys: Iterable[str], allowed: Iterable[Line
     Raises
     ------
     LineageError
-        Naming every picture that is unknown or tagged otherwise.
+        Naming every picture that is unknown or tagged otherwise; also when there is no picture: nothing is no proof.
     """
     wanted = frozenset(allowed)
-    problems = []
-    for key in keys:
+    pictures = list(keys)
+    problems = [] if pictures else ["no pictures to check"]
+    for key in pictures:
         row = split.rows.get(key)
         if row is None:
             problems.append(f"{key[:12]} is not in the split; tag it before it is used")
