@@ -104,17 +104,18 @@ def _rows(contract: LoadedContract, only: set[str] | None) -> list[dict[str, obj
 
 
 def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    """Print a table; text is never read as markup, and a pipe gets every column in full."""
+    """Print a table; text is never read as markup, and a pipe gets it as wide as it needs to be."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
+    console = Console()
+    widest = None if console.is_terminal else 60
     table = Table(title=Text(title))
     for number, column in enumerate(columns):
-        table.add_column(column, no_wrap=number == 0, overflow="fold")
+        table.add_column(column, no_wrap=number == 0, overflow="fold", max_width=widest)
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
-    console = Console()
     if not console.is_terminal:
         console = Console(width=Console(width=10_000).measure(table).maximum)
     console.print(table)
@@ -152,7 +153,7 @@ def diff(
 
 
 def _row(change: Change) -> tuple[str, ...]:
-    stages = f"{change.stages[0]}-{change.stages[-1]}" if change.stages else "none"
+    stages = "-".join(dict.fromkeys((change.stages[0], change.stages[-1]))) if change.stages else "none"
     return (
         change.key,
         change.kind,

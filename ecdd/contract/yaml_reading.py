@@ -160,7 +160,7 @@ class _Reader:
         value, kind = self.plain_word(event)
         seen_1_1 = _resolved_1_1(text)
         # a float without a dot (1e-05) is text to YAML 1.1; the schema's type decides, nothing is lost
-        if kind != seen_1_1 and not (kind == "float" and seen_1_1 in {"str", "int"}):
+        if kind != seen_1_1 and not (kind == "float" and seen_1_1 == "str"):
             self.refuse(
                 event,
                 key,
