@@ -1,0 +1,133 @@
+"""What a degradation does to the decisions: the same faces before and after, through the whole detector."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ecdd.contract.schema import PolicyContract
+from ecdd.detector import Detector
+from ecdd.evidence.verdicts import finite
+from gates.g2.portraits import Portrait, open_portrait, png
+
+Degrade = Callable[[Image.Image, float], bytes]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One face at one level of a degradation, judged with the quality gates open."""
+
+    name: str
+    label: int
+    level: float
+    p_before: float
+    p_after: float
+    measures: dict[str, float]
+
+
+def _decision(probability: float, policy: PolicyContract) -> int:
+    """1 fake, -1 real, 0 abstain."""
+    point = policy.operating_point
+    return 1 if probability >= point.t_fake else -1 if probability <= point.t_real else 0
+
+
+def run_sweep(
+    portraits: Sequence[Portrait], levels: Sequence[float], degrade: Degrade, detector: Detector
+) -> list[Sample]:
+    """Judge every portrait as it is and at every level.
+
+    Parameters
+    ----------
+    portraits : sequence of Portrait
+        Labelled faces.
+    levels : sequence of float
+        Degradation levels.
+    degrade : callable
+        From S1 and a level to a file.
+    detector : Detector
+        With open gates.
+
+    Returns
+    -------
+    list of Sample
+        Only where exactly one face was found before and after; the others are no comparison.
+    """
+    samples = []
+    for portrait in portraits:
+        image = open_portrait(portrait, detector.policy)
+        before = detector.predict(png(image))
+        if portrait.label is None or len(before.faces) != 1 or before.faces[0].probability is None:
+            continue
+        for level in levels:
+            after = detector.predict(degrade(image, level))
+            if len(after.faces) != 1 or after.faces[0].probability is None:
+                continue
+            face = after.faces[0]
+            measures = {"face_side": face.face_side, "blur": face.blur, "blockiness": face.blockiness}
+            measures["jpeg_quality"] = -1.0 if face.jpeg_quality is None else face.jpeg_quality
+            samples.append(
+                Sample(portrait.name, portrait.label, level, before.faces[0].probability, face.probability, measures)
+            )
+    return samples
+
+
+def reversals(samples: Sequence[Sample], policy: PolicyContract) -> tuple[float, list[str]]:
+    """Share of faces whose label turned from real to fake or back, of those decided before, and their names."""
+    decided = [s for s in samples if _decision(s.p_before, policy) != 0]
+    turned = [s.name for s in decided if _decision(s.p_before, policy) * _decision(s.p_after, policy) == -1]
+    return (len(turned) / len(decided) if decided else float("nan")), turned
+
+
+def level_rows(samples: Sequence[Sample], levels: Sequence[float], policy: PolicyContract) -> list[dict[str, Any]]:
+    """One row a level: how many, the median measures, error, calibration error, and how many labels turned."""
+    rows = []
+    for level in levels:
+        here = [s for s in samples if s.level == level]
+        if not here:
+            rows.append({"level": level, "faces": 0})
+            continue
+        labels = np.array([s.label for s in here])
+        after = np.array([s.p_after for s in here])
+        decisions = np.array([_decision(s.p_after, policy) for s in here])
+        row = {
+            "level": level,
+            "faces": len(here),
+            "median_face_side": float(np.median([s.measures["face_side"] for s in here])),
+            "median_blur": float(np.median([s.measures["blur"] for s in here])),
+            "median_blockiness": float(np.median([s.measures["blockiness"] for s in here])),
+            "fpr": _rate((decisions == 1)[labels == 0]),
+            "fnr": _rate((decisions == -1)[labels == 1]),
+            "abstain_rate": _rate(decisions == 0),
+            "calibration_error": calibration_error(after, labels),
+            "mean_p_shift": float(np.abs(after - [s.p_before for s in here]).mean()),
+            "reversals": reversals(here, policy)[0],
+        }
+        rows.append({key: _rounded(value) for key, value in row.items()})
+    return rows
+
+
+def _rate(flags: np.ndarray[Any, Any]) -> float:
+    return float(flags.mean()) if flags.size else float("nan")
+
+
+def _rounded(value: float) -> float | None:
+    number = finite(value)
+    return None if number is None else round(number, 4)
+
+
+def calibration_error(probabilities: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
+    """Distance between mean probability and share of fakes: the calibration error in the large, for small samples."""
+    return float(abs(probabilities.mean() - labels.mean()))
+
+
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float:
+    """Spearman's rank correlation; NaN when a side is constant."""
+    from scipy.stats import spearmanr
+
+    if len(set(first)) < 2 or len(set(second)) < 2:
+        return float("nan")
+    return float(spearmanr(first, second).statistic)

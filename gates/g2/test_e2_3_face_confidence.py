@@ -1,0 +1,106 @@
+"""E2.3: sweep of the face-confidence threshold; the highest without unacceptable misses is the contract's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from ecdd.contract.schema import PolicyContract
+from ecdd.pipeline.decode import decode, read_file
+from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.reason_codes import Rejected
+from gates.g2.bounds import upper_bound
+from gates.g2.portraits import Portrait, data_portraits, golden_portraits
+
+THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+
+
+def best_scores(portraits: Sequence[Portrait], policy: PolicyContract) -> dict[str, float]:
+    """Highest face score in each picture; 0 where none reaches the lowest threshold, left out where rejected."""
+    finder = load_detector(policy.face_detector.model_copy(update={"candidate_threshold": THRESHOLDS[0]}))
+    scores = {}
+    for portrait in portraits:
+        try:
+            image = decode(read_file(portrait.path, policy.pixel_pipeline), policy.pixel_pipeline).image
+        except Rejected:
+            continue
+        scores[portrait.name] = max((face.score for face in finder.detect(image)), default=0.0)
+    return scores
+
+
+def sweep_rows(inside: dict[str, float], outside: dict[str, float], confidence: float) -> list[dict[str, Any]]:
+    """Missed faces and leaks at each threshold, with upper bounds."""
+    rows = []
+    for threshold in THRESHOLDS:
+        missed = sum(score < threshold for score in inside.values())
+        leaked = sum(score >= threshold for score in outside.values())
+        rows.append(
+            {
+                "threshold": threshold,
+                "missed_rate": missed / len(inside),
+                "leak_rate": leaked / len(outside),
+                "leak_upper_bound": upper_bound(leaked, len(outside), confidence),
+                "end_to_end_error": (missed + leaked) / (len(inside) + len(outside)),
+            }
+        )
+    return rows
+
+
+def chosen_threshold(rows: Sequence[dict[str, Any]], max_missed: float) -> float:
+    """The highest threshold that misses few enough faces; NaN when none does."""
+    fitting = [row["threshold"] for row in rows if row["missed_rate"] <= max_missed]
+    return max(fitting, default=float("nan"))
+
+
+@pytest.mark.experiment("E2.3")
+def test_golden_sweep(evidence: Any, golden: Any, policy: Any) -> None:
+    inside = best_scores(golden_portraits(golden), policy)
+    outside = best_scores(golden_portraits(golden, "out_of_scope"), policy)
+    rows = sweep_rows(inside, outside, policy.operating_point.confidence)
+    evidence.table("sweep_golden", rows)
+    threshold, limit = policy.face_detector.score_threshold, policy.quality_gates.max_missed_faces
+    missed = sorted((name for name, score in inside.items() if score < threshold), key=lambda name: inside[name])
+    leaked = [name for name, score in outside.items() if score >= threshold]
+    evidence.check("missed_rate", len(missed) / len(inside), limit=limit, worst=missed[:1], n=len(inside))
+    evidence.none("leaks", leaked, n=len(outside))
+
+
+@pytest.mark.experiment("E2.3")
+def test_data_sweep_sets_the_contract(evidence: Any, data_root: Any, policy: Any) -> None:
+    inside = best_scores(data_portraits(data_root, "face", ("CALIBRATION",)), policy)
+    outside = best_scores(data_portraits(data_root, "ood", ("CALIBRATION",)), policy)
+    if not inside or not outside:
+        evidence.not_tested("threshold sweep on --data", "no --data was given; reports/default holds the last one")
+        return
+    rows = sweep_rows(inside, outside, policy.operating_point.confidence)
+    evidence.table("sweep_data", rows)
+    chosen = chosen_threshold(rows, policy.quality_gates.max_missed_faces)
+    evidence.measure("highest_fitting_threshold", chosen, "score")
+    threshold = policy.face_detector.score_threshold
+    evidence.check("distance_to_chosen", abs(chosen - threshold), limit=1e-9, unit="score", n=len(inside))
+    missed = [name for name, score in inside.items() if score < threshold]
+    evidence.check(
+        "missed_rate_at_contract",
+        len(missed) / len(inside),
+        limit=policy.quality_gates.max_missed_faces,
+        worst=missed[:1],
+        n=len(inside),
+    )
+    evidence.figure("sweep", _figure(rows, threshold), "Missed faces and leaks against the face-confidence threshold.")
+
+
+def _figure(rows: Sequence[dict[str, Any]], threshold: float) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 3.6))
+    axes = figure.subplots()
+    x = [row["threshold"] for row in rows]
+    axes.plot(x, [row["missed_rate"] for row in rows], "o-", label="missed faces, in scope")
+    axes.plot(x, [row["leak_rate"] for row in rows], "s-", label="leaks, out of scope")
+    axes.plot(x, [row["leak_upper_bound"] for row in rows], "s:", alpha=0.6, label="leaks, upper bound")
+    axes.axvline(threshold, color="0.5", linestyle="--", label="contract")
+    axes.set(xlabel="face-confidence threshold", ylabel="rate", ylim=(-0.01, None))
+    axes.legend()
+    return figure

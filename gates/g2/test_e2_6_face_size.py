@@ -1,0 +1,78 @@
+"""E2.6: error and calibration against face size; below the contract's limit predictions stop being reliable."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from ecdd.detector import Detector
+from gates.g2.portraits import Portrait, data_portraits, golden_portraits, png, relaxed
+from gates.g2.sweeps import Sample, level_rows, reversals, run_sweep
+
+SIDES = (32.0, 48.0, 64.0, 80.0, 96.0, 128.0, 192.0)
+
+
+class _ToFaceSide:
+    """Reduce a picture until its face has a given side."""
+
+    def __init__(self, detector: Detector) -> None:
+        self.detector = detector
+
+    def __call__(self, image: Image.Image, side: float) -> bytes:
+        face = self.detector.predict(png(image)).faces[0]
+        scale = min(side / face.face_side, 1.0)
+        size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+        return png(image.resize(size, Image.Resampling.LANCZOS))
+
+
+def sweep(portraits: Sequence[Portrait], detector: Detector) -> tuple[list[Sample], list[dict[str, Any]]]:
+    """Faces reduced to each side; only those that were larger before."""
+    samples = run_sweep(portraits, SIDES, _ToFaceSide(detector), detector)
+    near = [s for s in samples if abs(s.measures["face_side"] / s.level - 1) < 0.15]
+    return near, level_rows(near, SIDES, detector.policy)
+
+
+@pytest.mark.experiment("E2.6")
+def test_size_sweep(evidence: Any, golden: Any, detector: Any, data_root: Any) -> None:
+    open_gates = relaxed(detector)
+    portraits = data_portraits(data_root, "face", ("CALIBRATION",)) or golden_portraits(golden)
+    samples, rows = sweep(portraits, open_gates)
+    evidence.table("face_size", rows)
+    evidence.measure("portraits_from", "--data" if data_root else "golden set")
+    limit = detector.policy.quality_gates
+    kept = [s for s in samples if s.level >= limit.min_face_side]
+    share, turned = reversals(kept, detector.policy)
+    evidence.check(
+        "reversals_above_limit", share, limit=limit.max_reversals, unit="rate", worst=turned[:1], n=len(kept)
+    )
+
+
+@pytest.mark.experiment("E2.6")
+def test_small_faces_abstain(evidence: Any, golden: Any, detector: Any) -> None:
+    items = [item for item in golden.by_set("edge_cases") if "face_size" in item.id or "px" in item.id]
+    limit = detector.policy.quality_gates.min_face_side
+    wrong = []
+    for item in items:
+        verdict = detector.predict(Path(item.path))
+        small = [face for face in verdict.faces if face.face_side < limit]
+        coded = all(face.reason_codes == ("GR-003",) and face.probability is None for face in small)
+        if not coded or (small and verdict.label == "real"):
+            wrong.append(item.id)
+    evidence.none("small_faces_judged", wrong, n=len(items))
+
+
+@pytest.mark.experiment("E2.6")
+def test_the_gate_closes_exactly_at_its_limit(evidence: Any, golden: Any, detector: Any) -> None:
+    """With the limit one pixel above and one below a face's side, the same face abstains and is judged."""
+    item = next(item for item in golden.by_set("in_scope") if item.expected.outcome == "reaches_model")
+    side = detector.predict(Path(item.path)).faces[0].face_side
+    codes = []
+    for limit in (int(side), int(side) + 1):
+        changed = Detector(detector.bundle, detector.contract.with_values({"quality_gates.min_face_side": limit}))
+        codes.append(changed.predict(Path(item.path)).faces[0].reason_codes)
+    evidence.check("codes_below_limit", len(codes[0]), limit=0, op="==", unit="code", worst=codes[0][:1], n=1)
+    evidence.check("GR-003_above_limit", int(codes[1] == ("GR-003",)), limit=1, op="==", n=1)

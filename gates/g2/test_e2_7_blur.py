@@ -1,0 +1,73 @@
+"""E2.7: abstain rate, error and calibration against blur; the metric must follow what blur does to the score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from gates.g2.portraits import data_portraits, golden_portraits, open_portrait, png, relaxed
+from gates.g2.sweeps import level_rows, rank_correlation, reversals, run_sweep
+
+RADII = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+
+
+def _blur(image: Image.Image, radius: float) -> bytes:
+    """Blur by a radius in pixels of a face of 256 px, whatever the picture's own scale is."""
+    return png(image.filter(ImageFilter.GaussianBlur(radius * max(image.size) / 768)))
+
+
+@pytest.mark.experiment("E2.7")
+def test_blur_sweep(evidence: Any, golden: Any, detector: Any, data_root: Any) -> None:
+    open_gates = relaxed(detector)
+    portraits = data_portraits(data_root, "face", ("CALIBRATION",)) or golden_portraits(golden)
+    samples = run_sweep(portraits, RADII, _blur, open_gates)
+    rows = level_rows(samples, RADII, detector.policy)
+    gates = detector.policy.quality_gates
+    for row in rows:
+        here = [s for s in samples if s.level == row["level"]]
+        row["gate_abstains"] = round(
+            sum(s.measures["blur"] < gates.blur_threshold for s in here) / max(len(here), 1), 4
+        )
+    evidence.table("blur", rows)
+    evidence.measure("portraits_from", "--data" if data_root else "golden set")
+    kept = [s for s in samples if s.measures["blur"] >= gates.blur_threshold]
+    share, turned = reversals(kept, detector.policy)
+    evidence.check(
+        "reversals_inside_gate", share, limit=gates.max_reversals, unit="rate", worst=turned[:1], n=len(kept)
+    )
+    falling = rank_correlation([s.level for s in samples], [s.measures["blur"] for s in samples])
+    evidence.check("correlation_of_metric_with_radius", falling, limit=-0.5, unit="rho", n=len(samples))
+    shift = rank_correlation([s.measures["blur"] for s in samples], [abs(s.p_after - s.p_before) for s in samples])
+    evidence.check("correlation_of_metric_with_score_shift", shift, limit=0.0, op="<", unit="rho", n=len(samples))
+
+
+@pytest.mark.experiment("E2.7")
+def test_blurred_golden_pictures(evidence: Any, golden: Any, detector: Any) -> None:
+    items = [item for item in golden.by_set("edge_cases") if "blur" in item.id]
+    limit = detector.policy.quality_gates.blur_threshold
+    wrong = []
+    for item in items:
+        for face in detector.predict(Path(item.path)).faces:
+            coded = "GR-004" in face.reason_codes
+            wrong += [item.id] if coded != (face.blur < limit) or (coded and face.probability is not None) else []
+    evidence.none("blurred_faces_judged", wrong, n=len(items))
+
+
+@pytest.mark.experiment("E2.7")
+def test_noise_defeats_the_metric(evidence: Any, golden: Any, detector: Any) -> None:
+    """A known weakness, measured so that nobody relies on it: noise on a blurred face reads as sharpness."""
+    portrait = golden_portraits(golden)[0]
+    image = open_portrait(portrait, detector.policy)
+    blurred = image.filter(ImageFilter.GaussianBlur(6 * max(image.size) / 768))
+    rng = np.random.default_rng(27)
+    noisy = np.clip(np.asarray(blurred, np.float64) + rng.normal(0, 12, (image.height, image.width, 1)), 0, 255)
+    open_gates = relaxed(detector)
+    values = [open_gates.predict(png(picture)).faces[0].blur for picture in (image, blurred)]
+    after = open_gates.predict(png(Image.fromarray(noisy.astype(np.uint8)))).faces
+    evidence.measure("blur_metric_sharp", values[0], "level^2")
+    evidence.measure("blur_metric_blurred_and_noisy", after[0].blur if after else float("nan"), "level^2")
+    evidence.check("blur_metric_blurred", values[1], limit=values[0], op="<", unit="level^2", n=1)
