@@ -21,7 +21,7 @@ from ecdd.evidence.declarations import (
 from ecdd.evidence.merging import clear_run, merge, read_fragments, write_fragment, write_records
 from ecdd.evidence.records import ExperimentRecord, Outcome
 from ecdd.evidence.session import RunOptions, identify
-from ecdd.evidence.summary import gate_lines, verdict_lines
+from ecdd.evidence.summary import gate_lines, mutant_lines, verdict_lines
 
 RUN = pytest.StashKey["Run"]()
 EVIDENCE = pytest.StashKey[Evidence]()
@@ -227,6 +227,8 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         terminalreporter.write_line(f"ecdd harness error: {error}", red=True)
     for line in config.stash[CHANGED]:
         terminalreporter.write_line(f"frozen again: {line}", yellow=True)
+    for line, colour in mutant_lines(_SEEN):
+        terminalreporter.write_line(line, **{colour: True})
     if not run.records:
         return
     terminalreporter.section("ECDD evidence")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from ecdd.evidence.declarations import Declared, Expected
 from ecdd.evidence.records import ExperimentRecord
@@ -59,4 +60,31 @@ def gate_lines(records: Mapping[str, ExperimentRecord], declared: Mapping[str, D
             state = "PASS" if passed == len(wanted) else "INCOMPLETE"
         colour = {"FAIL": "red", "PASS": "green", "INCOMPLETE": "yellow"}[state]
         lines.append((f"{gate}: {state}, {passed} of {len(wanted)} experiments passed", colour))
+    return lines
+
+
+def mutant_lines(reports: Iterable[Any]) -> list[Line]:
+    """Coverage of the mutants: killed and planted by gate, survivors by name.
+
+    Parameters
+    ----------
+    reports : iterable of TestReport
+        Reports whose user property ``mutant`` says gate and name.
+
+    Returns
+    -------
+    list of (text, colour)
+        Empty when no mutant was planted.
+    """
+    planted: dict[str, dict[str, bool]] = {}
+    for report in reports:
+        names = [value for key, value in report.user_properties if key == "mutant"]
+        if report.when == "call" and names:
+            gate, _, name = str(names[0]).partition(" ")
+            planted.setdefault(gate, {})[name] = report.passed
+    lines = []
+    for gate, outcomes in sorted(planted.items()):
+        killed = sum(outcomes.values())
+        lines.append((f"mutants {gate}: {killed} killed of {len(outcomes)} planted", "green"))
+        lines += [(f"mutants {gate}: {name} SURVIVED", "red") for name, dead in sorted(outcomes.items()) if not dead]
     return lines

@@ -1,0 +1,93 @@
+"""The defects that gates must catch, each with the experiment and the metric that must show it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gates.mutants import decoding_mutants, guardrail_mutants, preprocessing_mutants
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One defect.
+
+    Attributes
+    ----------
+    gate, experiment : str
+        Which must go red.
+    tests : str
+        Node id that measures it.
+    metric : str
+        Which metric must fail: the stated reason.
+    plant : callable
+        Puts the defect into the running process.
+    """
+
+    gate: str
+    experiment: str
+    tests: str
+    metric: str
+    plant: Callable[[], None]
+
+
+_S1 = ("E1.3", "test_e1_3_one_decode_path.py::test_s1_equals_golden", "s1_differs")
+_S3 = ("E1.8", "test_e1_8_resize.py::test_s3_equals_golden", "s3_max_difference")
+_S4 = ("E1.9", "test_e1_9_normalisation.py::test_s4_equals_golden", "s4_max_difference")
+_EXIF = ("E1.4", "test_e1_4_exif_orientation.py::test_eight_tags_give_one_s1", "PNG_orientations_differing")
+_JPEG_EXIF = (
+    "E1.4",
+    "test_e1_4_exif_orientation.py::test_jpeg_tag_turns_the_same_pixels",
+    "jpeg_orientations_differing",
+)
+_ORDER = ("E1.5", "test_e1_5_model_boundary.py::test_channels_keep_their_order", "max_difference")
+_DEPTH = (
+    "E1.5",
+    "test_e1_5_model_boundary.py::test_sixteen_bits_become_the_high_byte",
+    "max_difference_from_high_byte",
+)
+_ALPHA = ("E1.7", "test_e1_7_alpha.py::test_composite_over_the_background", "max_difference")
+_ICC = ("E1.6", "test_e1_6_icc_and_gamma.py::test_profile_follows_the_policy", "formats_off_policy")
+_CUT = ("E1.2", "test_e1_2_format_allowlist.py::test_truncation_is_noticed_at_every_offset", "truncated_without_IO-001")
+_PIN = ("E2.1", "test_e2_1_detector_pin.py::test_weights_and_settings_are_pinned", "identity_differs")
+_S2 = ("E2.1", "test_e2_1_detector_pin.py::test_s2_equals_golden", "score_difference")
+_LEAK = ("E2.2", "test_e2_2_no_face_abstain.py::test_out_of_scope_abstains", "not_abstaining")
+_CALLS = ("E2.2", "test_e2_2_no_face_abstain.py::test_out_of_scope_abstains", "model_calls")
+_CODES = ("E2.2", "test_e2_2_no_face_abstain.py::test_out_of_scope_abstains", "wrong_reason_codes")
+_GROUP = ("E2.5", "test_e2_5_multi_face.py::test_a_small_fake_beside_a_large_face_decides", "small_fake_decides")
+
+
+def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
+    experiment, tests, metric = where
+    gate = f"G{experiment[1]}"
+    return Mutant(gate, experiment, f"gates/{gate.lower()}/{tests}", metric, plant)
+
+
+MUTANTS: dict[str, Mutant] = {
+    "resize_kernel_bicubic": _mutant(_S3, preprocessing_mutants.bicubic),
+    "resize_kernel_area": _mutant(_S3, preprocessing_mutants.area),
+    "resize_kernel_nearest": _mutant(_S3, preprocessing_mutants.nearest),
+    "resize_opencv": _mutant(_S3, preprocessing_mutants.opencv),
+    "no_antialias": _mutant(_S3, preprocessing_mutants.no_antialias),
+    "reducing_gap": _mutant(_S3, preprocessing_mutants.reducing_gap),
+    "squash_vs_crop": _mutant(_S3, preprocessing_mutants.squash),
+    "scale_twice": _mutant(_S4, preprocessing_mutants.scale_twice),
+    "range_minus1_1": _mutant(_S4, preprocessing_mutants.range_minus1_1),
+    "wrong_mean_std": _mutant(_S4, preprocessing_mutants.wrong_mean_std),
+    "draft_decode": _mutant(_S1, decoding_mutants.draft_decode),
+    "other_decoder": _mutant(_S1, decoding_mutants.other_decoder),
+    "no_exif": _mutant(_EXIF, decoding_mutants.no_exif),
+    "double_exif": _mutant(_JPEG_EXIF, decoding_mutants.double_exif),
+    "bgr": _mutant(_ORDER, decoding_mutants.bgr),
+    "alpha_on_black": _mutant(_ALPHA, decoding_mutants.alpha_on_black),
+    "alpha_dropped": _mutant(_ALPHA, decoding_mutants.alpha_dropped),
+    "icc_other_policy": _mutant(_ICC, decoding_mutants.icc_other_policy),
+    "sixteen_bit_cast": _mutant(_DEPTH, decoding_mutants.sixteen_bit_cast),
+    "truncated_accepted": _mutant(_CUT, decoding_mutants.truncated_accepted),
+    "detector_swap": _mutant(_PIN, guardrail_mutants.detector_swap),
+    "detector_drift": _mutant(_S2, guardrail_mutants.detector_drift),
+    "threshold_lowered": _mutant(_LEAK, guardrail_mutants.threshold_lowered),
+    "model_called_on_ood": _mutant(_CALLS, guardrail_mutants.model_called_on_ood),
+    "wrong_reason_code": _mutant(_CODES, guardrail_mutants.wrong_reason_code),
+    "largest_face_only": _mutant(_GROUP, guardrail_mutants.largest_face_only),
+}

@@ -1,0 +1,79 @@
+"""Defects in the guardrails: another detector, a lowered threshold, abstaining too late, shuffled codes."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ecdd import detector as detector_module
+from ecdd.pipeline import blazeface, stages
+from ecdd.pipeline.reason_codes import ReasonCode
+
+
+def detector_swap() -> None:
+    """A newer package brings another weight file, and nobody compares it with the contract."""
+    really = blazeface.BlazeFace.identity
+    blazeface.BlazeFace.identity = lambda self: dataclasses.replace(really(self), weights_sha256="f" * 64)
+
+
+def detector_drift() -> None:
+    """The same weights in another version of the library: scores move in the third decimal."""
+    really = blazeface.scores_of
+    blazeface.scores_of = lambda raw: really(raw) * 0.998
+
+
+def threshold_lowered() -> None:
+    """Somebody lowered the face threshold to stop complaints about missed faces."""
+    really = detector_module.prepare
+
+    def planted(data: bytes, policy: Any, finder: Any, *, name: str | None = None) -> Any:
+        lowered = {"score_threshold": 0.15, "candidate_threshold": 0.1}
+        section = policy.face_detector.model_copy(update=lowered)
+        gates = policy.quality_gates.model_copy(update={"min_face_side": 8, "blur_threshold": 0.0})
+        return really(
+            data, policy.model_copy(update={"face_detector": section, "quality_gates": gates}), finder, name=name
+        )
+
+    detector_module.prepare = planted
+    really_load = detector_module.load_detector
+
+    def load(policy: Any, threads: int = 1) -> Any:
+        return really_load(policy.model_copy(update={"candidate_threshold": 0.1}), threads=threads)
+
+    detector_module.load_detector = load
+
+
+def model_called_on_ood() -> None:
+    """The model runs on the whole picture first; abstaining is decided afterwards."""
+    really = detector_module.prepare
+
+    def planted(data: bytes, policy: Any, finder: Any, *, name: str | None = None) -> Any:
+        prepared = really(data, policy, finder, name=name)
+        if prepared.faces or not prepared.reason_codes:
+            return prepared
+        from ecdd.pipeline.face import Face
+
+        whole = Face((0.0, 0.0, float(prepared.decoded.image.width), float(prepared.decoded.image.height)), 1.0)
+        face = stages.prepare_face(prepared.decoded, whole, policy, dict.fromkeys(prepared.milliseconds, 0.0))
+        return dataclasses.replace(prepared, faces=(face,), judgeable=(0,))
+
+    detector_module.prepare = planted
+
+
+def wrong_reason_code() -> None:
+    """The table of codes was shuffled: no face reads as too many faces."""
+    really = stages.picture_codes
+    swapped = {ReasonCode.NO_FACE: ReasonCode.TOO_MANY_FACES, ReasonCode.TOO_MANY_FACES: ReasonCode.NO_FACE}
+    stages.picture_codes = lambda *arguments: tuple(swapped.get(code, code) for code in really(*arguments))
+
+
+def largest_face_only() -> None:
+    """Only the largest face is asked, whatever the contract says."""
+    really = detector_module.Detector._judge
+
+    def planted(self: Any, prepared: Any, milliseconds: dict[str, float]) -> Any:
+        judged = really(self, prepared, milliseconds)
+        largest = max(judged, key=lambda index: prepared.faces[index].quality.face_side)
+        return {largest: judged[largest]}
+
+    detector_module.Detector._judge = planted  # type: ignore[method-assign]

@@ -1,0 +1,20 @@
+"""Pytest plugin that plants one defect before anything is measured: ``-p gates.mutants.planting --mutant NAME``."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.getgroup("ecdd").addoption("--mutant", help="defect to plant into this run")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    from gates.mutants.catalogue import MUTANTS
+
+    name = config.getoption("--mutant")
+    if name not in MUTANTS:
+        msg = f"--mutant {name}: unknown; known are {', '.join(sorted(MUTANTS))}"
+        raise pytest.UsageError(msg)
+    MUTANTS[name].plant()
