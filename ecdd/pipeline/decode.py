@@ -22,8 +22,9 @@ from ecdd.contract.pixel_sections import PixelPipeline
 from ecdd.pipeline.colour import to_rgb
 from ecdd.pipeline.file_structure import Structure, walk
 from ecdd.pipeline.orientation import read_orientation, upright
+from ecdd.pipeline.png_stream import lost_rows
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
-from ecdd.pipeline.sniffing import claimed_format, sniff
+from ecdd.pipeline.sniffing import claimed_format, is_cut_signature, sniff
 
 _STRIP: Final = 256
 _TRUNCATED: Final = (ReasonCode.CORRUPT_FILE, ReasonCode.TRUNCATED)
@@ -172,7 +173,8 @@ def _checked_format(data: bytes, policy: PixelPipeline, name: str | None) -> str
     if found and claimed and found != claimed and policy.disguise_policy == "reject":
         raise Rejected((ReasonCode.DISGUISED,), f"the content is {found}, the extension says {claimed}")
     if found is None and claimed in policy.accepted_formats:
-        raise Rejected((ReasonCode.CORRUPT_FILE,), f"the extension says {claimed}, the content is not")
+        codes = _TRUNCATED if is_cut_signature(data, str(claimed)) else (ReasonCode.CORRUPT_FILE,)
+        raise Rejected(codes, f"the extension says {claimed}, the content is not")
     if found not in policy.accepted_formats:
         allowed = ", ".join(policy.accepted_formats)
         raise Rejected((ReasonCode.UNSUPPORTED_FORMAT,), f"format {found or 'unknown'}; accepted are {allowed}")
@@ -216,6 +218,8 @@ def _decode_pixels(
             if not valid:
                 notes.add("exif_invalid")
         stored.load()
+        if image_format == "PNG" and lost_rows(data, structure, stored):
+            raise Rejected(_TRUNCATED, "the PNG's compressed stream ends before the last row")
         rgb = to_rgb(stored, structure.bits, policy, notes)
     return upright(rgb, orientation), orientation, tables, notes
 

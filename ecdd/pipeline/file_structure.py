@@ -1,8 +1,11 @@
 """Walks over a file's structure before any pixel is decoded.
 
 Pillow accepts a PNG without its end chunk, a JPEG whose scan holds impossible markers and the first frame of an
-animation. These walks refuse them, read the size from the header, and find what follows the picture. They cannot
-notice flipped bytes inside a JPEG scan that still decode to something: such a picture is judged as it decodes.
+animation. These walks refuse them, read the size from the header, and find what follows the picture.
+
+What cannot be noticed: flipped bytes inside a JPEG scan or a lossy WebP frame that still decode to something, and a
+JPEG scan that was cut short but has an end marker again (libjpeg fills the rest with grey). Neither format carries a
+checksum of its pixels; such a picture is judged as it decodes.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ from __future__ import annotations
 import re
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
@@ -18,10 +21,21 @@ from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 _CORRUPT: Final = (ReasonCode.CORRUPT_FILE,)
 _TRUNCATED: Final = (ReasonCode.CORRUPT_FILE, ReasonCode.TRUNCATED)
 _SOF: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 # Inside a scan 0xFF is followed by a stuffed zero, a restart marker or a fill byte; anything else ends the scan.
 _SCAN_END: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]", re.DOTALL)
 _AFTER_SCAN: Final = frozenset({0xC4, 0xD9, 0xDA, 0xDB, 0xDC, 0xDD, 0xFE})
+# No encoder comes near these; beyond them a small file keeps the decoders busy for minutes, because each scan visits
+# every block of the picture and each segment or chunk is a step of interpreted code. 25 megapixels with 32 scans
+# decode within the time limit; usual progressive files have 6 to 20 scans.
+_MAX_SCANS: Final = 32
+_MAX_SEGMENTS: Final = 4096
+_MAX_CHUNKS: Final = 16384
+_MAX_FILL_BYTES: Final = 4096
+_FILL: Final = re.compile(rb"\xff+")
 _PNG_CRITICAL: Final = frozenset({b"IHDR", b"PLTE", b"IDAT", b"IEND"})
+_PNG_METADATA: Final = frozenset({b"iTXt", b"zTXt", b"iCCP", b"tEXt", b"eXIf"})
+_PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 
 
 @dataclass
@@ -40,6 +54,12 @@ class Structure:
         Several frames that a viewer would play.
     bits : int
         Bits a channel.
+    channels : int
+        Samples a pixel as stored; 1 for a palette.
+    staged : bool
+        Progressive JPEG, or interlaced PNG.
+    pixel_spans : list of tuple of int
+        PNG only: start and end of each chunk of pixel data.
     """
 
     width: int = 0
@@ -48,6 +68,9 @@ class Structure:
     metadata_bytes: int = 0
     animated: bool = False
     bits: int = 8
+    channels: int = 3
+    staged: bool = False
+    pixel_spans: list[tuple[int, int]] = field(default_factory=list)
 
 
 def walk(data: bytes, image_format: str, max_metadata_bytes: int) -> Structure:
@@ -94,7 +117,7 @@ def _walk_jpeg(data: bytes, max_metadata_bytes: int) -> Structure:
     found = Structure()
     position = 2
     scans = 0
-    while True:
+    for _ in range(_MAX_SEGMENTS):
         position, marker = _next_marker(data, position)
         if marker == 0xD9:
             if not scans:
@@ -106,34 +129,53 @@ def _walk_jpeg(data: bytes, max_metadata_bytes: int) -> Structure:
         if 0xD0 <= marker <= 0xD7 or marker == 0x01:
             continue
         (length,) = struct.unpack_from(">H", data, position)
-        if length < 2 or position + length > len(data):
+        if length < 2:
+            raise Rejected(_CORRUPT, f"JPEG segment {marker:#04x} says it has {length} bytes, at least 2 are needed")
+        if position + length > len(data):
             raise Rejected(_TRUNCATED, f"JPEG segment {marker:#04x} of {length} bytes goes beyond the end of the file")
         if marker in _SOF:
-            found.bits = data[position + 2]
-            found.height, found.width = struct.unpack_from(">HH", data, position + 3)
+            _read_frame(data, position, length, marker, found)
         elif 0xE0 <= marker <= 0xEF or marker == 0xFE:
             found.metadata_bytes += length - 2
             if found.metadata_bytes > max_metadata_bytes:
                 raise _metadata_too_large(found.metadata_bytes, max_metadata_bytes)
         position += length
         if marker == 0xDA:
-            if not found.width:
-                raise Rejected(_CORRUPT, "a JPEG scan before the frame header")
             scans += 1
+            _check_scan(scans, found)
             position = _skip_scan(data, position)
+    raise Rejected(_CORRUPT, f"more than {_MAX_SEGMENTS} JPEG segments")
+
+
+def _read_frame(data: bytes, position: int, length: int, marker: int, found: Structure) -> None:
+    """Read the frame header whose length field is at `position`."""
+    if found.width:
+        raise Rejected(_CORRUPT, "a second frame header inside the JPEG")
+    if length < 8 or length != 8 + 3 * data[position + 7]:
+        raise Rejected(_CORRUPT, f"the JPEG frame header has {length} bytes")
+    found.bits, found.height, found.width, found.channels = struct.unpack_from(">BHHB", data, position + 2)
+    found.staged = marker in _PROGRESSIVE
+
+
+def _check_scan(scans: int, found: Structure) -> None:
+    if not found.width:
+        raise Rejected(_CORRUPT, "a JPEG scan before the frame header, or a frame without pixels")
+    if scans > _MAX_SCANS:
+        raise Rejected(_CORRUPT, f"more than {_MAX_SCANS} scans in the JPEG")
 
 
 def _next_marker(data: bytes, position: int) -> tuple[int, int]:
     """Position behind the next marker, and the marker; fill bytes 0xFF are allowed before it."""
     if position >= len(data):
         raise Rejected(_TRUNCATED, "the JPEG has no end of image")
-    if data[position] != 0xFF:
+    fill = _FILL.match(data, position)
+    if fill is None:
         raise Rejected(_CORRUPT, f"no JPEG marker at offset {position}")
-    while position < len(data) and data[position] == 0xFF:
-        position += 1
-    if position >= len(data):
+    if fill.end() - position > _MAX_FILL_BYTES:
+        raise Rejected(_CORRUPT, f"{fill.end() - position} fill bytes before a JPEG marker at offset {position}")
+    if fill.end() >= len(data):
         raise Rejected(_TRUNCATED, "the JPEG ends inside a marker")
-    return position + 1, data[position]
+    return fill.end() + 1, data[fill.end()]
 
 
 def _skip_scan(data: bytes, position: int) -> int:
@@ -150,38 +192,52 @@ def _skip_scan(data: bytes, position: int) -> int:
 def _walk_png(data: bytes, max_metadata_bytes: int) -> Structure:
     found = Structure()
     position = 8
-    seen: set[bytes] = set()
-    while True:
+    for index in range(_MAX_CHUNKS):
         if position + 12 > len(data):
             raise Rejected(_TRUNCATED, "the PNG has no IEND chunk")
         length, kind = struct.unpack_from(">I4s", data, position)
         start, end = position + 8, position + 8 + length
         if end + 4 > len(data):
             raise Rejected(_TRUNCATED, f"PNG chunk {kind!r} of {length} bytes goes beyond the end of the file")
-        if not seen and kind != b"IHDR":
-            raise Rejected(_CORRUPT, f"the first PNG chunk is {kind!r}, not IHDR")
+        if (kind == b"IHDR") != (index == 0):
+            raise Rejected(_CORRUPT, f"PNG chunk {index} is {kind!r}; the first one, and no other, must be IHDR")
         if kind in _PNG_CRITICAL and zlib.crc32(memoryview(data)[position + 4 : end]) != _crc(data, end):
             raise Rejected(_CORRUPT, f"wrong checksum of PNG chunk {kind!r}")
         if kind == b"IHDR":
-            found.width, found.height, found.bits = struct.unpack_from(">IIB", data, start)
+            _read_header(data, start, length, found)
+        elif kind == b"IDAT":
+            found.pixel_spans.append((start, end))
         elif kind == b"acTL":
             found.animated = struct.unpack_from(">I", data, start)[0] > 1
-        elif kind in (b"iTXt", b"zTXt", b"iCCP", b"tEXt", b"eXIf"):
-            budget = max_metadata_bytes - found.metadata_bytes
-            found.metadata_bytes += _metadata_size(kind, data[start:end], budget)
-            if found.metadata_bytes > max_metadata_bytes:
-                raise _metadata_too_large(found.metadata_bytes, max_metadata_bytes)
-        seen.add(kind)
+        elif kind in _PNG_METADATA:
+            _add_metadata(found, kind, data[start:end], max_metadata_bytes)
         position = end + 4
         if kind == b"IEND":
-            if b"IDAT" not in seen:
+            if not found.pixel_spans:
                 raise Rejected(_CORRUPT, "the PNG has no IDAT chunk")
             found.end = position
             return found
+    raise Rejected(_CORRUPT, f"more than {_MAX_CHUNKS} PNG chunks")
+
+
+def _read_header(data: bytes, start: int, length: int, found: Structure) -> None:
+    if length != 13:
+        raise Rejected(_CORRUPT, f"the PNG header has {length} bytes, not 13")
+    found.width, found.height, found.bits, colour, _, _, interlace = struct.unpack_from(">IIBBBBB", data, start)
+    found.staged = interlace == 1
+    found.channels = _PNG_CHANNELS.get(colour, 0)
+    if not found.channels or found.bits not in (1, 2, 4, 8, 16):
+        raise Rejected(_CORRUPT, f"PNG colour type {colour} with {found.bits} bits does not exist")
 
 
 def _crc(data: bytes, position: int) -> int:
     return int.from_bytes(data[position : position + 4], "big")
+
+
+def _add_metadata(found: Structure, kind: bytes, chunk: bytes, limit: int) -> None:
+    found.metadata_bytes += _metadata_size(kind, chunk, limit - found.metadata_bytes)
+    if found.metadata_bytes > limit:
+        raise _metadata_too_large(found.metadata_bytes, limit)
 
 
 def _metadata_size(kind: bytes, chunk: bytes, budget: int) -> int:
@@ -210,7 +266,11 @@ def _walk_webp(data: bytes, _max_metadata_bytes: int) -> Structure:
         raise Rejected(_TRUNCATED, f"the WebP container says {8 + riff_size} bytes, the file has {len(data)}")
     position = 12
     has_picture = False
+    chunks = 0
     while position + 8 <= 8 + riff_size:
+        chunks += 1
+        if chunks > _MAX_CHUNKS:
+            raise Rejected(_CORRUPT, f"more than {_MAX_CHUNKS} WebP chunks")
         kind, length = struct.unpack_from("<4sI", data, position)
         start = position + 8
         if start + length > 8 + riff_size:

@@ -86,3 +86,24 @@ def claimed_format(name: str | None) -> str | None:
         Format name, or None without a known extension.
     """
     return _EXTENSIONS.get(PurePath(name).suffix.lower()) if name else None
+
+
+def is_cut_signature(data: bytes, image_format: str) -> bool:
+    """Whether a file ends inside the signature of a format.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    image_format : str
+        ``"JPEG"``, ``"PNG"`` or ``"WEBP"``; False for any other.
+
+    Returns
+    -------
+    bool
+        True when the bytes agree with the signature and are fewer.
+    """
+    if image_format == "WEBP":
+        return len(data) < 12 and b"RIFF".startswith(data[:4]) and b"WEBP".startswith(data[8:])
+    signatures = [signature for signature, name in _SIGNATURES if name == image_format in ("JPEG", "PNG")]
+    return any(len(data) < len(signature) and signature.startswith(data) for signature in signatures)
