@@ -249,9 +249,9 @@ def test_a_damaged_contract_loads_or_is_a_contract_error(tmp_path: Path, text: s
     except ContractError:
         return
     else:
+        raw = yaml.safe_load(path.read_text())
         for knob, value in loaded.values.items():
             section, _, name = knob.rpartition(".")
-            raw = yaml.safe_load(path.read_text())
             assert (raw[section] if section else raw)[name]["value"] == value
 
 
