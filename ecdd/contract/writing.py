@@ -54,8 +54,15 @@ def yaml_value(value: Value) -> str:
     if isinstance(value, list):
         return f"[{', '.join(yaml_value(item) for item in value)}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{json.dumps(key)}: {yaml_value(item)}' for key, item in value.items())}}}"
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False)
+        return f"{{{', '.join(f'{_quoted(key)}: {yaml_value(item)}' for key, item in value.items())}}}"
+    if isinstance(value, str):
+        return _quoted(value)
+    text = json.dumps(value, allow_nan=False)
     if isinstance(value, float) and "e" in text and "." not in text:
         text = text.replace("e", ".0e")
     return text
+
+
+def _quoted(text: str) -> str:
+    """Quote a text: JSON's escapes, but YAML has no pairs for characters beyond 16 bits, it has ``\\U``."""
+    return "".join(json.dumps(char)[1:-1] if ord(char) < 2**16 else f"\\U{ord(char):08x}" for char in text).join('""')
