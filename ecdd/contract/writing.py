@@ -64,5 +64,6 @@ def yaml_value(value: Value) -> str:
 
 
 def _quoted(text: str) -> str:
-    """Quote a text: JSON's escapes, but YAML has no pairs for characters beyond 16 bits, it has ``\\U``."""
-    return "".join(json.dumps(char)[1:-1] if ord(char) < 2**16 else f"\\U{ord(char):08x}" for char in text).join('""')
+    r"""Quote a text: JSON's escapes, but beyond 16 bits YAML has ``\U`` where JSON has a pair."""
+    inner = (json.dumps(char)[1:-1] if ord(char) < 2**16 else f"\\U{ord(char):08x}" for char in text)
+    return f'"{"".join(inner)}"'
