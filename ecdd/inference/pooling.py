@@ -78,4 +78,5 @@ def attention_weights(values: NDArray[np.float32], temperature: float) -> NDArra
     """
     shifted = (values - values.max()) / np.float32(temperature)
     weights: NDArray[np.float32] = np.exp(shifted)
-    return weights / weights.sum(dtype=np.float32)
+    weights /= weights.sum(dtype=np.float32)
+    return weights

@@ -1,0 +1,213 @@
+"""Many pictures: the files of folders in a fixed order, judged by one process or several.
+
+A worker that dies takes only its own picture with it: that picture gets an error line, a new worker takes over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ecdd.detector import Detector
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What every worker loads.
+
+    Attributes
+    ----------
+    bundle, contract : Path or None
+        None for the defaults.
+    heatmaps : Path or None
+        Folder for heatmaps.
+    """
+
+    bundle: Path | None
+    contract: Path | None
+    heatmaps: Path | None
+
+
+def find_files(paths: Iterable[Path]) -> tuple[list[Path], int]:
+    """List files in the given order, folders recursively and sorted.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files and folders.
+
+    Returns
+    -------
+    files : list of Path
+        Every file; what is no picture will be rejected with a code, not left out.
+    hidden : int
+        Files whose name, or whose folder's, begins with a dot; these are left out.
+    """
+    files: list[Path] = []
+    hidden = 0
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        for folder, names, inside in os.walk(path):
+            hidden += sum(name.startswith(".") for name in inside)
+            names[:] = sorted(name for name in names if not name.startswith("."))
+            files += [Path(folder) / name for name in sorted(inside) if not name.startswith(".")]
+    return files, hidden
+
+
+def judge_one(detector: Detector, path: Path, heatmaps: Path | None) -> dict[str, Any]:
+    """Judge one file and, when asked, draw its heatmap.
+
+    Returns
+    -------
+    dict
+        The verdict as JSON values; ``heatmap`` names the picture that was drawn, or is None.
+    """
+    judgement = detector.examine(path)
+    line: dict[str, Any] = detector.summarise(judgement, str(path)).model_dump(mode="json")
+    line["heatmap"] = None
+    deciding = judgement.decision.deciding_face
+    if heatmaps is not None and deciding is not None and judgement.prepared is not None:
+        from ecdd.heatmap import heatmap
+
+        title = f"{line['label']}, P(fake) = {line['probability']:.3f}"
+        codes = f" · {' '.join(line['reason_codes'])}" if line["reason_codes"] else ""
+        point = detector.policy.operating_point
+        subtitle = f"{path.name[-60:]} · real ≤ {point.t_real:.3f}, fake ≥ {point.t_fake:.3f}{codes}"
+        face = judgement.prepared.faces[deciding]
+        drawn = heatmap(face.s3, judgement.judged[deciding].patch_map, detector.policy, title, subtitle)
+        target = heatmaps / f"{path.stem[:80]}-{line['file_sha256'][:8]}.png"
+        drawn.save(target, "PNG", compress_level=3)
+        line["heatmap"] = str(target)
+    return line
+
+
+def judge_all(files: Sequence[Path], settings: Settings, jobs: int) -> Iterator[dict[str, Any]]:
+    """Judge files and yield their lines in the order of the files.
+
+    Parameters
+    ----------
+    files : sequence of Path
+        Files.
+    settings : Settings
+        Bundle, contract, heatmap folder.
+    jobs : int
+        Worker processes; with 1 this process does the work.
+
+    Yields
+    ------
+    dict
+        One line a file.
+    """
+    if jobs <= 1 or len(files) <= 1:
+        from ecdd.detector import Detector
+
+        detector = Detector.load(settings.bundle, settings.contract)
+        for path in files:
+            yield judge_one(detector, path, settings.heatmaps)
+        return
+    yield from _Pool(files, settings, min(jobs, len(files))).run()
+
+
+def _work(connection: Connection, settings: Settings) -> None:
+    """Loop of a worker: a path in, a line out, until None comes."""
+    from ecdd.detector import Detector
+
+    detector = Detector.load(settings.bundle, settings.contract)
+    while (path := connection.recv()) is not None:
+        connection.send(judge_one(detector, path, settings.heatmaps))
+
+
+class _Pool:
+    """Workers that each have one picture at a time, so that a death names its picture."""
+
+    def __init__(self, files: Sequence[Path], settings: Settings, jobs: int) -> None:
+        self._files, self._settings = files, settings
+        self._next = 0
+        self._results: dict[int, dict[str, Any]] = {}
+        self._busy: dict[Connection, tuple[int, Any]] = {}
+        self._idle_deaths = 0
+        # Forking from a process without threads shares the imports; later ones are spawned, since threads may run.
+        method = "fork" if sys.platform == "linux" else "spawn"
+        import ecdd.detector  # noqa: F401 - imported once, before the workers are made
+
+        for _ in range(jobs):
+            self._start(method)
+
+    def _start(self, method: str = "spawn") -> None:
+        if self._next >= len(self._files):
+            return
+        context: Any = multiprocessing.get_context(method)
+        ours, theirs = context.Pipe()
+        process = context.Process(target=_work, args=(theirs, self._settings), daemon=True)
+        process.start()
+        theirs.close()
+        self._give(ours, process)
+
+    def _give(self, connection: Connection, process: Any) -> None:  # noqa: ANN401 - process types differ by method
+        if self._next >= len(self._files):
+            _dismiss(connection, process)
+            return
+        index = self._next
+        self._next += 1
+        self._busy[connection] = (index, process)
+        with contextlib.suppress(OSError):  # it died before it was asked; its end is noticed below
+            connection.send(self._files[index])
+
+    def run(self) -> Iterator[dict[str, Any]]:
+        """Yield results in order; stop the workers whatever happens."""
+        try:
+            for index in range(len(self._files)):
+                while index not in self._results:
+                    self._collect()
+                yield self._results.pop(index)
+        finally:
+            for connection, (_, process) in list(self._busy.items()):
+                process.terminate()
+                _dismiss(connection, process)
+
+    def _collect(self) -> None:
+        for connection in wait(list(self._busy)):
+            assert isinstance(connection, Connection)
+            index, process = self._busy.pop(connection)
+            try:
+                self._results[index] = connection.recv()
+            except (EOFError, OSError):
+                process.join()
+                self._results[index] = _died(self._files[index], process.exitcode)
+                connection.close()
+                self._start()
+                continue
+            self._give(connection, process)
+
+
+def _dismiss(connection: Connection, process: Any) -> None:  # noqa: ANN401
+    with contextlib.suppress(OSError):  # already gone
+        connection.send(None)
+    connection.close()
+    process.join()
+
+
+def _died(path: Path, exitcode: int | None) -> dict[str, Any]:
+    """Line for a picture whose worker died: counted as an error, never scored."""
+    return {
+        "path": str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+        "label": "abstain",
+        "outcome": "error",
+        "probability": None,
+        "logit": None,
+        "reason_codes": ["SY-001"],
+        "detail": f"the worker process ended with {exitcode} on this picture",
+        "faces": [],
+        "deciding_face": None,
+        "heatmap": None,
+    }

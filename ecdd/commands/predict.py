@@ -1,0 +1,86 @@
+"""``ecdd predict``: judge files and folders, one line a picture."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+_SHOW_PROGRESS_FROM = 40
+_UNREADABLE = "IO-"
+
+
+def predict(
+    paths: Annotated[list[Path], typer.Argument(help="Pictures and folders of pictures.", show_default=False)],
+    bundle: Annotated[Path | None, typer.Option(help="Bundle; the default one where not given.")] = None,
+    contract: Annotated[Path | None, typer.Option(help="Contract in place of the bundle's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON line a picture on standard output.")] = False,
+    heatmap: Annotated[Path | None, typer.Option(help="Folder for heatmaps of the judged faces.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
+    out: Annotated[Path | None, typer.Option(help="JSON lines into this file, written when all is done.")] = None,
+    strict: Annotated[bool, typer.Option(help="Exit code 1 when a file was rejected or an error occurred.")] = False,
+) -> None:
+    """Judge pictures: label, calibrated probability and reason codes.
+
+    Bad files are lines too. Exit code 0 when all were processed; 1 with --strict when one was rejected as unreadable
+    or ended in an error; 2 for a wrong call, contract or bundle.
+    """
+    from ecdd.batch import Settings, find_files, judge_all
+    from ecdd.bundle import load_bundle
+    from ecdd.contract.loading import load_contract
+
+    load_bundle(bundle)  # refused before any work is begun
+    if contract is not None:
+        load_contract(contract)
+    if heatmap is not None:
+        heatmap.mkdir(parents=True, exist_ok=True)
+    files, hidden = find_files(paths)
+    counts: dict[str, int] = {}
+    failed = 0
+    with _writer(out) as write:
+        for line in _watched(judge_all(files, Settings(bundle, contract, heatmap), jobs), len(files)):
+            counts[line["label"]] = counts.get(line["label"], 0) + 1
+            failed += line["outcome"] == "error" or any(code.startswith(_UNREADABLE) for code in line["reason_codes"])
+            write(line)
+            print(json.dumps(line, ensure_ascii=True) if as_json else _text(line))  # noqa: T201 - the command's output
+    if len(files) != 1:
+        shown = ", ".join(f"{count} {label}" for label, count in sorted(counts.items())) or "none"
+        left_out = f"; {hidden} hidden files left out" if hidden else ""
+        typer.echo(f"{len(files)} files: {shown}; {failed} unreadable or in error{left_out}", err=True)
+    raise typer.Exit(int(strict and failed > 0))
+
+
+def _text(line: dict[str, Any]) -> str:
+    """One line for a person: verdict, probability, path, and why it abstained."""
+    probability = "      " if line["probability"] is None else f"{line['probability']:6.3f}"
+    why = f"  {' '.join(line['reason_codes'])} {line['detail']}" if line["label"] == "abstain" else ""
+    path = line["path"] if line["path"].isprintable() else line["path"].encode("unicode_escape").decode()
+    return f"{line['label']:8}{probability}  {path}{why}"
+
+
+@contextlib.contextmanager
+def _writer(out: Path | None) -> Iterator[Any]:
+    """Write JSON lines beside the target and rename at the end: half a file never carries the name."""
+    if out is None:
+        yield lambda _line: None
+        return
+    partial = out.with_name(f"{out.name}.partial")
+    with partial.open("w", encoding="utf-8") as handle:
+        yield lambda line: handle.write(json.dumps(line, ensure_ascii=True) + "\n")
+    partial.replace(out)
+
+
+def _watched(lines: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:
+    """Show a progress bar on standard error when a person watches and it takes a while."""
+    if total < _SHOW_PROGRESS_FROM or not sys.stderr.isatty() or sys.stdout.isatty():
+        yield from lines
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(lines, total=total, description="judging", console=Console(stderr=True))

@@ -1,0 +1,54 @@
+"""``ecdd trace``: the stages S0 to S8 of one picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def trace(
+    path: Annotated[Path, typer.Argument(help="Picture.", show_default=False)],
+    bundle: Annotated[Path | None, typer.Option(help="Bundle; the default one where not given.")] = None,
+    contract: Annotated[Path | None, typer.Option(help="Contract in place of the bundle's.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+) -> None:
+    """Show S0 to S8 of one picture with the digest or the values of each stage."""
+    from ecdd.detector import Detector
+    from ecdd.tracing import stage_artifacts
+
+    detector = Detector.load(bundle, contract)
+    judgement = detector.examine(path)
+    rows = stage_artifacts(detector, judgement)
+    if as_json:
+        content = {
+            "path": str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
+            "bundle_digest": detector.bundle.payload_digest,
+            "contract_digest": detector.contract.digest,
+            "detail": judgement.detail,
+            "stages": rows,
+            "milliseconds": {stage: round(value, 3) for stage, value in judgement.milliseconds.items()},
+        }
+        typer.echo(json.dumps(content, indent=1))
+        return
+    typer.echo(f"bundle {detector.bundle.payload_digest}\ncontract {detector.contract.digest}")
+    for row in rows:
+        face = "" if row["face"] is None else f" face {row['face']}"
+        typer.echo(f"{row['stage']}{face}")
+        for name, value in row.items():
+            if name not in ("stage", "face"):
+                typer.echo(f"    {name:18}{_shown(value)}")
+    if judgement.detail:
+        typer.echo(judgement.detail)
+    times = ", ".join(f"{stage} {value:.1f}" for stage, value in judgement.milliseconds.items())
+    typer.echo(f"milliseconds: {times}")
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 - JSON values
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {content}" for name, content in value.items())
+    if isinstance(value, list):
+        return ", ".join(str(content) for content in value) or "none"
+    return f"{value:.6f}" if isinstance(value, float) else str(value)
