@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -42,20 +44,28 @@ def to_rgb(stored: Image.Image, bits: int, policy: PixelPipeline, notes: set[str
         ``IO-007``, ``IO-011`` or ``IO-012`` where the policy refuses.
     """
     _note_mode(stored, bits, policy, notes)
-    if stored.mode in _SIXTEEN_BIT_GREY:
-        stored = _by_strips(stored, "L", _high_byte)
-    elif bits == 16 and _has_alpha(stored):
-        notes.add("sixteen_bit")
+    change: Callable[[Image.Image], Image.Image] | None = None
     if _has_alpha(stored):
-        if policy.alpha_policy == "reject":
-            raise Rejected(
-                (ReasonCode.ALPHA_REJECTED,), f"mode {stored.mode} with transparency; alpha_policy is reject"
-            )
+        _check_alpha(stored, bits, policy)
         notes.add("alpha_composited")
         background = tuple(policy.alpha_background)
-        return _by_strips(stored, "RGB", lambda strip: _over(strip, background))
-    rgb = stored if stored.mode == "RGB" else stored.convert("RGB")
+        change = partial(_over, background=background)
+    if stored.mode in _SIXTEEN_BIT_GREY:
+        rgb = _by_strips(stored, partial(_sixteen_bit_grey, over=change))
+    elif change is not None:
+        rgb = _by_strips(stored, change)
+    else:
+        rgb = stored if stored.mode == "RGB" else stored.convert("RGB")
     return _apply_profile(stored, rgb, policy, notes)
+
+
+def _check_alpha(stored: Image.Image, bits: int, policy: PixelPipeline) -> None:
+    if policy.alpha_policy == "reject":
+        raise Rejected((ReasonCode.ALPHA_REJECTED,), f"mode {stored.mode} with transparency; alpha_policy is reject")
+    if bits == 16 and stored.mode == "RGB":
+        # Pillow has dropped the low bytes by which the transparent colour differs from its neighbours.
+        detail = "a transparent colour of 16 bits a channel cannot be told from similar ones; send it with 8 bits"
+        raise Rejected((ReasonCode.ALPHA_REJECTED,), detail)
 
 
 def _note_mode(stored: Image.Image, bits: int, policy: PixelPipeline, notes: set[str]) -> None:
@@ -79,10 +89,9 @@ def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
 
 
-def _by_strips(image: Image.Image, mode: str, change: object) -> Image.Image:
-    """Convert strip by strip: the peak is one picture of the new mode, not three."""
-    assert callable(change)
-    target = Image.new(mode, image.size)
+def _by_strips(image: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
+    """Make RGB strip by strip: the peak is one picture of the new mode, not three."""
+    target = Image.new("RGB", image.size)
     for top in range(0, image.height, _STRIP):
         strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
         strip.info.update({k: v for k, v in image.info.items() if k == "transparency"})
@@ -98,10 +107,17 @@ def _over(strip: Image.Image, background: tuple[int, ...]) -> Image.Image:
     return base.convert("RGB")
 
 
-def _high_byte(strip: Image.Image) -> Image.Image:
-    """16-bit grey to 8 bits by value // 256, what Pillow does to 16-bit colour; its own convert would clip."""
+def _sixteen_bit_grey(strip: Image.Image, over: Callable[[Image.Image], Image.Image] | None) -> Image.Image:
+    """16-bit grey to RGB by value // 256, what Pillow does to 16-bit colour; its own convert would clip.
+
+    The transparent level, where the file names one, is compared in 16 bits.
+    """
     values = np.asarray(strip).astype(np.int64)
-    return Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
+    grey = Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
+    if over is None:
+        return grey.convert("RGB")
+    alpha = np.where(values == strip.info["transparency"], 0, 255).astype(np.uint8)
+    return over(Image.merge("LA", (grey, Image.fromarray(alpha))))
 
 
 def _apply_profile(stored: Image.Image, rgb: Image.Image, policy: PixelPipeline, notes: set[str]) -> Image.Image:
@@ -113,7 +129,7 @@ def _apply_profile(stored: Image.Image, rgb: Image.Image, policy: PixelPipeline,
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         converted = ImageCms.profileToProfile(
-            stored if stored.mode in ("RGB", "CMYK", "L") else rgb,
+            stored if stored.mode in ("CMYK", "L") and not _has_alpha(stored) else rgb,
             source,
             ImageCms.createProfile("sRGB"),
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,

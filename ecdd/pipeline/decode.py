@@ -14,13 +14,14 @@ import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
-from PIL import Image, ImageFile, UnidentifiedImageError, features
+from PIL import Image, ImageFile, UnidentifiedImageError, WebPImagePlugin, features
 
 from ecdd.contract.pixel_sections import PixelPipeline
 from ecdd.pipeline.colour import to_rgb
 from ecdd.pipeline.file_structure import Structure, walk
+from ecdd.pipeline.memory_need import check_memory
 from ecdd.pipeline.orientation import read_orientation, upright
 from ecdd.pipeline.png_stream import lost_rows
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
@@ -201,7 +202,7 @@ def _decode_pixels(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            stored = Image.open(io.BytesIO(data), formats=[image_format])
+            stored: Image.Image = Image.open(io.BytesIO(data), formats=[image_format])
         except UnidentifiedImageError as error:
             raise Rejected((ReasonCode.CORRUPT_FILE,), f"{image_format} header is not valid") from error
         if stored.size != (structure.width, structure.height):
@@ -217,11 +218,37 @@ def _decode_pixels(
             orientation, valid = read_orientation(stored.info.get("exif"))
             if not valid:
                 notes.add("exif_invalid")
+        check_memory(structure, image_format, len(data), turned=orientation != 1)
+        _release_after_first_frame(stored)
         stored.load()
         if image_format == "PNG" and lost_rows(data, structure, stored):
             raise Rejected(_TRUNCATED, "the PNG's compressed stream ends before the last row")
+        # Turned before it becomes RGB: a grey picture is a quarter as large.
+        stored = upright(stored, orientation)
         rgb = to_rgb(stored, structure.bits, policy, notes)
-    return upright(rgb, orientation), orientation, tables, notes
+    return rgb, orientation, tables, notes
+
+
+class _FrameDecoder(Protocol):
+    def get_next(self) -> tuple[bytes, int] | None: ...
+
+
+class _OneFrame:
+    """Stands for a WebP decoder and lets go of it, with its two canvases, once the only frame is there."""
+
+    def __init__(self, decoder: _FrameDecoder) -> None:
+        self._decoder: _FrameDecoder | None = decoder
+
+    def get_next(self) -> tuple[bytes, int] | None:
+        """Give the only frame; None for every later call, as libwebp's decoder does."""
+        decoder, self._decoder = self._decoder, None
+        return decoder.get_next() if decoder is not None else None
+
+
+def _release_after_first_frame(stored: Image.Image) -> None:
+    # Pillow keeps the decoder until the picture is dropped: 8 bytes a pixel beside the picture itself.
+    if isinstance(stored, WebPImagePlugin.WebPImageFile):
+        stored._decoder = _OneFrame(stored._decoder)
 
 
 def _quantisation_tables(stored: Image.Image) -> tuple[tuple[int, ...], ...] | None:

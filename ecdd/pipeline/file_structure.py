@@ -56,8 +56,10 @@ class Structure:
         Bits a channel.
     channels : int
         Samples a pixel as stored; 1 for a palette.
+    samples : float
+        Samples a pixel of a JPEG, after chroma subsampling: 3.0 for 4:4:4, 1.5 for 4:2:0.
     staged : bool
-        Progressive JPEG, or interlaced PNG.
+        JPEG of several scans, or interlaced PNG.
     pixel_spans : list of tuple of int
         PNG only: start and end of each chunk of pixel data.
     """
@@ -69,6 +71,7 @@ class Structure:
     animated: bool = False
     bits: int = 8
     channels: int = 3
+    samples: float = 3.0
     staged: bool = False
     pixel_spans: list[tuple[int, int]] = field(default_factory=list)
 
@@ -155,6 +158,12 @@ def _read_frame(data: bytes, position: int, length: int, marker: int, found: Str
         raise Rejected(_CORRUPT, f"the JPEG frame header has {length} bytes")
     found.bits, found.height, found.width, found.channels = struct.unpack_from(">BHHB", data, position + 2)
     found.staged = marker in _PROGRESSIVE
+    factors = [(code >> 4, code & 15) for code in data[position + 9 : position + length : 3]]
+    if not all(1 <= h <= 4 and 1 <= v <= 4 for h, v in factors):
+        raise Rejected(_CORRUPT, f"JPEG sampling factors {factors} do not exist")
+    if factors:
+        whole = max(h for h, _ in factors) * max(v for _, v in factors)
+        found.samples = sum(h * v for h, v in factors) / whole
 
 
 def _check_scan(scans: int, found: Structure) -> None:
@@ -162,6 +171,7 @@ def _check_scan(scans: int, found: Structure) -> None:
         raise Rejected(_CORRUPT, "a JPEG scan before the frame header, or a frame without pixels")
     if scans > _MAX_SCANS:
         raise Rejected(_CORRUPT, f"more than {_MAX_SCANS} scans in the JPEG")
+    found.staged = found.staged or scans > 1
 
 
 def _next_marker(data: bytes, position: int) -> tuple[int, int]:
