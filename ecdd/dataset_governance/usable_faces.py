@@ -37,7 +37,7 @@ def usable_faces(manifest: Iterable[ManifestRow], split: DataSplit, tags: Iterab
     if LineageTag.TEST_NEVER_TOUCH in allowed:
         raise LineageError(["TEST-NEVER-TOUCH is read by gates only; training and calibration may not ask for it"])
     rows = [pair for pair in join(manifest, split) if pair[1].lineage in allowed and pair[0].scope == "face"]
-    assert_lineage(split, [row.sha256 for row, _ in rows], allowed)
     if not rows:
         raise LineageError([f"no face with lineage {', '.join(sorted(allowed))}; check --data and the split"])
+    assert_lineage(split, [row.sha256 for row, _ in rows], allowed)
     return sorted(rows, key=lambda pair: pair[0].sha256)

@@ -97,11 +97,7 @@ def run_student(
     for count, _ in enumerate(fill_cache(rows, contract, config, folder), start=1):
         progress(f"tensors: {count} of {len(rows)} pictures")
     variants, left_out = load_variants(rows, folder, contract.policy.quality_gates)
-    identity = {
-        "data_manifest_digest": manifest_digest(manifest),
-        "data_split_digest": split.digest,
-        "preprocessing_digest": contract.preprocessing_digest,
-    }
+    identity = training_identity(manifest, split, contract)
     inputs = _Inputs(contract, config, variants, identity)
     trainings = {}
     model = None
@@ -163,6 +159,18 @@ def _one_training(name: str, inputs: _Inputs, out: Path, progress: Progress) -> 
                 shortcut_baseline((originals[0], ones[0]), (originals[1], ones[1]), config.seed)
             ),
         },
+    }
+
+
+def training_identity(manifest: list[ManifestRow], split: DataSplit, contract: LoadedContract) -> dict[str, str]:
+    """Name the data and the parts of the contract that decide which tensors are trained on."""
+    gates = contract.policy.quality_gates
+    kept = ("min_image_side", "min_face_side", "blur_threshold", "min_jpeg_quality", "max_blockiness")
+    return {
+        "data_manifest_digest": manifest_digest(manifest),
+        "data_split_digest": split.digest,
+        "preprocessing_digest": contract.preprocessing_digest,
+        "quality_gates": ", ".join(f"{name} {getattr(gates, name):g}" for name in kept),
     }
 
 

@@ -149,7 +149,7 @@ def train_student(
     if (out / STATE_FILE).is_file():
         run.restore(out / STATE_FILE)
         yield from run.history
-    while len(run.history) < settings.epochs and not _stalled(run.history, settings.patience):
+    while len(run.history) < settings.epochs and not _stalled(run.history, settings):
         start, epoch = time.perf_counter(), len(run.history) + 1
         loss = _one_epoch(run, config, policy, train, epoch)
         logits = pooled_logits(run.averaged, validation.variants, policy)
@@ -162,9 +162,9 @@ def train_student(
             run.optimiser.param_groups[0]["lr"],
             time.perf_counter() - start,
         )
-        if not run.history or record.validation_auc > max(r.validation_auc for r in run.history):
-            run.best = {k: v.clone() for k, v in run.averaged.state_dict().items()}
         run.history.append(record)
+        if _best(run.history, settings) == record:
+            run.best = {k: v.clone() for k, v in run.averaged.state_dict().items()}
         run.save(out / STATE_FILE)
         _write_log(run.history, out / LOG_FILE)
         yield record
@@ -185,8 +185,7 @@ def outcome(config: TrainingConfig, policy: PolicyContract, out: Path) -> Outcom
         msg = f"{out}: no finished epoch in it; train first"
         raise TrainingError(msg)
     run.averaged.load_state_dict(run.best)
-    best = max(run.history, key=lambda record: record.validation_auc)
-    return Outcome(run.averaged.eval(), best, tuple(run.history))
+    return Outcome(run.averaged.eval(), _best(run.history, config.optimise), tuple(run.history))
 
 
 def pooled_logits(model: TinyLaDeDa, variants: list[Variant], policy: PolicyContract) -> NDArray[np.float64]:
@@ -286,11 +285,16 @@ def _average(run: _Run, decay: float) -> None:
                 old.copy_(new)
 
 
-def _stalled(history: list[EpochRecord], patience: int) -> bool:
+def _best(history: list[EpochRecord], settings: OptimiseSettings) -> EpochRecord:
+    """First epoch of the largest validation AUC after warm-up; the last one while nothing else is there."""
+    trained = [record for record in history if record.epoch > settings.warmup_epochs]
+    return max(trained, key=lambda record: record.validation_auc) if trained else history[-1]
+
+
+def _stalled(history: list[EpochRecord], settings: OptimiseSettings) -> bool:
     if not history:
         return False
-    best = max(history, key=lambda record: record.validation_auc)
-    return history[-1].epoch - best.epoch >= patience
+    return history[-1].epoch - _best(history, settings).epoch >= settings.patience
 
 
 def _weighted_nll(logits: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
