@@ -80,9 +80,9 @@ def judge_one(detector: Detector, path: Path, heatmaps: Path | None) -> dict[str
         from ecdd.heatmap import heatmap
 
         title = f"{line['label']}, P(fake) = {line['probability']:.3f}"
-        codes = f" · {' '.join(line['reason_codes'])}" if line["reason_codes"] else ""
+        codes = f" - {' '.join(line['reason_codes'])}" if line["reason_codes"] else ""
         point = detector.policy.operating_point
-        subtitle = f"{path.name[-60:]} · real ≤ {point.t_real:.3f}, fake ≥ {point.t_fake:.3f}{codes}"
+        subtitle = f"{path.name[-60:]} - real <= {point.t_real:.3f}, fake >= {point.t_fake:.3f}{codes}"
         face = judgement.prepared.faces[deciding]
         drawn = heatmap(face.s3, judgement.judged[deciding].patch_map, detector.policy, title, subtitle)
         target = heatmaps / f"{path.stem[:80]}-{line['file_sha256'][:8]}.png"
