@@ -57,7 +57,7 @@ def test_broken_tags_count_as_upright(evidence: Any, policy: Any) -> None:
 @pytest.mark.experiment("E1.4")
 def test_upright_faces_reach_the_detector(evidence: Any, golden: Any, prepared: Any, policy: Any) -> None:
     """The eight golden orientations of one portrait: one S1, one box, and eyes above the mouth."""
-    items = [item for item in golden.by_set("edge_cases") if item.id.startswith("exif_")]
+    items = [item for item in golden.by_set("edge_cases") if item.id.startswith("exif_orientation")]
     tags = {
         decode(read_file(Path(item.path), policy.pixel_pipeline), policy.pixel_pipeline).orientation for item in items
     }
