@@ -12,8 +12,16 @@ from typing import Final
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter
 
-from ecdd.training.forgeries.face_shape import OUTLINE, Points, composed, frame_of, inverted, outline_in_picture
-from ecdd.training.forgeries.face_shape import soft_polygon, warp
+from ecdd.training.forgeries.face_shape import (
+    OUTLINE,
+    Points,
+    composed,
+    frame_of,
+    inverted,
+    outline_in_picture,
+    soft_polygon,
+    warp,
+)
 from ecdd.training.forgeries.forgery import Forgery, Picture, blend
 
 NAME: Final = "self_blended"
