@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 def calibrate(
+    *,
     data: Annotated[Path, typer.Option(help="Data manifest, or its folder.")],
     out: Annotated[Path, typer.Option(help="Bundle folder.")] = Path("ecdd/bundles/default"),
     training: Annotated[
@@ -22,6 +23,8 @@ def calibrate(
         "contracts/policy_contract.yaml"
     ),
     split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    cache: Annotated[Path | None, typer.Option(help="Folder for tensors: also measure on harmonised pictures.")] = None,
+    config: Annotated[Path, typer.Option(help="How to harmonise.")] = Path("configs/student.yaml"),
     name: Annotated[str | None, typer.Option(help="Name of a new bundle.")] = None,
     release: Annotated[str | None, typer.Option(help="Version of a new bundle, such as 0.1.0.")] = None,
     frozen_on: Annotated[
@@ -35,13 +38,15 @@ def calibrate(
     from ecdd.bundle import BundleError
     from ecdd.calibration.metrics import MetricError
     from ecdd.calibration.temperature_scaling import CalibrationError
-    from ecdd.contract.loading import ContractError
+    from ecdd.contract.loading import ContractError, load_contract
     from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, load_split
     from ecdd.dataset_governance.manifest import ManifestError, load_manifest
     from ecdd.dataset_governance.usable_faces import usable_faces
     from ecdd.export.artifact_manifest import TRAINING_FILE, build_bundle, previous_release
     from ecdd.export.folding import ExportError
+    from ecdd.export.harmonised_check import harmonised_metrics
     from ecdd.models.checkpoint import CheckpointError
+    from ecdd.training.config import TrainingError, load_config
 
     day = frozen_on.date() if frozen_on else None
     try:
@@ -53,6 +58,13 @@ def calibrate(
             day = day or datetime.datetime.now(datetime.UTC).date()
             record = (training / TRAINING_FILE).read_bytes()
         rows = usable_faces(load_manifest(data), load_split(split), [LineageTag.CALIBRATION])
+        more = None
+        if cache is not None:
+            policy, settings, folder = load_contract(contract), load_config(config), cache
+
+            def more(model: bytes, temperature: float) -> dict[str, float | int | str | None]:
+                return harmonised_metrics(rows, policy, settings, folder, model, temperature)
+
         with Progress(transient=True) as bar:
             task = bar.add_task("scoring", total=len(rows))
             fitted = build_bundle(
@@ -64,6 +76,7 @@ def calibrate(
                 release=release,
                 training_record=record,
                 frozen_on=day,
+                more_metrics=more,
                 progress=lambda _: bar.advance(task),
             )
     except (
@@ -75,6 +88,7 @@ def calibrate(
         LineageError,
         ManifestError,
         MetricError,
+        TrainingError,
         OSError,
     ) as error:
         typer.echo(str(error), err=True)

@@ -6,7 +6,7 @@ import datetime
 import hashlib
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -32,6 +32,9 @@ ONNX_FILE = "model.onnx"
 SCORES_FILE = "calibration_scores.csv"
 TRAINING_FILE = "training_record.json"
 LIBRARIES = ("pillow", "numpy", "ai-edge-litert", "tensorflow", "onnx", "torch", "scipy")
+
+
+MoreMetrics = Callable[[bytes, float], Mapping[str, float | int | str | None]]
 
 
 @dataclass(frozen=True)
@@ -114,6 +117,7 @@ def build_bundle(
     release: str,
     training_record: bytes,
     frozen_on: datetime.date,
+    more_metrics: MoreMetrics | None = None,
     progress: Callable[[ScoredPicture], None] = lambda _: None,
 ) -> FittedCalibration:
     """Export weights, calibrate the exported file, and write the bundle.
@@ -137,6 +141,8 @@ def build_bundle(
         JSON text that ships beside the model.
     frozen_on : date
         Day the calibration set was frozen.
+    more_metrics : callable, optional
+        Given the TFLite file and the temperature, returns numbers that stand beside the calibration's own.
     progress : callable
         Called after every scored picture.
 
@@ -160,6 +166,10 @@ def build_bundle(
         pictures.append(picture)
         progress(picture)
     fitted = fit_calibration(pictures, contract.policy, model_sha256, frozen_on)
+    record = fitted.record
+    if more_metrics is not None:
+        metrics = {**record.metrics, **more_metrics(exported.tflite, record.temperature)}
+        record = record.model_copy(update={"metrics": metrics})
     _freeze_thresholds(contract_path, contract, fitted)
     if weights.resolve() != (out / WEIGHTS_FILE).resolve():
         write_bytes(out / WEIGHTS_FILE, weights.read_bytes())
@@ -167,7 +177,7 @@ def build_bundle(
     write_bytes(out / ONNX_FILE, exported.onnx)
     write_bytes(out / CONTRACT_FILE, contract_path.read_bytes())
     write_text(out / SCORES_FILE, scores_csv(pictures))
-    write_bytes(out / CALIBRATION_FILE, fitted.record.text())
+    write_bytes(out / CALIBRATION_FILE, record.text())
     write_bytes(out / TRAINING_FILE, training_record)
     write_manifest(
         out, name=name, version=release, model=_description(contract, out / WEIGHTS_FILE), created_by=_created_by()
