@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ecdd.evidence.records import Figure, Fragment, Measurement, Metric, NotTested, Operator, Outcome, Scalar, Table
 from ecdd.evidence.verdicts import finite, judge_metric
+from ecdd.files import write_bytes
+
+_NOT_IN_A_NAME: Final = re.compile(r"[^A-Za-z0-9._-]+")
 
 
 class EvidenceFailed(AssertionError):  # noqa: N818 - reads as the sentence that pytest prints
@@ -24,13 +28,14 @@ class Evidence:
     experiment : str
         Id, for example ``"E1.8"``.
     test : str
-        Test function.
+        Test, with its parameters in brackets.
     folder : Path
         The run's folder, where figures go.
     """
 
     def __init__(self, experiment: str, test: str, folder: Path) -> None:
         self.experiment, self.test, self.folder = experiment, test, folder
+        self.function = test.partition("[")[0]
         self.metrics: list[Metric] = []
         self.measurements: list[Measurement] = []
         self.tables: list[Table] = []
@@ -113,10 +118,9 @@ class Evidence:
             buffer = io.BytesIO()
             figure.savefig(buffer, format="png", dpi=110, bbox_inches="tight", metadata={"Software": None})
             content = buffer.getvalue()
-        path = Path("figures") / f"{self.experiment}-{name}.png"
-        target = self.folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
+        parameters = self.test[len(self.function) :]
+        path = Path("figures") / (_NOT_IN_A_NAME.sub("-", f"{self.experiment}-{name}{parameters}").strip("-") + ".png")
+        write_bytes(self.folder / path, content)
         digest = hashlib.sha256(content).hexdigest()
         self.figures.append(Figure(name=name, test=self.test, file=str(path), caption=caption, sha256=digest))
 
@@ -143,7 +147,7 @@ class Evidence:
         """Part of the record that the test contributes."""
         return Fragment(
             experiment=self.experiment,
-            test=self.test,
+            test=self.function,
             nodeid=nodeid,
             outcome=outcome,
             failure=failure,

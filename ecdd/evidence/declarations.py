@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from ecdd.evidence.records import Verdict
+from ecdd.evidence.records import ExperimentRecord
+from ecdd.evidence.verdicts import only_metrics_are_red, red_metrics
+
+_VALUE_TOLERANCE: Final = 0.01  # as many digits as the entry's reader looks at; verdicts decide, not values
 
 
 class DeclarationError(Exception):
@@ -40,18 +45,81 @@ class Declared(_Entry):
 
 
 class Expected(_Entry):
-    """An expected verdict other than ``pass``, with what was measured and why it stays."""
+    """An expected verdict other than ``pass``, with what was measured and why it stays.
+
+    Attributes
+    ----------
+    verdict : {"fail", "not_tested"}
+        What stands instead.
+    value : str
+        What was measured, for a reader.
+    reason : str
+        What was tried, and what would have to change.
+    metrics : mapping of str to float or None
+        The metrics that are red and their values; exactly these may be. A value counts to one per cent; None stands
+        for one that differs from run to run. Only for ``fail``.
+    """
 
     verdict: Literal["fail", "not_tested"]
     value: str
     reason: Annotated[str, Field(min_length=10)]
+    metrics: dict[str, float | int | None] = {}
+
+    @model_validator(mode="after")
+    def _names_its_metrics(self) -> Expected:
+        if (self.verdict == "fail") != bool(self.metrics):
+            msg = "metrics: name the red metrics and their values for verdict fail, and none for not_tested"
+            raise ValueError(msg)
+        return self
+
+
+def _differing_metrics(record: ExperimentRecord, entry: Expected) -> list[str]:
+    red = red_metrics(record)
+    found = [f"{name} is red too" for name in sorted(set(red) - set(entry.metrics))]
+    found += [f"{name} is not red any more" for name in sorted(set(entry.metrics) - set(red))]
+    for name in sorted(set(red) & set(entry.metrics)):
+        wanted, got = entry.metrics[name], red[name]
+        if wanted is not None and (got is None or not math.isclose(got, wanted, rel_tol=_VALUE_TOLERANCE)):
+            found.append(f"{name} = {'nothing finite' if got is None else f'{got:.6g}'}, expected {wanted:.6g}")
+    return found
+
+
+def difference(record: ExperimentRecord, expected: Mapping[str, Expected]) -> str:
+    """How a record differs from what is expected of it, better or worse.
+
+    Parameters
+    ----------
+    record : ExperimentRecord
+        Judged.
+    expected : mapping of str to Expected
+        The entries; an experiment without one is expected to pass.
+
+    Returns
+    -------
+    str
+        Empty when it is as expected. An expected red must be red by the metrics that its entry names: a test that
+        broke, was skipped or is gone is never expected.
+    """
+    entry = expected.get(record.id)
+    wanted = entry.verdict if entry else "pass"
+    if record.verdict != wanted:
+        return f"{record.id} is {record.verdict}, expected {wanted}"
+    if entry is None or entry.verdict != "fail":
+        return ""
+    if not only_metrics_are_red(record):
+        return f"{record.id} is red because a test broke, was skipped or is gone; only a metric may be expected red"
+    return "; ".join(f"{record.id}: {text}" for text in _differing_metrics(record, entry))
 
 
 def _load(path: Path) -> dict[str, object]:
     if not path.is_file():
         msg = f"{path}: no such file"
         raise DeclarationError(msg)
-    content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        msg = f"{path}: no YAML: {error}"
+        raise DeclarationError(msg) from error
     if not isinstance(content, dict):
         msg = f"{path}: expected a mapping of experiment ids"
         raise DeclarationError(msg)
@@ -117,9 +185,3 @@ def load_expected(path: Path, declared: dict[str, Declared]) -> dict[str, Expect
         msg = f"{path}: no such experiment: {', '.join(unknown)}; remove the entry"
         raise DeclarationError(msg)
     return expected
-
-
-def expected_verdict(experiment: str, expected: dict[str, Expected]) -> Verdict:
-    """The verdict that an experiment is expected to get."""
-    entry = expected.get(experiment)
-    return entry.verdict if entry else "pass"

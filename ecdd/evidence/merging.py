@@ -2,52 +2,69 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.records import ExperimentRecord, Fragment, RunIdentity, TestCounts, record_digest, record_text
 from ecdd.evidence.verdicts import judge_experiment
+from ecdd.files import write_bytes
 
 FRAGMENTS = "fragments"
 
 
 def write_fragment(folder: Path, fragment: Fragment) -> None:
-    """Store a test's fragment under a name that only its node id decides."""
-    target = folder / FRAGMENTS / f"{hashlib.sha256(fragment.nodeid.encode()).hexdigest()[:24]}.json"
-    write_atomically(target, fragment.model_dump_json().encode())
+    """Store a test's fragment under a name that only its node id decides.
 
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write beside the target and rename: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_bytes(content)
-    partial.replace(path)
+    Parameters
+    ----------
+    folder : Path
+        Folder of this run's fragments.
+    fragment : Fragment
+        What the test contributes; a later one of the same test replaces it.
+    """
+    target = folder / f"test-{hashlib.sha256(fragment.nodeid.encode()).hexdigest()[:24]}.json"
+    write_bytes(target, fragment.model_dump_json().encode())
 
 
 def read_fragments(folder: Path) -> list[Fragment]:
     """All fragments of a run, by node id."""
-    found = [Fragment.model_validate_json(path.read_bytes()) for path in (folder / FRAGMENTS).glob("*.json")]
+    found = [Fragment.model_validate_json(path.read_bytes()) for path in folder.glob("test-*.json")]
     return sorted(found, key=lambda fragment: fragment.nodeid)
 
 
-def clear_run(folder: Path) -> None:
-    """Remove what an earlier run left for merging; finished records stay until they are replaced."""
-    for path in (folder / FRAGMENTS).glob("*.json"):
-        path.unlink(missing_ok=True)
+def remove_fragments(folder: Path) -> None:
+    """Remove what a run left for merging, once it has been merged."""
+    shutil.rmtree(folder, ignore_errors=True)
+    with contextlib.suppress(OSError):  # another run of the same bundle may be using it
+        folder.parent.rmdir()
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a run was asked for, by experiment.
+
+    Attributes
+    ----------
+    whole : frozenset of str
+        Experiments that were asked for as a whole; one without any test in the run is then a failure.
+    lost : mapping of str to sequence of str
+        Tests that were collected and never finished.
+    """
+
+    whole: frozenset[str]
+    lost: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def merge(
-    fragments: Iterable[Fragment],
-    declared: Mapping[str, Declared],
-    identity: RunIdentity,
-    *,
-    complete_selection: bool,
+    fragments: Iterable[Fragment], declared: Mapping[str, Declared], identity: RunIdentity, asked: Asked
 ) -> dict[str, ExperimentRecord]:
-    """Merge fragments into one record for each experiment that ran.
+    """Merge fragments into one record for each experiment that ran, or should have.
 
     Parameters
     ----------
@@ -57,21 +74,23 @@ def merge(
         The experiments.
     identity : RunIdentity
         What the numbers belong to.
-    complete_selection : bool
-        Whether whole files were asked for.
+    asked : Asked
+        What the run was asked for.
 
     Returns
     -------
     dict of str to ExperimentRecord
-        Only experiments with at least one fragment.
+        In order of the ids.
     """
-    by_experiment: dict[str, list[Fragment]] = {}
+    by_experiment: dict[str, list[Fragment]] = {key: [] for key in asked.whole if key in declared}
     for fragment in fragments:
         by_experiment.setdefault(fragment.experiment, []).append(fragment)
+    for key in asked.lost:
+        by_experiment.setdefault(key, [])
     records = {}
     for key in sorted(by_experiment, key=experiment_order):
         about = declared.get(key) or Declared(title="not declared", gate="none", clause=key, file="-", tests=["-"])
-        records[key] = _record(key, about, by_experiment[key], identity, complete_selection=complete_selection)
+        records[key] = _record(key, about, by_experiment[key], identity, asked)
     return records
 
 
@@ -81,7 +100,7 @@ def experiment_order(key: str) -> tuple[int, ...]:
 
 
 def _record(
-    key: str, about: Declared, fragments: list[Fragment], identity: RunIdentity, *, complete_selection: bool
+    key: str, about: Declared, fragments: list[Fragment], identity: RunIdentity, asked: Asked
 ) -> ExperimentRecord:
     collected = {fragment.test for fragment in fragments}
     by_outcome = {
@@ -98,6 +117,9 @@ def _record(
     )
     metrics = tuple(metric for fragment in fragments for metric in fragment.metrics)
     failures = tuple(f"{fragment.test}: {fragment.failure}" for fragment in fragments if fragment.failure)
+    failures += tuple(f"{nodeid}: collected, but it never finished" for nodeid in asked.lost.get(key, ()))
+    not_tested = tuple(entry for fragment in fragments for entry in fragment.not_tested)
+    complete = key in asked.whole or about.gate == "none"
     return ExperimentRecord(
         id=key,
         title=about.title,
@@ -110,9 +132,9 @@ def _record(
         measurements=tuple(m for fragment in fragments for m in fragment.measurements),
         tables=tuple(table for fragment in fragments for table in fragment.tables),
         figures=tuple(figure for fragment in fragments for figure in fragment.figures),
-        not_tested=tuple(entry for fragment in fragments for entry in fragment.not_tested),
-        complete_selection=complete_selection,
-        verdict=judge_experiment(metrics, tests, failures, complete_selection=complete_selection),
+        not_tested=not_tested,
+        complete_selection=complete,
+        verdict=judge_experiment(metrics, tests, failures, not_tested, complete_selection=complete),
     )
 
 
@@ -133,10 +155,13 @@ def write_records(folder: Path, records: Mapping[str, ExperimentRecord]) -> None
     """
     for key, record in records.items():
         path = record_path(folder, key)
+        partial = path.with_name(f"{key}.incomplete.json")
         if record.verdict == "incomplete":
-            path = path.with_name(f"{key}.incomplete.json")
-        write_atomically(path, record_text(record).encode())
-    write_atomically(folder / "index.json", _index_text(folder).encode())
+            write_bytes(partial, record_text(record).encode())
+        else:
+            write_bytes(path, record_text(record).encode())
+            partial.unlink(missing_ok=True)
+    write_bytes(folder / "index.json", _index_text(folder).encode())
 
 
 def read_records(folder: Path) -> dict[str, ExperimentRecord]:

@@ -8,16 +8,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ecdd.evidence.declarations import Declared, Expected, expected_verdict
-from ecdd.evidence.merging import experiment_order, read_records, write_atomically
+from ecdd.evidence.declarations import Declared, Expected, difference
+from ecdd.evidence.merging import experiment_order, read_records
 from ecdd.evidence.records import ExperimentRecord, Scalar
 from ecdd.evidence.session import RunOptions
+from ecdd.files import write_bytes
 
 _THUMBNAIL = 96
 _TEMPLATE = "report.html.j2"
 
 
-def write_report(options: RunOptions, declared: Mapping[str, Declared], expected: Mapping[str, Expected]) -> Path:
+def write_report(
+    options: RunOptions, declared: Mapping[str, Declared], expected: Mapping[str, Expected], junit: Path | None = None
+) -> Path:
     """Write ``index.html`` of a run's folder, and a copy of the latest at ``reports/index.html``.
 
     Parameters
@@ -28,6 +31,8 @@ def write_report(options: RunOptions, declared: Mapping[str, Declared], expected
         All experiments, so that those which did not run are named.
     expected : mapping of str to Expected
         Expected reds.
+    junit : Path, optional
+        The run's JUnit file; by default ``junit.xml`` in its folder.
 
     Returns
     -------
@@ -36,13 +41,13 @@ def write_report(options: RunOptions, declared: Mapping[str, Declared], expected
     """
     page = render(options, declared, expected).encode()
     own = options.folder / "index.html"
-    write_atomically(own, page)
+    write_bytes(own, page)
     reports = options.root / "reports"
     if not options.folder.is_relative_to(reports / "runs"):
         return own
-    for name, content in (("index.html", page), ("junit.xml", _read(options.folder / "junit.xml"))):
+    for name, content in (("index.html", page), ("junit.xml", _read(junit or options.folder / "junit.xml"))):
         if content:
-            write_atomically(reports / name, content)
+            write_bytes(reports / name, content)
     return reports / "index.html"
 
 
@@ -100,7 +105,7 @@ def _experiment(
         if (folder / figure.file).is_file()
     ]
     entry = expected.get(record.id)
-    as_expected = entry is not None and expected_verdict(record.id, dict(expected)) == record.verdict
+    as_expected = entry is not None and not difference(record, expected)
     return {"record": record, "metrics": metrics, "figures": figures, "expected": entry if as_expected else None}
 
 

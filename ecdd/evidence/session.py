@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -49,7 +50,10 @@ class RunOptions:
         """The run's folder."""
         if self.report_dir is not None:
             return self.report_dir
-        return self.root / "reports" / "runs" / payload_digest_of(self.bundle)[:16]
+        name = payload_digest_of(self.bundle)[:16]
+        if self.contract is not None:  # another contract's records must not stand among the bundle's own
+            name += f"-contract-{(file_digest(self.contract) or _UNKNOWN)[:8]}"
+        return self.root / "reports" / "runs" / name
 
 
 def payload_digest_of(bundle: Path | None) -> str:
@@ -71,6 +75,7 @@ def file_digest(path: Path | None) -> str | None:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else _UNKNOWN
 
 
+@functools.cache
 def library_versions() -> dict[str, str]:
     """Versions that can change a result."""
     from ecdd.pipeline.decode import decoder_fingerprint

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ecdd.evidence.declarations import Declared, Expected
+from ecdd.evidence.declarations import Declared, Expected, difference
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.verdicts import closest_metric
 
@@ -31,7 +31,7 @@ def verdict_lines(records: Mapping[str, ExperimentRecord], expected: Mapping[str
     lines = []
     for key, record in records.items():
         counts = record.tests
-        note = " (expected)" if key in expected and expected[key].verdict == record.verdict else ""
+        note = " (expected)" if key in expected and not difference(record, expected) else ""
         text = f"{key:5} {record.verdict.upper():10} {counts.passed}/{counts.declared} tests  {record.title}"
         lines.append((f"{text}{note}", _COLOURS[record.verdict]))
         metric = closest_metric(record.metrics)

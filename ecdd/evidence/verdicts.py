@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ecdd.evidence.records import ExperimentRecord, Metric, Operator, Result, TestCounts, Verdict
+from ecdd.evidence.records import ExperimentRecord, Metric, NotTested, Operator, Result, TestCounts, Verdict
 
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<=": operator.le,
@@ -65,7 +65,12 @@ def judge_metric(value: float | None, op: Operator, limit: float | None, n: int 
 
 
 def judge_experiment(
-    metrics: Sequence[Metric], tests: TestCounts, failures: Sequence[str], *, complete_selection: bool
+    metrics: Sequence[Metric],
+    tests: TestCounts,
+    failures: Sequence[str],
+    not_tested: Sequence[NotTested],
+    *,
+    complete_selection: bool,
 ) -> Verdict:
     """Verdict of an experiment.
 
@@ -76,32 +81,52 @@ def judge_experiment(
     tests : TestCounts
         Counts of this run.
     failures : sequence of str
-        Tests that failed for another reason than a metric.
+        Tests that failed for another reason than a metric, or never finished.
+    not_tested : sequence of NotTested
+        What the run could not measure.
     complete_selection : bool
         Whether the run was asked for the whole experiment.
 
     Returns
     -------
     {"pass", "fail", "incomplete", "not_tested"}
-        ``fail`` for any failing metric or test, a test that is declared and gone, or one that is not declared;
-        ``incomplete`` when only a part was selected; ``not_tested`` when nothing was collected.
+        ``incomplete`` when only a part was selected, whatever came of that part; ``fail`` for any failing metric or
+        test, a test that is skipped, declared and gone, or not declared; ``not_tested`` when every test ran and
+        nothing could be measured.
     """
+    if not complete_selection:
+        return "incomplete"
     if any(judge_metric(m.value, m.op, m.limit, m.n) == "fail" for m in metrics) or failures or tests.failed:
         return "fail"
-    if tests.undeclared or tests.skipped:
+    if tests.undeclared or tests.skipped or tests.missing or tests.passed != tests.declared:
         return "fail"
-    if tests.collected == 0:
-        return "not_tested"
-    if tests.missing:
-        return "fail" if complete_selection else "incomplete"
-    if not metrics or tests.passed != tests.declared:
-        return "fail"
+    if not metrics:
+        return "not_tested" if not_tested else "fail"
     return "pass"
 
 
 def judge_record(record: ExperimentRecord) -> Verdict:
     """Judge a stored record again from its own numbers."""
-    return judge_experiment(record.metrics, record.tests, record.failures, complete_selection=record.complete_selection)
+    return judge_experiment(
+        record.metrics,
+        record.tests,
+        record.failures,
+        record.not_tested,
+        complete_selection=record.complete_selection,
+    )
+
+
+def red_metrics(record: ExperimentRecord) -> dict[str, float | int | None]:
+    """Values of the metrics that missed their limits, by name; the last one where a name stands twice."""
+    return {m.name: m.value for m in record.metrics if judge_metric(m.value, m.op, m.limit, m.n) == "fail"}
+
+
+def only_metrics_are_red(record: ExperimentRecord) -> bool:
+    """Whether a failing record failed by what it measured, and not because a test broke, was skipped or is gone."""
+    tests = record.tests
+    measured = {m.test.partition("[")[0] for m in record.metrics if judge_metric(m.value, m.op, m.limit, m.n) == "fail"}
+    broken = record.failures or tests.skipped or tests.missing or tests.undeclared
+    return not broken and tests.failed == len(measured) and tests.collected == tests.declared
 
 
 def closest_metric(metrics: Sequence[Metric]) -> Metric | None:

@@ -29,10 +29,9 @@ def test_mutant_is_killed(name: str, tmp_path: Path, request: pytest.FixtureRequ
     finished = run_planted(mutant, name, tmp_path, request.config)
     shown = f"{finished.stdout[-3000:]}\n{finished.stderr[-1000:]}"
     assert finished.returncode == 1, f"{name} survived: exit code {finished.returncode}\n{shown}"
-    path = tmp_path / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}.json"
+    path = tmp_path / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}.incomplete.json"
     record = json.loads(path.read_text(encoding="utf-8"))
     failing = [metric["name"] for metric in record["metrics"] if metric["verdict"] == "fail"]
-    assert record["verdict"] == "fail"
     assert mutant.metric in failing, f"{name}: red for another reason: {failing}, {record['failures']}\n{shown}"
 
 

@@ -1,0 +1,187 @@
+"""One run of the gates, seen by the controlling process: from fragments to records, verdicts and the exit status."""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecdd.evidence.declarations import DeclarationError, Declared, Expected, difference, load_declared, load_expected
+from ecdd.evidence.merging import FRAGMENTS, Asked, merge, read_fragments, remove_fragments, write_records
+from ecdd.evidence.records import ExperimentRecord
+from ecdd.evidence.selection import Collection, is_complete, read_collection, selection_of, unfinished
+from ecdd.evidence.session import RunOptions, identify
+from ecdd.evidence.summary import gate_lines, mutant_lines, verdict_lines
+
+RUN = pytest.StashKey["Run"]()
+CHANGED = pytest.StashKey[list[str]]()
+_INPUT = "ecdd_run"
+
+
+class Run:
+    """State of the controlling process, or of one worker; registered as a plugin of its own.
+
+    Parameters
+    ----------
+    config : pytest.Config
+        The session's.
+    """
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.options = _options(config)
+        worker: dict[str, Any] | None = getattr(config, "workerinput", None)
+        self.is_worker = worker is not None
+        self.name = str(worker["workerid"]) if worker is not None else "controller"
+        # runs of one bundle at the same time share its folder, but not their fragments
+        self.run_id = str(worker[_INPUT]) if worker is not None else uuid.uuid4().hex
+        self.fragments = self.options.folder / FRAGMENTS / self.run_id
+        self.selection = selection_of(config.args, config.invocation_params.dir, config.option)
+        self.collection = Collection()
+        self.reports: list[pytest.TestReport] = []
+        self.harness_errors: list[str] = []
+        self.records: dict[str, ExperimentRecord] = {}
+        self.declared: dict[str, Declared] = {}
+        self.expected: dict[str, Expected] = {}
+        try:
+            self.declared = load_declared(self.options.root / "gates" / "declared.yaml")
+            if self.options.expected is not None:
+                self.expected = load_expected(self.options.expected, self.declared)
+        except DeclarationError as error:
+            self.harness_errors.append(str(error))
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist may be absent
+        """Tell each worker which run it belongs to."""
+        node.workerinput[_INPUT] = self.run_id
+
+    def pytest_deselected(self, items: Sequence[pytest.Item]) -> None:
+        """Remember which experiments lost a test to ``-k``, ``-m`` or ``--deselect``."""
+        _note(self.collection.deselected, items)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        """Store what was collected; workers do this for the controller."""
+        _note(self.collection.collected, session.items)
+        if not session.config.option.collectonly:
+            self.collection.write(self.fragments, self.name)
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Keep the report of every worker's test."""
+        self.reports.append(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Merge the fragments, write the records and decide the exit status."""
+        if self.is_worker or session.config.option.collectonly:
+            return
+        self._merge(interrupted=int(exitstatus) not in (0, 1, pytest.ExitCode.NO_TESTS_COLLECTED))
+        if not self.reports:
+            self.harness_errors.append("nothing was collected; a run of nothing does not pass")
+        session.exitstatus = self.exit_status(int(exitstatus))
+
+    def _merge(self, *, interrupted: bool) -> None:
+        collection, fragments = read_collection(self.fragments), read_fragments(self.fragments)
+        root = self.options.root.resolve()
+        seen = set(self.declared) | set(collection.collected) | {fragment.experiment for fragment in fragments}
+        files = {key: root / about.file for key, about in self.declared.items()}
+        whole = {key for key in seen if is_complete(key, files.get(key), self.selection, collection)}
+        lost = unfinished(collection.collected, (fragment.nodeid for fragment in fragments))
+        if interrupted or self.selection.stops_early:
+            whole, lost = set(), {}
+        asked = Asked(frozenset(whole), lost)
+        self.records = merge(fragments, self.declared, identify(self.options), asked)
+        if self.records:
+            write_records(self.options.folder, self.records)
+        remove_fragments(self.fragments)
+
+    def broken(self) -> list[str]:
+        """Tests outside the experiments that failed, and tests that broke outside their call."""
+        found = []
+        for report in self.reports:
+            has_experiment = any(pair[0] == "experiment" for pair in report.user_properties)
+            if report.failed and (report.when != "call" or not has_experiment):
+                found.append(report.nodeid)
+        return found
+
+    def differences(self) -> list[str]:
+        """How verdicts differ from the expected ones, better or worse; empty without ``--expected``."""
+        if self.options.expected is None:
+            return []
+        return [text for record in self.records.values() if (text := difference(record, self.expected))]
+
+    def exit_status(self, exitstatus: int) -> int:
+        """Exit status of the run: 0 only when nothing broke and every verdict is the one asked for.
+
+        Parameters
+        ----------
+        exitstatus : int
+            pytest's own.
+
+        Returns
+        -------
+        int
+            0, 1, or pytest's own for interruption, usage and internal errors.
+        """
+        if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+            return 1
+        if exitstatus not in (0, 1):
+            return exitstatus
+        if self.harness_errors or self.broken():
+            return 1
+        if self.options.expected is not None:
+            return int(bool(self.differences()))
+        return 1 if any(record.verdict == "fail" for record in self.records.values()) else exitstatus
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401
+        """Print the verdict of each experiment and gate, and write the report."""
+        if self.is_worker or config.option.collectonly:
+            return
+        write = terminalreporter.write_line
+        for error in self.harness_errors:
+            write(f"ecdd harness error: {error}", red=True)
+        for line in config.stash[CHANGED]:
+            write(f"frozen again: {line}", yellow=True)
+        for line, colour in mutant_lines(self.reports):
+            write(line, **{colour: True})
+        if not self.records:
+            return
+        terminalreporter.section("ECDD evidence")
+        for line, colour in verdict_lines(self.records, self.expected) + gate_lines(self.records, self.declared):
+            write(line, **({colour: True} if colour else {}))
+        for text in self.differences():
+            write(f"unexpected verdict: {text}", red=True)
+        write(f"report: {self._write_report(config.option.xmlpath)}")
+
+    def _write_report(self, junit: str | None) -> Path:
+        from ecdd.evidence.report import write_report
+
+        return write_report(self.options, self.declared, self.expected, None if junit is None else Path(junit))
+
+
+def _note(into: dict[str, set[str]], items: Sequence[pytest.Item]) -> None:
+    for item in items:
+        marker = item.get_closest_marker("experiment")
+        if marker is not None and marker.args:
+            into.setdefault(str(marker.args[0]), set()).add(item.nodeid)
+
+
+def _options(config: pytest.Config) -> RunOptions:
+    given: Mapping[str, Any] = vars(config.option)
+
+    def absolute(name: str) -> Path | None:
+        return None if given[name] is None else (config.invocation_params.dir / given[name]).resolve()
+
+    return RunOptions(
+        root=config.rootpath,
+        bundle=absolute("bundle"),
+        contract=absolute("contract"),
+        golden=absolute("golden") or config.rootpath / "golden",
+        data=absolute("data"),
+        report_dir=absolute("report_dir"),
+        expected=absolute("expected"),
+        as_of=given["as_of"] or datetime.datetime.now(datetime.UTC).date(),
+    )

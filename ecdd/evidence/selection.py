@@ -1,0 +1,123 @@
+"""What a run was asked for: whether an experiment was collected as a whole, or only a part of it was selected."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+_COLLECTION: Final = "collection-*.json"
+_STOPS_EARLY: Final = ("lf", "stepwise", "stepwise_skip", "maxfail", "ignore", "ignore_glob")
+
+
+@dataclass
+class Collection:
+    """Node ids of experiments by what collection did with them; every worker collects the same."""
+
+    collected: dict[str, set[str]] = field(default_factory=dict)
+    deselected: dict[str, set[str]] = field(default_factory=dict)
+
+    def write(self, folder: Path, worker: str) -> None:
+        """Store for the controller, which collects nothing itself when there are workers."""
+        content = {
+            "collected": {key: sorted(ids) for key, ids in sorted(self.collected.items())},
+            "deselected": {key: sorted(ids) for key, ids in sorted(self.deselected.items())},
+        }
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"collection-{worker}.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+def read_collection(folder: Path) -> Collection:
+    """Join what the workers collected.
+
+    Parameters
+    ----------
+    folder : Path
+        Folder of the run's fragments.
+
+    Returns
+    -------
+    Collection
+        Empty when nothing was collected.
+    """
+    joined = Collection()
+    for path in sorted(folder.glob(_COLLECTION)):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for part, into in (("collected", joined.collected), ("deselected", joined.deselected)):
+            for key, ids in content[part].items():
+                into.setdefault(key, set()).update(ids)
+    return joined
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What the command line asked for.
+
+    Attributes
+    ----------
+    whole : tuple of Path
+        Files and folders that were asked for without naming a test in them.
+    stops_early : bool
+        An option may leave tests out without saying which (``--lf``, ``-x``, ``--ignore`` …).
+    """
+
+    whole: tuple[Path, ...]
+    stops_early: bool
+
+    def covers(self, file: Path) -> bool:
+        """Whether all tests of a file were asked for."""
+        return not self.stops_early and any(file == path or path in file.parents for path in self.whole)
+
+
+def selection_of(arguments: Iterable[str], invoked_in: Path, options: object) -> Selection:
+    """Read the selection from pytest's arguments and options.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        Files, folders and node ids.
+    invoked_in : Path
+        Folder that they are relative to.
+    options : object
+        pytest's parsed options.
+
+    Returns
+    -------
+    Selection
+        What is asked for as a whole.
+    """
+    whole = tuple((invoked_in / argument).resolve() for argument in map(str, arguments) if "::" not in argument)
+    return Selection(whole, any(bool(getattr(options, name, None)) for name in _STOPS_EARLY))
+
+
+def is_complete(experiment: str, file: Path | None, selection: Selection, collection: Collection) -> bool:
+    """Whether a run was asked for the whole of an experiment.
+
+    Parameters
+    ----------
+    experiment : str
+        Id.
+    file : Path or None
+        Its test file; None for an experiment that nobody declared, which is never a part of one.
+    selection : Selection
+        The command line.
+    collection : Collection
+        What came of it.
+
+    Returns
+    -------
+    bool
+        False when a test of it was not asked for or was deselected.
+    """
+    if file is None:
+        return True
+    return selection.covers(file) and not collection.deselected.get(experiment)
+
+
+def unfinished(collected: Mapping[str, set[str]], finished: Iterable[str]) -> dict[str, list[str]]:
+    """Tests that were collected and never finished, by experiment: a worker that crashed loses them."""
+    done = set(finished)
+    lost = {key: sorted(ids - done) for key, ids in collected.items()}
+    return {key: ids for key, ids in sorted(lost.items()) if ids}
