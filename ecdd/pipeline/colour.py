@@ -49,7 +49,7 @@ def to_rgb(stored: Image.Image, bits: int, policy: PixelPipeline, notes: set[str
         _check_alpha(stored, bits, policy)
         notes.add("alpha_composited")
         background = tuple(policy.alpha_background)
-        change = partial(_over, background=background)
+        change = lambda strip: _over(strip, background)  # noqa: E731
     if stored.mode in _SIXTEEN_BIT_GREY:
         rgb = _by_strips(stored, partial(_sixteen_bit_grey, over=change))
     elif change is not None:
@@ -108,16 +108,18 @@ def _over(strip: Image.Image, background: tuple[int, ...]) -> Image.Image:
 
 
 def _sixteen_bit_grey(strip: Image.Image, over: Callable[[Image.Image], Image.Image] | None) -> Image.Image:
-    """16-bit grey to RGB by value // 256, what Pillow does to 16-bit colour; its own convert would clip.
-
-    The transparent level, where the file names one, is compared in 16 bits.
-    """
-    values = np.asarray(strip).astype(np.int64)
-    grey = Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
+    """16-bit grey to RGB; the transparent level, where the file names one, is compared in 16 bits."""
+    grey = _high_byte(strip)
     if over is None:
         return grey.convert("RGB")
-    alpha = np.where(values == strip.info["transparency"], 0, 255).astype(np.uint8)
+    alpha = np.where(np.asarray(strip) == strip.info["transparency"], 0, 255).astype(np.uint8)
     return over(Image.merge("LA", (grey, Image.fromarray(alpha))))
+
+
+def _high_byte(strip: Image.Image) -> Image.Image:
+    """16-bit grey to 8 bits by value // 256, what Pillow does to 16-bit colour; its own convert would clip."""
+    values = np.asarray(strip).astype(np.int64)
+    return Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
 
 
 def _apply_profile(stored: Image.Image, rgb: Image.Image, policy: PixelPipeline, notes: set[str]) -> Image.Image:

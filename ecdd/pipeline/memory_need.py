@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 MAX_DECODING_BYTES: Final = 200 * 2**20
 _RGB: Final = 4  # Pillow stores RGB, RGBA, LA and CMYK with four bytes a pixel
 _COEFFICIENT: Final = 2  # libjpeg keeps all coefficients of a JPEG of several scans, as 16-bit numbers
-_WEBP: Final = 12  # two canvases of libwebp's animation decoder, and the frame as bytes
+_WEBP: Final = 14  # two canvases of libwebp's animation decoder, the frame as bytes, and work space: measured
 
 
 def decoding_bytes(structure: Structure, image_format: str, n_bytes: int, *, turned: bool) -> int:

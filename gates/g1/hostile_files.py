@@ -102,7 +102,8 @@ def metadata_files() -> Iterator[Entry]:
         ("exif_odd", png_chunk(b"eXIf", b"MM")),
         ("chunk_checksum", png_chunk(b"tEXt", b"k\0v")[:-1] + b"\0"),
     ):
-        yield f"png_{label}.png", raw_png(96, 64, 8, 2, bytes((96 * 3 + 1) * 64), chunk), None
+        outcomes = only(CORRUPT) if label == "chunk_checksum" else None
+        yield f"png_{label}.png", raw_png(96, 64, 8, 2, bytes((96 * 3 + 1) * 64), chunk), outcomes
 
 
 def _exif(kind: int, count: int, value: int) -> bytes:
@@ -126,10 +127,11 @@ def odd_files() -> Iterator[Entry]:
     for extension in ("jpe", "jpeg", "jfif", "JPG", "mpo", "dat", "jpg.bak"):
         yield f"named.{extension}", jpeg, _OK
     yield "named_without_extension", jpeg, _OK
-    for extension in ("gif", "bmp", "tiff", "ico", "pdf", "ppm", "tga", "jp2", "avif"):
+    for extension in ("gif", "bmp", "tiff", "ico", "ppm", "tga", "jp2", "avif"):
         encoder = {"jp2": "JPEG2000", "ico": "ICO", "avif": "AVIF"}.get(extension, extension.upper())
-        content = encode(picture, encoder) if encoder in _savable() else b"%PDF-1.4\n"
-        yield f"unsupported.{extension}", content, _UNSUPPORTED
+        if encoder in _savable():
+            yield f"unsupported.{extension}", encode(picture, encoder), _UNSUPPORTED
+    yield "unsupported.pdf", b"%PDF-1.7\n1 0 obj<<>>endobj\n%%EOF", _UNSUPPORTED
     yield "unsupported.heic", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(64), _UNSUPPORTED
     yield "unsupported.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", _UNSUPPORTED
     yield "page.html", b"<!doctype html><img src=x>", _UNSUPPORTED
