@@ -88,7 +88,9 @@ def build(root: Path, contract: Path) -> tuple[dict[str, bytes], str]:
         "about": ABOUT,
         "distinct_people": len({person for recipe in real for person in recipe.people}),
         "distinct_photographs": len({recipe.photograph for recipe in real}),
-        "sources": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((root / "sources").iterdir())},
+        "sources": {
+            path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted((root / "sources").iterdir())
+        },
         "items": entries,
     }
     GoldenManifest.model_validate(document)
@@ -131,23 +133,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=DEFAULT_ROOT)
     parser.add_argument("--contract", type=Path, default=Path("contracts/policy_contract.yaml"))
-    parser.add_argument("--check", type=Path, metavar="DIR", help="rebuild into this empty folder and compare; nothing else is written")
+    parser.add_argument(
+        "--check", type=Path, metavar="DIR", help="rebuild into this empty folder and compare; nothing else is written"
+    )
     args = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     import torch
 
     torch.set_num_threads(1)
     try:
-        if args.check is not None:
-            problems = check(args.root, args.contract, args.check)
-            if problems:
-                raise GoldenError(problems)
-        else:
+        if args.check is None:
             _, manifest = build(args.root, args.contract)
             write_text(args.root / MANIFEST, manifest)
+        problems = [] if args.check is None else check(args.root, args.contract, args.check)
         load_golden(args.root).verify()
     except GoldenError as error:
         raise SystemExit(str(error)) from error
+    if problems:
+        raise SystemExit("\n".join(problems))
 
 
 if __name__ == "__main__":

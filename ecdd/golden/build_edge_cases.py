@@ -14,7 +14,10 @@ from ecdd.golden.icc_profile import display_p3
 from ecdd.golden.png16 import rgb16
 from ecdd.golden.recipe import Recipe, Workshop, jpeg, png, webp
 
-_MIXED: Final = ("see the pictures in derived_from", "made only from golden pictures, whose licences allow it; each keeps its own")
+_MIXED: Final = (
+    "see the pictures in derived_from",
+    "made only from golden pictures, whose licences allow it; each keeps its own",
+)
 _ORIENTATION: Final = 0x0112
 # what to do to upright pixels so that a reader who applies the tag gets them back
 _STORED: Final[dict[int, Image.Transpose | None]] = {
@@ -88,7 +91,12 @@ def _group(names: tuple[str, ...], height: int, quality: int, subsampling: str, 
         image = shop.image(name)
         face = shop.face(image)
         x, y = (face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2
-        box = (max(x - 0.9 * face.side, 0), max(y - face.side, 0), min(x + 0.9 * face.side, image.width), min(y + 1.2 * face.side, image.height))
+        box = (
+            max(x - 0.9 * face.side, 0),
+            max(y - face.side, 0),
+            min(x + 0.9 * face.side, image.width),
+            min(y + 1.2 * face.side, image.height),
+        )
         width = round((box[2] - box[0]) * height / (box[3] - box[1]))
         parts.append(image.resize((width, height), Image.Resampling.LANCZOS, box=box))
     canvas = Image.new("RGB", (sum(part.width for part in parts), height))
@@ -106,7 +114,7 @@ def _compressed(quality: int, shop: Workshop) -> bytes:
 
 
 def _chained(chain: tuple[tuple[float, Image.Resampling], ...], shop: Workshop) -> bytes:
-    image = shop.image("real_obama_2012").crop((150, 0, 830, 620))
+    image = shop.image("real_hopper").crop((40, 30, 500, 560))
     width, height = image.size
     for factor, kernel in chain:
         image = image.resize((round(width * factor), round(height * factor)), kernel)
@@ -140,11 +148,27 @@ def _sixteen_bit(shop: Workshop) -> bytes:
     return rgb16(np.clip(np.rint(values), 0, 65535).astype(np.uint16))
 
 
-def _edge(name: str, suffix: str, category: str, make: Callable[[Workshop], bytes], sources: tuple[str, ...], **more: Any) -> Recipe:
+def _edge(
+    name: str,
+    suffix: str,
+    category: str,
+    make: Callable[[Workshop], bytes],
+    sources: tuple[str, ...],
+    **more: Any,  # noqa: ANN401 - other fields of Recipe
+) -> Recipe:
     codes = more.get("reason_codes", ())
     settings = {"label": "real", "outcome": "abstain" if codes else "reaches_model", "generator": category} | more
-    return Recipe(name=name, set="edge_cases", suffix=suffix, category=category, licence=_MIXED,
-                  origin="generated", make=make, derived_from=sources, **settings)  # fmt: skip
+    return Recipe(
+        name=name,
+        set="edge_cases",
+        suffix=suffix,
+        category=category,
+        licence=_MIXED,
+        origin="generated",
+        make=make,
+        derived_from=sources,
+        **settings,
+    )
 
 
 _COLLINS: Final = ("real_collins",)
@@ -155,39 +179,103 @@ _CHAINS: Final = {2: ((0.4, _B), (1.0, _L)), 3: ((0.6, _L), (0.45, _B), (0.8, _N
 _GROUPS: Final = (
     ("group_2", ("real_hopper", "real_collins"), 320, 92, "4:2:0", "real"),
     ("group_3_one_fake", ("real_coelho", "fake_generated_00", "real_hopper"), 360, 92, "4:4:4", "fake"),
-    ("group_4", ("real_hopper", "real_coelho", "real_biden_2010", "real_obama_2009"), 300, 93, "4:2:0", "real"),
+    ("group_4", ("real_hopper", "real_coelho", "real_oath_a", "real_collins"), 300, 93, "4:2:0", "real"),
 )
 
 
 def recipes() -> list[Recipe]:
     """Recipes of the 30 edge cases."""
     oriented = [
-        _edge(f"exif_orientation_{k}", "png" if k % 2 else "webp", "exif orientation", partial(_oriented, k), _COLLINS, parameters={"orientation": k})
+        _edge(
+            f"exif_orientation_{k}",
+            "png" if k % 2 else "webp",
+            "exif orientation",
+            partial(_oriented, k),
+            _COLLINS,
+            parameters={"orientation": k},
+        )
         for k in _STORED
     ]
     groups = [
-        _edge(name, "jpg", "group", partial(_group, names, height, quality, chroma), names, label=label,
-              parameters={"height": height, "quality": quality, "chroma": chroma, "faces": len(names)})
+        _edge(
+            name,
+            "jpg",
+            "group",
+            partial(_group, names, height, quality, chroma),
+            names,
+            label=label,
+            parameters={"height": height, "quality": quality, "chroma": chroma, "faces": len(names)},
+        )
         for name, names, height, quality, chroma, label in _GROUPS
-    ]  # fmt: skip
+    ]
     return [
         *oriented,
-        _edge("exif_phone_jpeg", "jpg", "exif orientation", _phone, _HOPPER, parameters={"orientation": 6, "quality": 90}),
+        _edge(
+            "exif_phone_jpeg", "jpg", "exif orientation", _phone, _HOPPER, parameters={"orientation": 6, "quality": 90}
+        ),
         _edge("alpha_png", "png", "alpha", lambda shop: png(_with_alpha(shop)), _COLLINS),
         _edge("alpha_webp", "webp", "alpha", lambda shop: webp(_with_alpha(shop)), _COLLINS),
-        *(_edge(f"jpeg_quality_{q}", "jpg", "compression", partial(_compressed, q), _HOPPER, parameters={"quality": q},
-                reason_codes=_COMPRESSED if q < 30 else ()) for q in (15, 25, 35)),
-        *(_edge(f"face_{side}_px", "png", "small face", partial(_sized, side), _HOPPER, parameters={"side": side},
-                reason_codes=_SMALL if side < 64 else ()) for side in (32, 48, 64)),
+        *(
+            _edge(
+                f"jpeg_quality_{q}",
+                "jpg",
+                "compression",
+                partial(_compressed, q),
+                _HOPPER,
+                parameters={"quality": q},
+                reason_codes=_COMPRESSED if q < 30 else (),
+            )
+            for q in (15, 25, 35)
+        ),
+        *(
+            _edge(
+                f"face_{side}_px",
+                "png",
+                "small face",
+                partial(_sized, side),
+                _HOPPER,
+                parameters={"side": side},
+                reason_codes=_SMALL,
+            )
+            for side in (32, 48, 64)
+        ),
         *groups,
-        *(_edge(f"blur_radius_{radius}", "jpg", "blur", partial(_blurred, radius), _HOPPER, parameters={"radius": radius},
-                reason_codes=_BLURRY) for radius in (2, 4, 8)),
-        *(_edge(f"resize_chain_{count}", "jpg", "resize chain", partial(_chained, chain), ("real_obama_2012",),
-                parameters={"factors": [str(factor) for factor, _ in chain], "kernels": [kernel.name for _, kernel in chain]})
-          for count, chain in _CHAINS.items()),
-        _edge("colour_display_p3", "jpg", "colour", _wide_gamut, _COLLINS, parameters={"profile": "Display P3 primaries, sRGB curve"}),
+        *(
+            _edge(
+                f"blur_radius_{radius}",
+                "jpg",
+                "blur",
+                partial(_blurred, radius),
+                _HOPPER,
+                parameters={"radius": radius},
+                reason_codes=_BLURRY,
+            )
+            for radius in (2, 4, 8)
+        ),
+        *(
+            _edge(
+                f"resize_chain_{count}",
+                "jpg",
+                "resize chain",
+                partial(_chained, chain),
+                _HOPPER,
+                parameters={
+                    "factors": [str(factor) for factor, _ in chain],
+                    "kernels": [kernel.name for _, kernel in chain],
+                },
+            )
+            for count, chain in _CHAINS.items()
+        ),
+        _edge(
+            "colour_display_p3",
+            "jpg",
+            "colour",
+            _wide_gamut,
+            _COLLINS,
+            parameters={"profile": "Display P3 primaries, sRGB curve"},
+        ),
         _edge("colour_cmyk", "jpg", "colour", _cmyk, _COLLINS),
         _edge("colour_grey", "jpg", "colour", _grey, _COLLINS),
         _edge("colour_palette", "png", "colour", _palette, _COLLINS, parameters={"colours": 256}),
         _edge("colour_sixteen_bit", "png", "colour", _sixteen_bit, _COLLINS),
-    ]  # fmt: skip
+    ]

@@ -18,9 +18,9 @@ from ecdd.training.forgeries.self_blended import self_blend
 
 _WHITE_HOUSE: Final = (
     "public domain (work of the US government)",
-    "official White House photograph by Pete Souza, taken by a federal employee on duty (17 U.S.C. 105); the file's own "
-    "EXIF and IPTC fields name photographer, office and date, and ask that the picture is not manipulated: it is kept "
-    "byte for byte and no forgery is made from it",
+    "official White House photograph by Pete Souza, taken by a federal employee on duty (17 U.S.C. 105); the "
+    "file's own EXIF and IPTC fields name photographer, office and date, and ask that the picture is not manipulated: "
+    "it is kept byte for byte and nothing is made from it",
 )
 _FACE_RECOGNITION: Final = "face-recognition 1.3.0 (sdist): tests/test_images/"
 _OATH: Final = (
@@ -28,6 +28,26 @@ _OATH: Final = (
     "the package's LICENSE.md puts everything but its fonts, icons and CSS resets into the public domain in the US and "
     "under CC0 1.0 elsewhere; the hero photograph is none of those",
 )
+_NASA: Final = (
+    "public domain (NASA)",
+    "skimage.data.astronaut: from the NASA Great Images database, no known copyright restrictions, released into the "
+    "public domain",
+)
+_NAVY: Final = (
+    "public domain (work of the US government)",
+    "official portrait of Commodore Grace M. Hopper by the US Navy (James S. Davis, 1984), taken on duty "
+    "(17 U.S.C. 105)",
+)
+_AUTHOR: Final = (
+    "MIT",
+    "portrait of the package's author and copyright holder, shipped by him as demonstration data under the package's "
+    "MIT licence",
+)
+_VARSHNEY: Final = ("CC0-1.0", "skimage.data.camera: no copyright restrictions, CC0 by the photographer (Lav Varshney)")
+_OBAMA: Final = "Barack Obama"
+_SKIMAGE: Final = "scikit-image 0.26.0 (wheel): skimage/data/"
+_MATPLOTLIB: Final = "matplotlib 3.11.2 (wheel): matplotlib/mpl-data/sample_data/"
+_MAHOTAS: Final = "mahotas 1.4.13 (sdist): mahotas/demos/data/"
 _TOO_SOFT: Final = ("GR-004",)
 _TOO_SMALL: Final = ("GR-003",)
 # left, top, right, bottom in the group photograph, pixels; each box holds one person's face
@@ -44,7 +64,13 @@ _OATH_PNG: Final = ("c", "e", "g")
 
 
 def _kept(
-    name: str, suffix: str, person: str, photograph: str, origin: str, licence: tuple[str, str], codes: tuple[str, ...] = ()
+    name: str,
+    suffix: str,
+    person: str,
+    photograph: str,
+    origin: str,
+    licence: tuple[str, str],
+    codes: tuple[str, ...] = (),
 ) -> Recipe:
     return Recipe(
         name=f"real_{name}",
@@ -64,20 +90,19 @@ def _kept(
 
 def _kept_photographs() -> list[Recipe]:
     souza = "Official White House Photo by Pete Souza, "
+    collins, hopper = "NASA portrait of Eileen Collins", "US Navy portrait of Grace Hopper"
+    coelho, camera = "portrait of Luis Pedro Coelho", "photograph by Lav Varshney"
+    may = souza + "10 May 2010"
     return [
-        _kept("collins", "png", "Eileen Collins", "NASA portrait of Eileen Collins", "scikit-image 0.26.0 (wheel): skimage/data/astronaut.png",
-              ("public domain (NASA)", "skimage.data.astronaut: from the NASA Great Images database, no known copyright restrictions, released into the public domain")),
-        _kept("hopper", "jpg", "Grace Hopper", "US Navy portrait of Grace Hopper", "matplotlib 3.11.2 (wheel): matplotlib/mpl-data/sample_data/grace_hopper.jpg",
-              ("public domain (work of the US government)", "official portrait of Commodore Grace M. Hopper by the US Navy (James S. Davis, 1984), taken on duty (17 U.S.C. 105)")),
-        _kept("obama_2012", "jpg", "Barack Obama", souza + "6 December 2012", _FACE_RECOGNITION + "obama.jpg", _WHITE_HOUSE),
-        _kept("obama_2009", "jpg", "Barack Obama", souza + "9 September 2009", _FACE_RECOGNITION + "obama2.jpg", _WHITE_HOUSE),
-        _kept("obama_2010", "jpg", "Barack Obama", souza + "10 May 2010", _FACE_RECOGNITION + "obama3.jpg", _WHITE_HOUSE),
-        _kept("biden_2010", "jpg", "Joe Biden", souza + "10 May 2010", _FACE_RECOGNITION + "biden.jpg", _WHITE_HOUSE),
-        _kept("coelho", "jpg", "Luis Pedro Coelho", "portrait of Luis Pedro Coelho", "mahotas 1.4.13 (sdist): mahotas/demos/data/luispedro.jpg",
-              ("MIT", "portrait of the package's author and copyright holder, shipped by him as demonstration data under the package's MIT licence")),
-        _kept("photographer", "png", "unnamed photographer", "photograph by Lav Varshney", "scikit-image 0.26.0 (wheel): skimage/data/camera.png",
-              ("CC0-1.0", "skimage.data.camera: no copyright restrictions, CC0 by the photographer (Lav Varshney)"), _TOO_SMALL),
-    ]  # fmt: skip
+        _kept("collins", "png", "Eileen Collins", collins, _SKIMAGE + "astronaut.png", _NASA),
+        _kept("hopper", "jpg", "Grace Hopper", hopper, _MATPLOTLIB + "grace_hopper.jpg", _NAVY),
+        _kept("obama_2012", "jpg", _OBAMA, souza + "6 December 2012", _FACE_RECOGNITION + "obama.jpg", _WHITE_HOUSE),
+        _kept("obama_2009", "jpg", _OBAMA, souza + "9 September 2009", _FACE_RECOGNITION + "obama2.jpg", _WHITE_HOUSE),
+        _kept("obama_2010", "jpg", _OBAMA, may, _FACE_RECOGNITION + "obama3.jpg", _WHITE_HOUSE),
+        _kept("biden_2010", "jpg", "Joe Biden", may, _FACE_RECOGNITION + "biden.jpg", _WHITE_HOUSE),
+        _kept("coelho", "jpg", "Luis Pedro Coelho", coelho, _MAHOTAS + "luispedro.jpg", _AUTHOR),
+        _kept("photographer", "png", "unnamed photographer", camera, _SKIMAGE + "camera.png", _VARSHNEY, _TOO_SMALL),
+    ]
 
 
 def _oath_picture(box: tuple[int, int, int, int], lossless: bool, shop: Workshop) -> bytes:
@@ -136,14 +161,15 @@ def _generated(box: tuple[int, int, int, int], seed: int, encoding: str, shop: W
 
 
 # source, seed, encoding, codes
-_BLENDED: Final = (
+_ForgeryRow = tuple[str, int, str, tuple[str, ...]]
+_BLENDED: Final[tuple[_ForgeryRow, ...]] = (
     ("collins", 101, "PNG", ()),
     ("hopper", 102, "JPEG quality 92 4:2:0", ()),
     ("coelho", 103, "JPEG quality 95 4:4:4", ()),
     ("oath_a", 104, "JPEG quality 92 4:2:0", ()),
     ("oath_e", 105, "PNG", _TOO_SOFT),
 )
-_RESYNTHESISED: Final = (
+_RESYNTHESISED: Final[tuple[_ForgeryRow, ...]] = (
     ("collins", 201, "JPEG quality 95 4:4:4", ()),
     ("hopper", 202, "PNG", ()),
     ("coelho", 203, "JPEG quality 92 4:2:0", ()),
@@ -151,13 +177,13 @@ _RESYNTHESISED: Final = (
     ("oath_b", 205, "JPEG quality 92 4:2:0", _TOO_SOFT),
 )
 # crop (left, top, right, bottom), seed, encoding: not all square
-_GENERATED: Final = (
+_GENERATED: Final[tuple[tuple[tuple[int, int, int, int], int, str, tuple[str, ...]], ...]] = (
     ((0, 0, 512, 512), 0, "JPEG quality 92 4:2:0", ()),
     ((40, 0, 472, 512), 4, "PNG", ()),
     ((0, 30, 512, 480), 8, "JPEG quality 95 4:4:4", ()),
     ((30, 10, 490, 512), 9, "JPEG quality 92 4:2:0", ()),
     ((0, 0, 500, 470), 17, "JPEG quality 92 4:2:0", ()),
-)  # fmt: skip
+)
 
 
 def _forgery(source: str, seed: int, encoding: str, codes: tuple[str, ...], kind: str) -> Recipe:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image, ImageDraw
 
@@ -19,8 +19,11 @@ _CC_BY: Final = (
 )
 _RACCOON: Final = (
     "public domain",
-    "scipy.misc.face: from public-domain-image.com, in the public domain; pixels stored by the package, encoded here once",
+    "scipy.misc.face: from public-domain-image.com, in the public domain; the package stores pixels, encoded here once",
 )
+_COINS: Final = ("public domain", "skimage.data.coins: Brooklyn Museum Collection, no known copyright restrictions")
+_SKLEARN: Final = "scikit-learn 1.9.1 (wheel): sklearn/datasets/images/"
+_RAW: Final = "scipy 1.9.3 (wheel): scipy/misc/face.dat"
 _ENCODE: Final[dict[str, tuple[str, Callable[[Image.Image], bytes]]]] = {
     "JPEG quality 90 4:2:0": ("jpg", lambda image: jpeg(image, 90)),
     "JPEG quality 92 4:4:4": ("jpg", lambda image: jpeg(image, 92, "4:4:4")),
@@ -61,7 +64,9 @@ def _macro(shop: Workshop) -> bytes:
     image = shop.image("animal_raccoon").resize((640, 480), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(image)
     for y, text in ((46, "ONE DOES NOT SIMPLY"), (436, "SKIP THE GATES")):
-        draw.text((320, y), text, fill="white", font=drawings.font(52), anchor="mm", stroke_width=4, stroke_fill="black")
+        draw.text(
+            (320, y), text, fill="white", font=drawings.font(52), anchor="mm", stroke_width=4, stroke_fill="black"
+        )
     return jpeg(image, 85)
 
 
@@ -88,19 +93,57 @@ _CLOSEUP: Final = (560, 100, 960, 500)
 def recipes() -> list[Recipe]:
     """Recipes of the 20 pictures out of scope, sources before what is made from them."""
     packaged = [
-        _packaged("animal_raccoon", "jpg", "animal", _RACCOON, "scipy 1.9.3 (wheel): scipy/misc/face.dat"),
-        _packaged("scenery_temple", "jpg", "scenery", _CC_BY, "scikit-learn 1.9.1 (wheel): sklearn/datasets/images/china.jpg", "photograph by danielbuechele, flickr.com/photos/danielbuechele/6061409035"),
-        _packaged("scenery_flower", "jpg", "scenery", _CC_BY, "scikit-learn 1.9.1 (wheel): sklearn/datasets/images/flower.jpg", "photograph by vultilion, flickr.com/photos/vultilion/6056698931"),
-        _packaged("statue_coins", "png", "scenery", ("public domain", "skimage.data.coins: Brooklyn Museum Collection, no known copyright restrictions"), "scikit-image 0.26.0 (wheel): skimage/data/coins.png"),
-    ]  # fmt: skip
-    raccoon = {"set": "out_of_scope", "suffix": "jpg", "licence": _RACCOON, "label": None, "outcome": "abstain"}
+        _packaged("animal_raccoon", "jpg", "animal", _RACCOON, _RAW),
+        _packaged(
+            "scenery_temple",
+            "jpg",
+            "scenery",
+            _CC_BY,
+            _SKLEARN + "china.jpg",
+            "photograph by danielbuechele, flickr.com/photos/danielbuechele/6061409035",
+        ),
+        _packaged(
+            "scenery_flower",
+            "jpg",
+            "scenery",
+            _CC_BY,
+            _SKLEARN + "flower.jpg",
+            "photograph by vultilion, flickr.com/photos/vultilion/6056698931",
+        ),
+        _packaged("statue_coins", "png", "scenery", _COINS, "scikit-image 0.26.0 (wheel): skimage/data/coins.png"),
+    ]
+    raccoon: dict[str, Any] = {
+        "set": "out_of_scope",
+        "suffix": "jpg",
+        "licence": _RACCOON,
+        "label": None,
+        "outcome": "abstain",
+    }
     made = [
-        Recipe(name="animal_raccoon_closeup", category="animal", origin="scipy 1.9.3 (wheel): scipy/misc/face.dat", make=partial(_closeup, _CLOSEUP),
-               reason_codes=_UNSURE, generator="crop", parameters={"box": list(_CLOSEUP), "encoding": "JPEG quality 92 4:4:4"},
-               derived_from=("animal_raccoon",), hard_negative=True, **raccoon),
-        Recipe(name="meme_raccoon", category="meme", origin="scipy 1.9.3 (wheel): scipy/misc/face.dat", make=_macro,
-               reason_codes=_NO_FACE, generator="caption", parameters={"encoding": "JPEG quality 85 4:2:0"}, derived_from=("animal_raccoon",), **raccoon),
-    ]  # fmt: skip
+        Recipe(
+            name="animal_raccoon_closeup",
+            category="animal",
+            origin=_RAW,
+            make=partial(_closeup, _CLOSEUP),
+            reason_codes=_UNSURE,
+            generator="crop",
+            parameters={"box": list(_CLOSEUP), "encoding": "JPEG quality 92 4:4:4"},
+            derived_from=("animal_raccoon",),
+            hard_negative=True,
+            **raccoon,
+        ),
+        Recipe(
+            name="meme_raccoon",
+            category="meme",
+            origin=_RAW,
+            make=_macro,
+            reason_codes=_NO_FACE,
+            generator="caption",
+            parameters={"encoding": "JPEG quality 85 4:2:0"},
+            derived_from=("animal_raccoon",),
+            **raccoon,
+        ),
+    ]
     drawn = [
         Recipe(
             name=draw.__name__,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 Colour = tuple[int, int, int]
+Line = NDArray[np.float64]
 FINE = 2  # drawings are made at twice their size and reduced
 
 
@@ -25,7 +25,9 @@ def _finish(image: Image.Image) -> Image.Image:
     return image.resize((image.width // FINE, image.height // FINE), Image.Resampling.LANCZOS)
 
 
-def _ball(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radii: tuple[float, float], dark: Colour, light: Colour) -> None:
+def _ball(
+    draw: ImageDraw.ImageDraw, centre: tuple[float, float], radii: tuple[float, float], dark: Colour, light: Colour
+) -> None:
     """Ellipse shaded towards its upper left."""
     steps = 40
     for k in range(steps):
@@ -38,7 +40,9 @@ def _ball(draw: ImageDraw.ImageDraw, centre: tuple[float, float], radii: tuple[f
 
 def _eye(draw: ImageDraw.ImageDraw, centre: tuple[float, float], size: float, iris: Colour) -> None:
     x, y = centre
-    draw.ellipse((x - size, y - 0.6 * size, x + size, y + 0.6 * size), fill=(250, 250, 250), outline=(40, 30, 30), width=3)
+    draw.ellipse(
+        (x - size, y - 0.6 * size, x + size, y + 0.6 * size), fill=(250, 250, 250), outline=(40, 30, 30), width=3
+    )
     draw.ellipse((x - 0.5 * size, y - 0.55 * size, x + 0.5 * size, y + 0.55 * size), fill=iris)
     draw.ellipse((x - 0.25 * size, y - 0.3 * size, x + 0.25 * size, y + 0.3 * size), fill=(10, 10, 10))
     draw.ellipse((x - 0.3 * size, y - 0.4 * size, x - 0.05 * size, y - 0.15 * size), fill=(255, 255, 255))
@@ -81,8 +85,8 @@ def cartoon_boy(seed: int) -> Image.Image:
         draw.ellipse((x - 22, 500, x + 22, 560), fill=(30, 30, 40))
     draw.arc((330, 560, 500, 690), 20, 160, fill=(120, 40, 40), width=10)
     for _ in range(30):
-        x, y = rng.integers(0, 1520), rng.integers(840, 1030)
-        draw.line((int(x), int(y), int(x) + 4, int(y) - 16), fill=(60, 130, 60), width=4)
+        x, y = int(rng.integers(0, 1520)), int(rng.integers(840, 1030))
+        draw.line((x, y, x + 4, y - 16), fill=(60, 130, 60), width=4)
     return _finish(image)
 
 
@@ -103,7 +107,9 @@ def cartoon_cat(seed: int) -> Image.Image:
     for side in (-1, 1):
         for k in range(4):
             y = 620 + 26 * k
-            draw.line((560 + side * 110, y, 560 + side * 380, y + int(rng.integers(-60, 60))), fill=(250, 245, 235), width=4)
+            draw.line(
+                (560 + side * 110, y, 560 + side * 380, y + int(rng.integers(-60, 60))), fill=(250, 245, 235), width=4
+            )
     for _ in range(14):
         x = int(rng.integers(420, 700))
         draw.line((x, 260, x + int(rng.integers(-20, 20)), 340), fill=(110, 75, 45), width=10)
@@ -159,34 +165,55 @@ def sketch_portrait(seed: int) -> Image.Image:
     rng = np.random.default_rng(seed)
     image, draw = _canvas((480, 640), (244, 240, 230))
 
-    def stroke(path: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]], times: int, width: int = 2) -> None:
-        t = np.linspace(0, 1, 60)
-        for _ in range(times):
-            x, y = path(t)
-            x, y = x + rng.normal(0, 2.5) + rng.normal(0, 0.8, 60), y + rng.normal(0, 2.5) + rng.normal(0, 0.8, 60)
-            grey = int(rng.integers(40, 120))
-            draw.line([(float(a), float(b)) for a, b in zip(x, y, strict=True)], fill=(grey, grey, grey), width=width)
+    t: Line = np.linspace(0, 1, 60)
 
-    stroke(lambda t: (480 + 260 * np.cos(6.3 * t), 620 + 350 * np.sin(6.3 * t)), 9)
-    for centre in (370, 590):
-        stroke(lambda t, c=centre: (c + 62 * np.cos(6.3 * t), 570 + 28 * np.sin(6.3 * t)), 6)
-        stroke(lambda t, c=centre: (c + 20 * np.cos(6.3 * t), 570 + 22 * np.sin(6.3 * t)), 14, 4)
-        stroke(lambda t, c=centre: (c - 80 + 160 * t, 505 - 26 * np.sin(3.14 * t)), 10, 3)
-    stroke(lambda t: (480 - 40 * np.sin(3.14 * t * t), 590 + 140 * t), 5)
-    stroke(lambda t: (390 + 180 * t, 820 + 26 * np.sin(3.14 * t)), 8, 3)
-    stroke(lambda t: (400 + 160 * t, 822 - 14 * np.sin(6.28 * t)), 6)
+    def stroke(x: Line, y: Line, times: int, width: int = 2) -> None:
+        for _ in range(times):
+            a = x + rng.normal(0, 2.5) + rng.normal(0, 0.8, 60)
+            b = y + rng.normal(0, 2.5) + rng.normal(0, 0.8, 60)
+            grey = int(rng.integers(40, 120))
+            draw.line([(float(u), float(v)) for u, v in zip(a, b, strict=True)], fill=(grey, grey, grey), width=width)
+
+    stroke(480 + 260 * np.cos(6.3 * t), 620 + 350 * np.sin(6.3 * t), 9)
+    for c in (370, 590):
+        stroke(c + 62 * np.cos(6.3 * t), 570 + 28 * np.sin(6.3 * t), 6)
+        stroke(c + 20 * np.cos(6.3 * t), 570 + 22 * np.sin(6.3 * t), 14, 4)
+        stroke(c - 80 + 160 * t, 505 - 26 * np.sin(3.14 * t), 10, 3)
+    stroke(480 - 40 * np.sin(3.14 * t * t), 590 + 140 * t, 5)
+    stroke(390 + 180 * t, 820 + 26 * np.sin(3.14 * t), 8, 3)
+    stroke(400 + 160 * t, 822 - 14 * np.sin(6.28 * t), 6)
     for _ in range(160):
         angle, length = rng.uniform(3.3, 6.1), rng.uniform(60, 200)
-        stroke(lambda t, a=angle, n=length: (480 + (262 + n * t) * np.cos(a), 600 + (340 + 0.6 * n * t) * np.sin(a)), 1)
+        x, y = 480 + (262 + length * t) * np.cos(angle), 600 + (340 + 0.6 * length * t) * np.sin(angle)
+        stroke(x, y, 1)
     for k in range(50):
-        stroke(lambda t, k=k: (620 + 2.2 * k - 60 * t, 560 + 5 * k + 60 * t), 1)
+        stroke(620 + 2.2 * k - 60 * t, 560 + 5 * k + 60 * t, 1)
     return _finish(image.filter(ImageFilter.GaussianBlur(0.7)))
 
 
 def document_letter(seed: int) -> Image.Image:
     """A typed page, 620 x 876."""
     rng = np.random.default_rng(seed)
-    words = ["the", "contract", "names", "every", "value", "that", "a", "release", "depends", "on", "and", "who", "has", "set", "it", "after", "which", "experiment"]
+    words = [
+        "the",
+        "contract",
+        "names",
+        "every",
+        "value",
+        "that",
+        "a",
+        "release",
+        "depends",
+        "on",
+        "and",
+        "who",
+        "has",
+        "set",
+        "it",
+        "after",
+        "which",
+        "experiment",
+    ]
     image = Image.new("RGB", (620, 876), (252, 251, 246))
     draw = ImageDraw.Draw(image)
     draw.text((70, 60), "Notice of inspection", fill=(20, 20, 30), font=font(28))
@@ -238,7 +265,7 @@ def document_chart(seed: int) -> Image.Image:
 
 def smiley(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], mood: int) -> None:
     """A yellow emoji."""
-    x0, y0, x1, y1 = box
+    x0, y0, x1, _ = box
     w = x1 - x0
     draw.ellipse(box, fill=(255, 205, 60), outline=(200, 140, 20), width=max(w // 40, 1))
     for dx in (0.32, 0.68):
@@ -246,7 +273,13 @@ def smiley(draw: ImageDraw.ImageDraw, box: tuple[int, int, int, int], mood: int)
     if mood % 2:
         draw.chord((x0 + 0.24 * w, y0 + 0.4 * w, x1 - 0.24 * w, y0 + 0.84 * w), 0, 180, fill=(120, 40, 30))
     else:
-        draw.arc((x0 + 0.26 * w, y0 + 0.6 * w, x1 - 0.26 * w, y0 + 0.9 * w), 200, 340, fill=(70, 45, 20), width=max(w // 20, 1))
+        draw.arc(
+            (x0 + 0.26 * w, y0 + 0.6 * w, x1 - 0.26 * w, y0 + 0.9 * w),
+            200,
+            340,
+            fill=(70, 45, 20),
+            width=max(w // 20, 1),
+        )
 
 
 def meme_emoji(seed: int) -> Image.Image:
@@ -254,7 +287,15 @@ def meme_emoji(seed: int) -> Image.Image:
     del seed
     image, draw = _canvas((640, 600), (30, 60, 120))
     smiley(draw, (260, 260, 1020, 1020), 1)
-    draw.text((640, 110), "IT PASSED ON MY MACHINE", fill="white", font=font(84), anchor="mm", stroke_width=6, stroke_fill="black")
+    draw.text(
+        (640, 110),
+        "IT PASSED ON MY MACHINE",
+        fill="white",
+        font=font(84),
+        anchor="mm",
+        stroke_width=6,
+        stroke_fill="black",
+    )
     draw.text((640, 1110), "SHIP IT", fill="white", font=font(110), anchor="mm", stroke_width=8, stroke_fill="black")
     return _finish(image)
 
@@ -266,7 +307,14 @@ def screenshot_chat(seed: int) -> Image.Image:
     draw.rectangle((0, 0, 840, 120), fill=(18, 140, 126))
     draw.text((140, 36), "Release crew", fill="white", font=font(48))
     smiley(draw, (30, 20, 110, 100), 1)
-    lines = ("is the report done?", "two gates are red", "which ones", "blur and size", "then it stays here", "see you at ten")
+    lines = (
+        "is the report done?",
+        "two gates are red",
+        "which ones",
+        "blur and size",
+        "then it stays here",
+        "see you at ten",
+    )
     for k, line in enumerate(lines * 2):
         y, mine = 160 + 118 * k, bool(k % 2)
         width = 40 + int(draw.textlength(line, font=font(36)))
@@ -294,3 +342,11 @@ def screenshot_editor(seed: int) -> Image.Image:
             draw.rounded_rectangle((x, 48 + 19 * k, x + width, 58 + 19 * k), 3, fill=palette[int(rng.integers(4))])
             x += width + 10
     return image
+
+
+KNOWN_LEAKS = ((cartoon_woman, 1), (sketch_portrait, 5))
+"""Drawings that the default face detector takes for faces as surely as photographs (golden/README.md has the scores).
+
+They are not in the golden set, because no threshold that finds real faces abstains on them; they are kept so that
+the limit can be measured and shown.
+"""

@@ -1,4 +1,4 @@
-"""Golden sets: 30 faces in scope, 20 pictures out of scope, 30 edge cases, each with origin, licence and expectation."""
+"""Golden sets: 30 faces in scope, 20 pictures out of scope, 30 edge cases, with origin, licence and expectation."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ class GoldenManifest(_Strict):
                 f"{len(people)}, {len(photographs)} counted among the real pictures in scope"
             )
         known = set(ids) | {f"sources/{name}" for name in self.sources}
-        lost = sorted({f"{item.id} <- {name}" for item in self.items for name in item.derived_from if name not in known})
+        lost = sorted(
+            {f"{item.id} <- {name}" for item in self.items for name in item.derived_from if name not in known}
+        )
         if lost:
             raise ValueError(f"derived_from: unknown {', '.join(lost)}")
         return self
@@ -212,13 +214,20 @@ class GoldenSet:
             for path in (self.root / folder).rglob("*")
             if path.is_file()
         }
-        problems += [f"{path}: listed in {MANIFEST}, but missing; restore it or rebuild the set" for path in sorted(set(listed) - present)]
-        problems += [f"{path}: not in {MANIFEST}; remove it or give it an entry" for path in sorted(present - set(listed))]
+        problems += [
+            f"{path}: listed in {MANIFEST}, but missing; restore it or rebuild the set"
+            for path in sorted(set(listed) - present)
+        ]
+        problems += [
+            f"{path}: not in {MANIFEST}; remove it or give it an entry" for path in sorted(present - set(listed))
+        ]
         for path in sorted(set(listed) & present):
             content = (self.root / path).read_bytes()
             digest = hashlib.sha256(content).hexdigest()
             if digest != listed[path]:
-                problems.append(f"{path}: sha256 is {digest}, {MANIFEST} has {listed[path]}; restore it or rebuild the set")
+                problems.append(
+                    f"{path}: sha256 is {digest}, {MANIFEST} has {listed[path]}; restore it or rebuild the set"
+                )
             if len(content) > MAX_BYTES:
                 problems.append(f"{path}: {len(content)} bytes, at most {MAX_BYTES} are allowed")
         if problems:
@@ -248,7 +257,9 @@ def load_golden(root: Path | str | None = None) -> GoldenSet:
     except yaml.YAMLError as error:
         raise GoldenError([f"{MANIFEST}: not YAML: {error}"]) from error
     except ValidationError as error:
-        raise GoldenError([f"{MANIFEST}: {_where(problem['loc'], content)}: {problem['msg']}" for problem in error.errors()]) from error
+        raise GoldenError(
+            [f"{MANIFEST}: {_where(problem['loc'], content)}: {problem['msg']}" for problem in error.errors()]
+        ) from error
 
 
 def _where(location: tuple[int | str, ...], content: object) -> str:

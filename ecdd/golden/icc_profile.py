@@ -1,4 +1,4 @@
-"""A wide-gamut ICC profile made from its numbers: Display P3 primaries with the sRGB curve (ICC.1:2010, version 2.4)."""
+"""A wide-gamut ICC profile made from its numbers: Display P3 primaries with the sRGB curve (ICC.1, version 2.4)."""
 
 from __future__ import annotations
 
@@ -34,7 +34,8 @@ def _text(kind: bytes, text: str) -> bytes:
 def _srgb_curve() -> bytes:
     x = np.linspace(0, 1, 1024)
     linear = np.where(x <= 0.04045, x / 12.92, ((x + 0.055) / 1.055) ** 2.4)
-    return b"curv\0\0\0\0" + struct.pack(">I", 1024) + np.rint(linear * 65535).astype(">u2").tobytes()
+    samples: bytes = np.rint(linear * 65535).astype(">u2").tobytes()
+    return b"curv\0\0\0\0" + struct.pack(">I", 1024) + samples
 
 
 def display_p3() -> bytes:

@@ -109,7 +109,7 @@ def pixels(image: Image.Image) -> Picture:
     return np.asarray(image.convert("RGB"))
 
 
-def jpeg(image: Image.Image, quality: int, subsampling: str = "4:2:0", **more: Any) -> bytes:
+def jpeg(image: Image.Image, quality: int, subsampling: str = "4:2:0", **more: object) -> bytes:
     """Encode as JPEG with optimised Huffman tables, without metadata unless given."""
     stream = io.BytesIO()
     extra = {} if image.mode == "L" else {"subsampling": subsampling}
@@ -117,14 +117,14 @@ def jpeg(image: Image.Image, quality: int, subsampling: str = "4:2:0", **more: A
     return stream.getvalue()
 
 
-def png(image: Image.Image, **more: Any) -> bytes:
+def png(image: Image.Image, **more: object) -> bytes:
     """Encode as PNG."""
     stream = io.BytesIO()
     image.save(stream, "PNG", optimize=True, **more)
     return stream.getvalue()
 
 
-def webp(image: Image.Image, **more: Any) -> bytes:
+def webp(image: Image.Image, **more: object) -> bytes:
     """Encode as lossless WebP unless ``quality`` is given."""
     stream = io.BytesIO()
     settings = {"lossless": True, "quality": 80, "method": 4, "exact": True} if "quality" not in more else {}

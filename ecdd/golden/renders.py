@@ -30,13 +30,15 @@ def _march(field: Field, size: tuple[int, int], steps: int = 48) -> tuple[Array,
 def _normals(field: Field, points: Array) -> Array:
     step = 1e-3
     gradient = np.stack([field(points + step * axis) - field(points - step * axis) for axis in np.eye(3)], axis=-1)
-    return gradient / np.maximum(np.linalg.norm(gradient, axis=-1, keepdims=True), 1e-9)
+    normals: Array = gradient / np.maximum(np.linalg.norm(gradient, axis=-1, keepdims=True), 1e-9)
+    return normals
 
 
 def _sphere(points: Array, centre: tuple[float, float, float], radii: tuple[float, float, float]) -> Array:
     """Ellipsoid, a usable lower bound of its distance."""
     scaled = (points - np.array(centre)) / np.array(radii)
-    return (np.linalg.norm(scaled, axis=-1) - 1.0) * min(radii)
+    distance: Array = (np.linalg.norm(scaled, axis=-1) - 1.0) * min(radii)
+    return distance
 
 
 def _join(first: Array, second: Array, softness: float) -> Array:
@@ -52,7 +54,9 @@ def _carve(first: Array, second: Array, softness: float) -> Array:
 
 def _head(points: Array) -> Array:
     """A bust: skull, jaw, nose, sunken eyes, lips, neck, shoulders."""
-    solid = _join(_sphere(points, (0, -0.2, 0.1), (0.6, 0.68, 0.66)), _sphere(points, (0, 0.24, -0.02), (0.42, 0.5, 0.5)), 0.18)
+    solid = _join(
+        _sphere(points, (0, -0.2, 0.1), (0.6, 0.68, 0.66)), _sphere(points, (0, 0.24, -0.02), (0.42, 0.5, 0.5)), 0.18
+    )
     solid = _join(solid, _sphere(points, (0, 0.08, -0.6), (0.09, 0.22, 0.16)), 0.1)
     for side in (-1, 1):
         solid = _carve(solid, _sphere(points, (0.24 * side, -0.1, -0.62), (0.16, 0.09, 0.16)), 0.08)
@@ -66,7 +70,9 @@ def _head(points: Array) -> Array:
     return _join(solid, _sphere(points, (0, 1.55, 0.3), (1.1, 0.5, 0.5)), 0.2)
 
 
-def _shaded(field: Field, size: tuple[int, int], base: Array, light: Array, backdrop: Array, shine: float) -> Image.Image:
+def _shaded(
+    field: Field, size: tuple[int, int], base: Array, light: Array, backdrop: Array, shine: float
+) -> Image.Image:
     points, hit = _march(field, size)
     normals = _normals(field, points[hit])
     light = light / np.linalg.norm(light)
@@ -88,7 +94,10 @@ def marble_bust(seed: int) -> Image.Image:
     rng = np.random.default_rng(seed)
     size = (560, 640)
     x, y = np.meshgrid(np.linspace(0, 1, size[0]), np.linspace(0, 1, size[1]))
-    wave = sum(float(rng.normal()) * np.sin(2 * np.pi * (rng.normal(0, k) * x + rng.normal(0, k) * y) + rng.uniform(0, 6)) for k in (1, 2, 3, 5, 8))
+    wave = sum(
+        float(rng.normal()) * np.sin(2 * np.pi * (rng.normal(0, k) * x + rng.normal(0, k) * y) + rng.uniform(0, 6))
+        for k in (1, 2, 3, 5, 8)
+    )
     veins = 1 - 0.25 * np.exp(-8 * np.abs(np.sin(3 * x + 2 * np.asarray(wave))))
     base = np.array([225.0, 220.0, 210.0]) * veins[..., None]
     return _shaded(_head, size, base, np.array([0.5, 0.7, 1.0]), _backdrop(size, (70, 80, 95), (30, 34, 42)), 0.1)
@@ -99,13 +108,17 @@ def plastic_head(seed: int) -> Image.Image:
     del seed
     size = (640, 480)
     base = np.broadcast_to(np.array([60.0, 120.0, 215.0]), (size[1], size[0], 3))
-    return _shaded(_head, size, base, np.array([-0.6, 0.5, 1.0]), _backdrop(size, (250, 220, 190), (200, 150, 120)), 0.6)
+    return _shaded(
+        _head, size, base, np.array([-0.6, 0.5, 1.0]), _backdrop(size, (250, 220, 190), (200, 150, 120)), 0.6
+    )
 
 
 def solids(seed: int) -> Image.Image:
     """Balls of several colours, 720 x 480."""
     rng = np.random.default_rng(seed)
-    balls = [(tuple(rng.uniform(-0.9, 0.9, 3)), float(rng.uniform(0.15, 0.4)), rng.uniform(40, 255, 3)) for _ in range(9)]
+    balls = [
+        (tuple(rng.uniform(-0.9, 0.9, 3)), float(rng.uniform(0.15, 0.4)), rng.uniform(40, 255, 3)) for _ in range(9)
+    ]
     size = (720, 480)
 
     def field(points: Array) -> Array:
@@ -127,9 +140,11 @@ def mountains(seed: int) -> Image.Image:
     sun = np.hypot(x - 700, y - 250)
     picture += (255 - picture) * np.exp(-((sun / 60) ** 2))[..., None]
     for layer in range(6):
-        ridge = 210.0 + 55 * layer
+        ridge: Array = np.full(width, 210.0 + 55 * layer)
         for octave in range(1, 8):
-            ridge = ridge + rng.normal(0, 40 / octave**1.4) * np.sin(2 * np.pi * octave * x / width * rng.uniform(0.7, 1.4) + rng.uniform(0, 6.3))
+            ridge = ridge + rng.normal(0, 40 / octave**1.4) * np.sin(
+                2 * np.pi * octave * x / width * rng.uniform(0.7, 1.4) + rng.uniform(0, 6.3)
+            )
         ridge = ridge + rng.normal(0, 1.2, width).cumsum() * 0.3
         share = layer / 5
         colour = np.array([150.0, 130, 150]) * (1 - share) + np.array([24.0, 44, 30]) * share

@@ -43,7 +43,7 @@ def similarity(source: NDArray[np.float64], target: NDArray[np.float64]) -> Matr
     mean_source, mean_target = source.mean(axis=0), target.mean(axis=0)
     s, t = source - mean_source, target - mean_target
     norm = float((s**2).sum())
-    if norm == 0.0:
+    if norm == 0.0 or float((t**2).sum()) == 0.0:
         raise ValueError("landmarks coincide: a face needs eyes and mouth at different places")
     a = float((s * t).sum()) / norm
     b = float((s[:, 0] * t[:, 1] - s[:, 1] * t[:, 0]).sum()) / norm

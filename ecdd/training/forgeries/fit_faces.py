@@ -24,7 +24,9 @@ MIN_FACES = 50  # below this a drawn face could resemble one of those behind it
 def aligned(face: FittingFace, side: int) -> NDArray[np.uint8]:
     """The face on the canvas, RGB (side, side, 3); a larger face is reduced first, so that nothing aliases."""
     factor = side / g.LUMA_SIDE
-    canvas = np.array([[g.EYE_DISTANCE * factor, 0, g.EYES_AT[0] * factor], [0, g.EYE_DISTANCE * factor, g.EYES_AT[1] * factor]])
+    canvas = np.array(
+        [[g.EYE_DISTANCE * factor, 0, g.EYES_AT[0] * factor], [0, g.EYE_DISTANCE * factor, g.EYES_AT[1] * factor]]
+    )
     image, frame = Image.fromarray(face.picture), frame_of(face.landmarks)
     shrink = g.EYE_DISTANCE * factor / face.eye_distance
     if shrink < 1:
@@ -34,7 +36,9 @@ def aligned(face: FittingFace, side: int) -> NDArray[np.uint8]:
     back = composed(frame, inverted(canvas))
     wide = np.pad(np.asarray(image), ((side, side), (side, side), (0, 0)), mode="edge")
     back[:, 2] += side
-    placed = Image.fromarray(wide).transform((side, side), Image.Transform.AFFINE, tuple(back.ravel()), Image.Resampling.BICUBIC)
+    placed = Image.fromarray(wide).transform(
+        (side, side), Image.Transform.AFFINE, tuple(back.ravel()), Image.Resampling.BICUBIC
+    )
     return np.asarray(placed)
 
 
@@ -65,7 +69,9 @@ def fine_texture(canvases: list[NDArray[np.uint8]]) -> tuple[NDArray[np.float64]
     bins = np.rint(np.minimum(np.hypot(fy, fx), 0.5) * 128).astype(int)
     for canvas in canvases:
         luma = Image.fromarray(canvas).convert("L")
-        fine = np.asarray(luma, dtype=np.float64) - np.asarray(luma.filter(ImageFilter.GaussianBlur(3)), dtype=np.float64)
+        fine = np.asarray(luma, dtype=np.float64) - np.asarray(
+            luma.filter(ImageFilter.GaussianBlur(3)), dtype=np.float64
+        )
         step = fine.shape[0] // 64
         variance += (fine**2).reshape(64, step, 64, step).mean(axis=(1, 3))
         middle = fine[128:384, 128:384]

@@ -108,8 +108,12 @@ def generate_face(statistics: FaceStatistics, seed: int, *, spread: float = 0.7)
 def _doubled(plane: Array) -> Array:
     """Twice the size: zeros between the samples, then the separable kernel [1, 3, 3, 1] / 4."""
     for axis in (0, 1):
-        before = np.concatenate([plane.take([0], axis=axis), plane.take(range(plane.shape[axis] - 1), axis=axis)], axis=axis)
-        after = np.concatenate([plane.take(range(1, plane.shape[axis]), axis=axis), plane.take([-1], axis=axis)], axis=axis)
+        before = np.concatenate(
+            [plane.take([0], axis=axis), plane.take(range(plane.shape[axis] - 1), axis=axis)], axis=axis
+        )
+        after = np.concatenate(
+            [plane.take(range(1, plane.shape[axis]), axis=axis), plane.take([-1], axis=axis)], axis=axis
+        )
         pair = np.stack([0.25 * before + 0.75 * plane, 0.75 * plane + 0.25 * after], axis=axis + 1)
         shape = list(plane.shape)
         shape[axis] *= 2
@@ -134,8 +138,11 @@ def _texture(statistics: FaceStatistics, side: int, rng: np.random.Generator) ->
     noise = np.fft.rfft2(rng.normal(0.0, 1.0, (side, side)))
     fy, fx = np.fft.fftfreq(side)[:, None], np.fft.rfftfreq(side)[None, :]
     radius = np.minimum(np.hypot(fy, fx), 0.5)
-    shaped = np.fft.irfft2(noise * np.interp(radius, np.linspace(0, 0.5, len(statistics.spectrum)), statistics.spectrum), (side, side))
-    return shaped / shaped.std() * np.maximum(resized(statistics.texture, side), 0.0)
+    shaped = np.fft.irfft2(
+        noise * np.interp(radius, np.linspace(0, 0.5, len(statistics.spectrum)), statistics.spectrum), (side, side)
+    )
+    texture: Array = shaped / shaped.std() * np.maximum(resized(statistics.texture, side), 0.0)
+    return texture
 
 
 def _to_rgb(luma: Array, chroma: Array) -> NDArray[np.uint8]:
