@@ -75,7 +75,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """With ``--snapshot-update`` only the tests that freeze run: the others would judge what is being replaced."""
     if not is_freezing(config):
         return
-    others = [item for item in items if "snapshot" not in getattr(item, "fixturenames", ())]
+    others = [item for item in items if "freezing" not in getattr(item, "fixturenames", ())]
     if others:
         items[:] = [item for item in items if item not in set(others)]
         config.hook.pytest_deselected(items=others)
@@ -85,6 +85,12 @@ def experiment_of(item: pytest.Item) -> str | None:
     """Id in ``@pytest.mark.experiment("E1.8")``; None without the marker."""
     marker = item.get_closest_marker("experiment")
     return str(marker.args[0]) if marker is not None and marker.args else None
+
+
+@pytest.fixture(scope="session")
+def freezing(request: pytest.FixtureRequest) -> bool:
+    """Whether this run freezes; with ``--snapshot-update`` the tests that ask for this fixture run, and no others."""
+    return is_freezing(request.config)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ Comparison = Callable[[Any, Any], bool]
 class _FlatFile(SingleFileSnapshotExtension):
     """A snapshot at ``<folder>/<name>.<extension>``, whatever test asks for it."""
 
+    write_immediately: bool = True  # later tests of the same run read what was frozen
     folder: ClassVar[Path]
     comparison: ClassVar[Comparison]
 
@@ -99,3 +100,8 @@ def loads(text: str) -> dict[str, Any]:
     """Parse a stored text."""
     content: dict[str, Any] = json.loads(text)
     return content
+
+
+def same(new: object, old: object) -> bool:
+    """Exact comparison, used while freezing: what is within a tolerance is frozen again too."""
+    return new == old

@@ -1,14 +1,18 @@
 """Frozen stages of the golden pictures: S0 to S4 for a contract and its face detector, kept in ``golden/stages``.
 
 Hashes cannot carry tolerances. So S1 is kept as a digest, S3 as a lossless PNG, S4 as a digest that is recomputed
-from S3. Everything is exact where the decoder is the one that froze it; tolerances apply only where it differs.
+from S3. S1 is exact where the decoder is the one that froze it, the rest where the platform is too (face detection
+computes in floating point); tolerances apply only where they differ.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import importlib.metadata
 import io
 import json
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +28,7 @@ from ecdd.pipeline.preprocess import normalise
 from ecdd.pipeline.stages import PreparedPicture, crop_digest
 
 STAGES_FOLDER: Final = "stages"
+_FROZEN_WITH: Final = ("preprocessing_digest", "decoder", "platform")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,23 +63,54 @@ class FrozenStages:
     pictures : mapping of str to FrozenPicture
         By golden id.
     fingerprint : mapping of str to str
-        Decoder and libraries that froze them.
+        Decoder that froze them.
+    platform : mapping of str to str
+        Libraries and processor that froze them.
     preprocessing_digest : str
         Contract sections that they belong to.
     """
 
     pictures: Mapping[str, FrozenPicture]
     fingerprint: Mapping[str, str]
+    platform: Mapping[str, str]
     preprocessing_digest: str
 
     @property
-    def same_fingerprint(self) -> bool:
-        """Whether today's decoder is the one that froze the stages."""
+    def same_decoder(self) -> bool:
+        """Whether today's decoder is the one that froze the stages: S1 is exact then."""
         return dict(self.fingerprint) == decoder_fingerprint()
+
+    @property
+    def same_fingerprint(self) -> bool:
+        """Whether decoder and platform are the ones that froze the stages: S2 to S4 are exact then."""
+        return self.same_decoder and dict(self.platform) == platform_fingerprint()
 
     def picture(self, key: str) -> FrozenPicture | None:
         """One picture's stages; None when it was never frozen."""
         return self.pictures.get(key)
+
+
+@functools.cache
+def _platform() -> tuple[tuple[str, str], ...]:
+    about: Any = np.show_config(mode="dicts")
+    simd = about.get("SIMD Extensions", {})
+    found = {
+        "machine": platform.machine(),
+        "vector_instructions": " ".join([*simd.get("baseline", ()), *simd.get("found", ())]),
+        "ai_edge_litert": importlib.metadata.version("ai-edge-litert"),
+    }
+    return tuple(sorted(found.items()))
+
+
+def platform_fingerprint() -> dict[str, str]:
+    """What decides the last bits of the face detector's floating-point results.
+
+    Returns
+    -------
+    dict of str
+        Machine, the vector instructions of its processor, and the version of LiteRT.
+    """
+    return dict(_platform())
 
 
 def s4_digest(s4: NDArray[np.float32]) -> str:
@@ -106,6 +142,7 @@ def stages_text(sha256: str, prepared: PreparedPicture | tuple[str, ...], policy
     content: dict[str, Any] = {
         "preprocessing_digest": digest,
         "decoder": decoder_fingerprint(),
+        "platform": platform_fingerprint(),
         "S0": f"sha256-file-bytes:{sha256}",
         "S1": None if isinstance(prepared, tuple) else s1_digest(prepared.decoded.image),
         "rejected": [str(code) for code in prepared] if isinstance(prepared, tuple) else [],
@@ -176,14 +213,15 @@ def load_frozen(root: Path) -> FrozenStages:
     for path in sorted((root / STAGES_FOLDER).glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         pictures[path.stem] = _picture(root, path.stem, content)
-        marks.add((content["preprocessing_digest"], json.dumps(content["decoder"], sort_keys=True)))
+        marks.add(json.dumps([content[key] for key in _FROZEN_WITH], sort_keys=True))
     if len(marks) > 1:
         msg = (
-            f"{STAGES_FOLDER}: frozen under {len(marks)} different contracts or decoders; run pytest --snapshot-update"
+            f"{STAGES_FOLDER}: frozen under {len(marks)} different contracts, decoders or platforms; "
+            f"run pytest --snapshot-update"
         )
         raise ValueError(msg)
-    digest, decoder = next(iter(marks), ("", "{}"))
-    return FrozenStages(pictures, json.loads(decoder), digest)
+    digest, decoder, machine = json.loads(next(iter(marks), '["", {}, {}]'))
+    return FrozenStages(pictures, decoder, machine, digest)
 
 
 def _picture(root: Path, key: str, content: dict[str, Any]) -> FrozenPicture:
@@ -219,7 +257,7 @@ def changed_stages(old: str, new: str) -> list[str]:
         ``["S1", "S2"]`` and the like; ``"faces"`` when their number changed.
     """
     one, two = json.loads(old), json.loads(new)
-    found = [key for key in ("S0", "S1", "rejected") if one[key] != two[key]]
+    found = [key for key in (*_FROZEN_WITH, "S0", "S1", "rejected") if one.get(key) != two[key]]
     if len(one["faces"]) != len(two["faces"]):
         return [*found, "faces"]
     stages = ("S2", "S4")

@@ -1,38 +1,44 @@
 """S0 to S4 of every golden picture equal the frozen ones; ``pytest --snapshot-update`` freezes them again.
 
-Exact where the decoder is the frozen one. Where it differs, S1 and the crop may differ, boxes and S3 stay within the
-contract's tolerances, and S4 is compared through S3.
+Exact where decoder and platform are those that froze them. Where one differs, S1 and the crop may differ, boxes stay
+within the contract's tolerances, and S3 is cut again at the frozen box and compared within its tolerance.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ecdd.evidence.pytest_plugin import CHANGED
-from ecdd.evidence.stage_snapshots import binary_file, loads, numbers_close, text_file
-from ecdd.golden.golden_hashes import STAGES_FOLDER, changed_stages, read_s3, s3_png, stages_text
+from ecdd.contract.schema import PolicyContract
+from ecdd.evidence.pytest_plugin import CHANGED, RUN
+from ecdd.evidence.stage_snapshots import binary_file, loads, numbers_close, same, text_file
+from ecdd.golden.golden_hashes import (
+    STAGES_FOLDER,
+    changed_stages,
+    platform_fingerprint,
+    read_s3,
+    s3_png,
+    stages_text,
+)
 from ecdd.pipeline.decode import decoder_fingerprint, read_file
+from ecdd.pipeline.preprocess import CropBox, cut, resize
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import prepare
-
-DECODER_BOUND = ("decoder", "S1", "crop", "S4")
+from gates.golden_pictures import load_checked
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "item" in metafunc.fixturenames:
-        from ecdd.golden.golden_sets import load_golden
-
-        from ecdd.evidence.pytest_plugin import RUN
-
-        items = load_golden(metafunc.config.stash[RUN].options.golden).items
+        items = load_checked(metafunc.config.stash[RUN].options.golden).items
         metafunc.parametrize("item", items, ids=[item.id for item in items])
 
 
-def _same_stages(policy: Any) -> Any:
+def same_stages(policy: PolicyContract) -> Callable[[str, str], bool]:
+    """Comparison of two texts of one picture: exact, or within the contract where the fingerprint differs."""
     tolerances = {
         "box": policy.face_detector.tolerance_box,
         "landmarks": policy.face_detector.tolerance_box,
@@ -40,33 +46,46 @@ def _same_stages(policy: Any) -> Any:
         "crop_box": 2 * policy.face_detector.tolerance_box,
     }
 
-    def same(new: str, old: str) -> bool:
-        if new == old:
-            return True
+    def compare(new: str, old: str) -> bool:
         one, two = loads(new), loads(old)
-        if two["decoder"] == decoder_fingerprint():
-            return False
+        same_decoder = two.pop("decoder") == one.pop("decoder")
+        same_platform = two.pop("platform") == one.pop("platform")
+        if same_decoder and same_platform:
+            return one == two
         for content in (one, two):
-            for key in DECODER_BOUND:
-                content.pop(key, None)
-            for face in content["faces"]:
-                face.pop("S4", None)
-                face["S2"].pop("crop", None)
+            if not same_decoder:
+                content.pop("S1")
+            for face in content["faces"]:  # of pixels that may differ: S3 is compared as a picture
+                face.pop("S4")
+                face["S2"].pop("crop")
         return numbers_close(one, two, tolerances)
 
-    return same
+    return compare
 
 
-def _same_s3(limit: int) -> Any:
-    def same(new: bytes, old: bytes) -> bool:
+def same_s3(limit: int) -> Callable[[bytes, bytes], bool]:
+    """Comparison of two S3: largest difference in levels."""
+
+    def compare(new: bytes, old: bytes) -> bool:
         one, two = read_s3(new), read_s3(old)
         return one.shape == two.shape and int(np.abs(one.astype(np.int32) - two).max()) <= limit
 
-    return same
+    return compare
+
+
+def s3_to_compare(prepared: Any, index: int, stored: Any, policy: PolicyContract) -> Any:
+    """Today's S3, cut at the frozen box where today's differs by what the platform explains."""
+    face = prepared.faces[index]
+    if stored is None or index >= len(stored["faces"]):
+        return face.s3
+    box = CropBox(*stored["faces"][index]["S2"]["crop_box"])
+    if box == face.crop_box or policy.face_detector.crop_alignment != "axis_aligned":
+        return face.s3
+    return resize(cut(prepared.decoded.image, box, policy.face_detector), policy.pixel_pipeline)
 
 
 def test_stages_equal_frozen(
-    item: Any, snapshot: Any, contract: Any, detector: Any, frozen: Any, golden: Any, request: pytest.FixtureRequest
+    item: Any, snapshot: Any, contract: Any, detector: Any, golden: Any, freezing: bool, request: pytest.FixtureRequest
 ) -> None:
     policy = contract.policy
     data = read_file(Path(item.path), policy.pixel_pipeline)
@@ -76,22 +95,32 @@ def test_stages_equal_frozen(
         prepared = tuple(rejected.codes)
     folder = Path(golden.root) / STAGES_FOLDER
     text = stages_text(item.sha256, prepared, policy, contract.preprocessing_digest)
-    stored = folder / f"{item.id}.json"
-    if request.config.option.update_snapshots:
-        changed = changed_stages(stored.read_text(encoding="utf-8"), text) if stored.is_file() else ["new"]
-        if changed:
-            request.config.stash[CHANGED].append(f"{item.id}: {', '.join(changed)}")
-    assert text == snapshot(name=item.id, extension_class=text_file(folder, _same_stages(policy)))
-    limit = 0 if frozen.same_fingerprint else policy.pixel_pipeline.tolerance_s3
-    for index, face in enumerate(() if isinstance(prepared, tuple) else prepared.faces):
-        png = binary_file(folder, "png", _same_s3(limit))
-        assert s3_png(face.s3) == snapshot(name=f"{item.id}.face{index}", extension_class=png)
+    path = folder / f"{item.id}.json"
+    old = path.read_text(encoding="utf-8") if path.is_file() else None
+    stored = None if old is None or freezing else loads(old)
+    if freezing and (changed := ["new"] if old is None else changed_stages(old, text)):
+        request.config.stash[CHANGED].append(f"{item.id}: {', '.join(changed)}")
+    assert text == snapshot(name=item.id, extension_class=text_file(folder, same if freezing else same_stages(policy)))
+    exact = stored is None or (
+        stored["decoder"] == decoder_fingerprint() and stored["platform"] == platform_fingerprint()
+    )
+    png = binary_file(folder, "png", same_s3(0 if exact else policy.pixel_pipeline.tolerance_s3))
+    for index in range(0 if isinstance(prepared, tuple) else len(prepared.faces)):
+        s3 = prepared.faces[index].s3 if exact else s3_to_compare(prepared, index, stored, policy)
+        assert s3_png(s3) == snapshot(name=f"{item.id}.face{index}", extension_class=png)
 
 
-def test_no_stage_is_missing_or_unused(golden: Any, frozen: Any, request: pytest.FixtureRequest) -> None:
-    if request.config.option.update_snapshots:
-        return  # the files are being written by the other test of this module
+def test_no_stage_is_missing_or_unused(golden: Any, freezing: bool, request: pytest.FixtureRequest) -> None:
+    folder = Path(golden.root) / STAGES_FOLDER
     wanted = {f"{item.id}.json" for item in golden.items}
-    wanted |= {f"{key}.face{i}.png" for key, picture in frozen.pictures.items() for i in range(len(picture.faces))}
-    found = {path.name for path in (Path(golden.root) / STAGES_FOLDER).iterdir()}
+    for item in golden.items:
+        path = folder / f"{item.id}.json"
+        faces = len(loads(path.read_text(encoding="utf-8"))["faces"]) if path.is_file() else 0
+        wanted |= {f"{item.id}.face{index}.png" for index in range(faces)}
+    found = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if freezing:
+        for name in sorted(found - wanted):
+            (folder / name).unlink()
+            request.config.stash[CHANGED].append(f"{name}: removed, no golden picture has it")
+        found &= wanted
     assert found == wanted, f"unused: {sorted(found - wanted)}; missing: {sorted(wanted - found)}"
