@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ def find_files(paths: Iterable[Path]) -> tuple[list[Path], int]:
     files : list of Path
         Every file; what is no picture will be rejected with a code, not left out.
     hidden : int
-        Files whose name, or whose folder's, begins with a dot; these are left out.
+        Files and folders found whose name begins with a dot; they are left out, a folder with all that is in it.
     """
     files: list[Path] = []
     hidden = 0
@@ -58,7 +59,7 @@ def find_files(paths: Iterable[Path]) -> tuple[list[Path], int]:
             files.append(path)
             continue
         for folder, names, inside in os.walk(path):
-            hidden += sum(name.startswith(".") for name in inside)
+            hidden += sum(name.startswith(".") for name in (*inside, *names))
             names[:] = sorted(name for name in names if not name.startswith("."))
             files += [Path(folder) / name for name in sorted(inside) if not name.startswith(".")]
     return files, hidden
@@ -118,13 +119,17 @@ def judge_all(files: Sequence[Path], settings: Settings, jobs: int) -> Iterator[
     yield from _Pool(files, settings, min(jobs, len(files))).run()
 
 
-def _work(connection: Connection, settings: Settings) -> None:
-    """Loop of a worker: a path in, a line out, until None comes."""
+def _work(connection: Connection, settings: Settings, inherited: tuple[Connection, ...]) -> None:
+    """Loop of a worker: a path in, a line out, until None comes or the parent is gone."""
     from ecdd.detector import Detector
 
-    detector = Detector.load(settings.bundle, settings.contract)
-    while (path := connection.recv()) is not None:
-        connection.send(judge_one(detector, path, settings.heatmaps))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends its workers
+    for parents in inherited:  # with a copy of the parent's end open, its death would never be noticed
+        parents.close()
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        detector = Detector.load(settings.bundle, settings.contract)
+        while (path := connection.recv()) is not None:
+            connection.send(judge_one(detector, path, settings.heatmaps))
 
 
 class _Pool:
@@ -148,7 +153,8 @@ class _Pool:
             return
         context: Any = multiprocessing.get_context(method)
         ours, theirs = context.Pipe()
-        process = context.Process(target=_work, args=(theirs, self._settings), daemon=True)
+        inherited = (*self._busy, ours) if method == "fork" else ()
+        process = context.Process(target=_work, args=(theirs, self._settings, inherited), daemon=True)
         process.start()
         theirs.close()
         self._give(ours, process)

@@ -50,7 +50,7 @@ def predict(
             print(json.dumps(line, ensure_ascii=True) if as_json else _text(line))  # noqa: T201 - the command's output
     if len(files) != 1:
         shown = ", ".join(f"{count} {label}" for label, count in sorted(counts.items())) or "none"
-        left_out = f"; {hidden} hidden files left out" if hidden else ""
+        left_out = f"; {hidden} hidden files or folders left out" if hidden else ""
         typer.echo(f"{len(files)} files: {shown}; {failed} unreadable or in error{left_out}", err=True)
     raise typer.Exit(int(strict and failed > 0))
 

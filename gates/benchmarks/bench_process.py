@@ -22,7 +22,7 @@ def _run(arguments: list[str]) -> tuple[float, float]:
     """Wall seconds and peak resident MiB of one process, by the operating system's own account."""
     start = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-m", "ecdd.cli", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "ecdd", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.perf_counter() - start
