@@ -124,13 +124,16 @@ def test_truncation_is_noticed_at_every_offset(evidence: Any, detector: Any) -> 
 @pytest.mark.experiment("E1.2")
 def test_malformed_corpus_ends_in_a_code(evidence: Any, detector: Any, tmp_path: Path) -> None:
     corpus = build_corpus(tmp_path)
-    errors, silent = [], []
+    errors, silent, wrong = [], [], []
     for file in corpus:
         verdict = detector.predict(file.path)
         if verdict.outcome == "error":
             errors.append(file.name)
         if verdict.label == "abstain" and not verdict.reason_codes:
             silent.append(file.name)
+        if not file.allows(tuple(verdict.reason_codes) if verdict.outcome == "rejected" else ()):
+            wrong.append(f"{file.name}: {verdict.reason_codes}")
     evidence.check("corpus_files", len(corpus), limit=300, op=">=", unit="file", n=len(corpus))
     evidence.check("internal_errors", len(errors), limit=0, op="==", unit="file", worst=errors[:1], n=len(corpus))
+    evidence.check("wrong_outcomes", len(wrong), limit=0, op="==", unit="file", worst=wrong[:1], n=len(corpus))
     evidence.check("without_reason_code", len(silent), limit=0, op="==", unit="file", worst=silent[:1], n=len(corpus))
