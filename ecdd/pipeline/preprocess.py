@@ -129,7 +129,9 @@ def check_tensor(batch: NDArray[np.float32], policy: PixelPipeline) -> None:
     if batch.ndim != 4 or batch.shape[1:] != (side, side, 3) or not batch.shape[0]:
         raise Rejected((ReasonCode.PIXEL_INVARIANT,), f"S4 has shape {batch.shape}, expected (N, {side}, {side}, 3)")
     table = _level_table(policy.pixel_scale, tuple(policy.normalisation_mean), tuple(policy.normalisation_std))
-    low, high = batch.min(axis=(0, 1, 2)), batch.max(axis=(0, 1, 2))
+    # rows first: reducing all but an innermost axis of 3 at once takes numpy fifty times as long
+    rows = batch.reshape(-1, side * 3)
+    low, high = rows.min(axis=0).reshape(side, 3).min(axis=0), rows.max(axis=0).reshape(side, 3).max(axis=0)
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise Rejected((ReasonCode.PIXEL_INVARIANT,), "S4 holds a value that is not finite")
     slack = policy.tolerance_s4
