@@ -11,12 +11,13 @@ import numpy as np
 
 from ecdd import __version__
 from ecdd.bundle.loading import Bundle, load_bundle
+from ecdd.contract.contract_error import ContractError, Problem
 from ecdd.contract.loading import LoadedContract, check_reason_codes, load_contract
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.stages import JudgedFace, ModelOutputError, argmax_cell, judge, map_checksum
 from ecdd.pipeline.decode import decoder_fingerprint, read_file
 from ecdd.pipeline.face import load_detector
-from ecdd.pipeline.guardrails import is_soft
+from ecdd.pipeline.guardrails import faces_that_count, is_soft
 from ecdd.pipeline.preprocess import check_tensor
 from ecdd.pipeline.reason_codes import MEANINGS, ReasonCode, Rejected
 from ecdd.pipeline.stages import PreparedFace, PreparedPicture, prepare
@@ -105,6 +106,7 @@ class Detector:
 
     def __init__(self, bundle: Bundle, contract: LoadedContract, runtime: RuntimeName = "tflite") -> None:
         check_reason_codes(contract, {code.name.lower(): code.value for code in ReasonCode})
+        _refuse_undecidable(contract)
         self.bundle, self.contract, self.policy = bundle, contract, contract.policy
         settings = self.policy.runtime
         self.face_backend = load_detector(self.policy.face_detector, threads=settings.threads)
@@ -199,8 +201,10 @@ class Detector:
             judgement.decision = Decision("abstain", tuple(sorted(prepared.reason_codes)), None)
         else:
             probabilities = {index: face.probability for index, face in judgement.judged.items()}
-            codes = [face.reason_codes for face in prepared.faces]
-            judgement.decision = decide(probabilities, codes, self.policy.quality_gates, self.policy.operating_point)
+            gates = self.policy.quality_gates
+            counting = faces_that_count([face.quality.face_side for face in prepared.faces], gates)
+            codes = [prepared.faces[index].reason_codes for index in counting]
+            judgement.decision = decide(probabilities, codes, gates, self.policy.operating_point)
         judgement.outcome = "abstained" if judgement.decision.label == "abstain" else "judged"
         judgement.detail = "; ".join(MEANINGS[ReasonCode(code)] for code in judgement.decision.reason_codes)
 
@@ -286,6 +290,15 @@ def _fail(
     judgement.detail = detail
     judgement.judged = {}
     judgement.decision = Decision("abstain", tuple(str(code) for code in codes), None)
+
+
+def _refuse_undecidable(contract: LoadedContract) -> None:
+    """Refuse a policy whose threshold no contract holds: it would judge what it was to be stricter about."""
+    if contract.policy.quality_gates.low_quality_policy == "abstain":
+        return
+    key = "quality_gates.low_quality_policy"
+    text = '"stricter_threshold" needs a threshold that the contract does not have yet; allowed here: "abstain"'
+    raise ContractError(str(contract.path), [Problem(contract.provenance[key].line, key, text)])
 
 
 def _override_warnings(own: LoadedContract, chosen: LoadedContract) -> tuple[str, ...]:

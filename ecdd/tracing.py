@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Any
 
+from ecdd.inference.patch_grid import cell_box, cell_box_in_picture
 from ecdd.inference.stages import argmax_cell, map_checksum
 from ecdd.pipeline.decode import decoder_fingerprint, s1_digest
+from ecdd.pipeline.orientation import box_to_stored
 from ecdd.pipeline.stages import crop_digest
 
 if TYPE_CHECKING:
@@ -91,6 +93,7 @@ def _face_rows(detector: Detector, judgement: Judgement, index: int) -> list[dic
     if judged is None:
         return rows
     patch_map = judged.patch_map
+    row, col = argmax_cell(patch_map)
     rows.append(
         {
             "stage": "S5",
@@ -100,7 +103,8 @@ def _face_rows(detector: Detector, judgement: Judgement, index: int) -> list[dic
             "min": float(patch_map.min()),
             "max": float(patch_map.max()),
             "mean": float(patch_map.mean()),
-            "argmax": list(argmax_cell(patch_map)),
+            "argmax": [row, col],
+            **_places(detector, judgement, index, row, col),
         }
     )
     rows.append({"stage": "S6", "face": index, "rule": policy.pooling.rule, "pooled_logit": judged.pooled_logit})
@@ -113,6 +117,22 @@ def _face_rows(detector: Detector, judgement: Judgement, index: int) -> list[dic
         }
     )
     return rows
+
+
+def _places(detector: Detector, judgement: Judgement, index: int, row: int, col: int) -> dict[str, Any]:
+    """Where a cell lies: in S4, in the upright picture, and in the picture as stored; x0, y0, x1, y1 each."""
+    prepared, policy = judgement.prepared, detector.policy
+    assert prepared is not None
+    y0, x0, y1, x1 = cell_box(row, col, policy.patch_grid)
+    places: dict[str, Any] = {"argmax_in_s4": [x0, y0, x1, y1]}
+    if policy.face_detector.crop_alignment == "eye_line":
+        return places  # the crop was turned: its cells are no boxes of the picture
+    crop, decoded = prepared.faces[index].crop_box, prepared.decoded
+    box = cell_box_in_picture(row, col, policy.patch_grid, crop, policy.pixel_pipeline.input_size)
+    stored = box_to_stored(box, decoded.orientation, decoded.stored_size)
+    places["argmax_in_picture"] = [round(value, 3) for value in box]
+    places["argmax_in_stored"] = [round(value, 3) for value in stored]
+    return places
 
 
 def _sha256(content: bytes) -> str:

@@ -47,7 +47,7 @@ def decide(
     probabilities : mapping of int to float
         Face index to P(fake), for the faces that were judged.
     face_codes : sequence of sequence of str
-        Reason codes of every face found; empty where none.
+        Reason codes of every face that counts under the multi-face policy; empty where none.
     gates : QualityGates
         ``unjudged_face_policy``.
     point : OperatingPoint

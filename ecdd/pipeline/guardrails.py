@@ -121,7 +121,11 @@ def faces_to_judge(
         ``multi_face_policy``: under ``largest_face`` only the largest face counts (the first of equals), and
         when it failed a gate no other takes its place.
     """
+    return tuple(k for k in faces_that_count(sides, gates) if not codes[k])
+
+
+def faces_that_count(sides: Sequence[float], gates: QualityGates) -> tuple[int, ...]:
+    """Indices of the faces that the policy looks at: the largest one under ``largest_face``, else all."""
     if gates.multi_face_policy == "largest_face" and sides:
-        largest = max(range(len(sides)), key=lambda k: (sides[k], -k))
-        return (largest,) if not codes[largest] else ()
-    return tuple(k for k, face in enumerate(codes) if not face)
+        return (max(range(len(sides)), key=lambda k: (sides[k], -k)),)
+    return tuple(range(len(sides)))

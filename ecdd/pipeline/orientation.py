@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Final
 
 from PIL import Image
@@ -74,6 +75,30 @@ def upright(image: Image.Image, orientation: int) -> Image.Image:
     """
     method = TRANSPOSE.get(orientation)
     return image if method is None else image.transpose(method)
+
+
+def box_to_stored(
+    box: Sequence[float], orientation: int, stored_size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    """Map a box of the upright picture back to the stored one.
+
+    Parameters
+    ----------
+    box : sequence of float
+        ``x0, y0, x1, y1`` in upright pixels, edges at whole numbers.
+    orientation : int
+        EXIF orientation, 1 to 8.
+    stored_size : tuple of int
+        Width and height as stored, pixels.
+
+    Returns
+    -------
+    tuple of float
+        ``x0, y0, x1, y1`` in stored pixels, again with x0 <= x1 and y0 <= y1.
+    """
+    one = to_stored(box[0], box[1], orientation, stored_size)
+    two = to_stored(box[2], box[3], orientation, stored_size)
+    return min(one[0], two[0]), min(one[1], two[1]), max(one[0], two[0]), max(one[1], two[1])
 
 
 def to_stored(x: float, y: float, orientation: int, stored_size: tuple[int, int]) -> tuple[float, float]:

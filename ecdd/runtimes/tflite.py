@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class TFLiteRuntime:
-    """One TFLite model in one interpreter.
+    """One TFLite model in one interpreter. Threads may share it: calls are serialised.
 
     Parameters
     ----------
@@ -41,6 +42,7 @@ class TFLiteRuntime:
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
         self._batch = 0
+        self._lock = threading.Lock()  # an interpreter has one set of buffers
         self._about: dict[str, str | int | bool] = {
             "runtime": "tflite",
             "library": _library_version(),
@@ -62,13 +64,15 @@ class TFLiteRuntime:
         ndarray, float32, shape (N, rows, cols)
             S5.
         """
-        if batch.shape[0] != self._batch:
-            self._interpreter.resize_tensor_input(self._input["index"], batch.shape, strict=True)
-            self._interpreter.allocate_tensors()
-            self._batch = batch.shape[0]
-        self._interpreter.set_tensor(self._input["index"], np.ascontiguousarray(batch))
-        self._interpreter.invoke()
-        return np.asarray(self._interpreter.get_tensor(self._output["index"]))
+        with self._lock:
+            if batch.shape[0] != self._batch:
+                self._batch = 0  # were the next lines to fail, the following call must not trust the old shape
+                self._interpreter.resize_tensor_input(self._input["index"], batch.shape, strict=True)
+                self._interpreter.allocate_tensors()
+                self._batch = batch.shape[0]
+            self._interpreter.set_tensor(self._input["index"], np.ascontiguousarray(batch))
+            self._interpreter.invoke()
+            return np.asarray(self._interpreter.get_tensor(self._output["index"]))
 
     def describe(self) -> dict[str, str | int | bool]:
         """All that can change a number."""
