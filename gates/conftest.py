@@ -53,9 +53,9 @@ def detector(bundle: Bundle, contract: LoadedContract) -> Detector:
 
 @pytest.fixture(scope="session")
 def golden(request: pytest.FixtureRequest) -> Any:
-    from ecdd.golden.golden_sets import load_golden
+    from gates.golden_pictures import load_checked
 
-    return load_golden(request.config.stash[RUN].options.golden)
+    return load_checked(request.config.stash[RUN].options.golden)
 
 
 @pytest.fixture(scope="session")

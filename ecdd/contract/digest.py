@@ -15,6 +15,8 @@ from ecdd.contract.schema import PolicyContract
 from ecdd.contract.yaml_reading import Value
 
 PREPROCESSING_SECTIONS = ("pixel_pipeline", "face_detector")
+# These say which files and faces count, and how stages are compared; no number in a tensor depends on them.
+_NOT_IN_TENSORS = ("score_threshold", "candidate_threshold", "tolerance_", "max_")
 
 
 class Standing(Protocol):
@@ -91,6 +93,29 @@ def contract_digest(policy: PolicyContract, provenance: Mapping[str, Standing]) 
         {
             key: {"value": value, "status": provenance[key].status, "set_by": provenance[key].set_by}
             for key, value in flat_values(policy).items()
+        }
+    )
+
+
+def tensor_digest(policy: PolicyContract) -> str:
+    """Digest the values that decide the numbers in S4 of a given face: what weights are trained for.
+
+    Parameters
+    ----------
+    policy : PolicyContract
+        A validated contract.
+
+    Returns
+    -------
+    str
+        SHA-256, 64 hexadecimal digits. Face-confidence thresholds, limits and tolerances are left out, so that moving
+        one of them asks for a new calibration, not for a new training.
+    """
+    return _sha256(
+        {
+            key: value
+            for key, value in flat_values(policy).items()
+            if key.split(".")[0] in PREPROCESSING_SECTIONS and not key.split(".")[1].startswith(_NOT_IN_TENSORS)
         }
     )
 

@@ -26,4 +26,4 @@ class Knob:
 class Section(BaseModel):
     """Base of every contract section: immutable, strict types, unknown keys refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False, defer_build=True)

@@ -11,7 +11,7 @@ from typing import Literal, cast
 from ecdd.contract.checking import line_of, shown, typed_policy
 from ecdd.contract.contract_error import ContractError, Problem, nearest
 from ecdd.contract.describing import KnobField, knob_fields, section_type
-from ecdd.contract.digest import contract_digest, flat_values, sections_digest
+from ecdd.contract.digest import contract_digest, flat_values, sections_digest, tensor_digest
 from ecdd.contract.schema import PolicyContract
 from ecdd.contract.writing import contract_text
 from ecdd.contract.yaml_reading import Mapping as MappingNode
@@ -73,6 +73,11 @@ class LoadedContract:
     def preprocessing_digest(self) -> str:
         """SHA-256 of the values of ``pixel_pipeline`` and ``face_detector``."""
         return sections_digest(self.policy)
+
+    @cached_property
+    def tensor_digest(self) -> str:
+        """SHA-256 of the values that decide the numbers in S4; weights are trained for it."""
+        return tensor_digest(self.policy)
 
     @property
     def values(self) -> dict[str, Value]:

@@ -32,6 +32,11 @@ class PixelPipeline(Section):
     max_pixels: Annotated[
         int, Knob("px", "E1.2"), Field(description="largest width x height", ge=65536, le=200_000_000)
     ]
+    max_decode_bytes: Annotated[
+        int,
+        Knob("byte", "E1.2"),
+        Field(description="largest memory that decoding may need, known from the header", ge=2**20, le=2**32),
+    ]
     max_metadata_bytes: Annotated[
         int,
         Knob("byte", "E1.2"),

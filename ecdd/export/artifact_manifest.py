@@ -99,7 +99,7 @@ def check_identity(identity: CheckpointIdentity, contract: LoadedContract, path:
         ("normalisation_std", list(identity.normalisation_std), list(pixels.normalisation_std)),
         ("pixel_scale", identity.pixel_scale, pixels.pixel_scale),
         ("input_size", identity.input_size, pixels.input_size),
-        ("preprocessing_digest", identity.preprocessing_digest, contract.preprocessing_digest),
+        ("tensor_digest", identity.tensor_digest, contract.tensor_digest),
     ]
     wrong = [f"{name} is {said}, the contract says {wanted}" for name, said, wanted in pairs if said != wanted]
     if wrong:

@@ -41,7 +41,7 @@ class CheckpointIdentity:
         Factor from level to unit range.
     input_size : int
         Side of the tensor, px.
-    preprocessing_digest : str
+    tensor_digest : str
         Digest of the contract sections the training pictures were prepared with (hex; empty when unknown).
     """
 
@@ -52,7 +52,7 @@ class CheckpointIdentity:
     normalisation_std: tuple[float, float, float]
     pixel_scale: float
     input_size: int
-    preprocessing_digest: str
+    tensor_digest: str
 
 
 def state_digest(state: dict[str, Tensor]) -> str:

@@ -218,7 +218,7 @@ def _decode_pixels(
             orientation, valid = read_orientation(stored.info.get("exif"))
             if not valid:
                 notes.add("exif_invalid")
-        check_memory(structure, image_format, len(data), turned=orientation != 1)
+        check_memory(structure, image_format, len(data), policy.max_decode_bytes, turned=orientation != 1)
         _release_after_first_frame(stored)
         stored.load()
         if image_format == "PNG" and lost_rows(data, structure, stored):

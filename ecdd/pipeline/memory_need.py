@@ -14,7 +14,6 @@ from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 if TYPE_CHECKING:
     from ecdd.pipeline.file_structure import Structure
 
-MAX_DECODING_BYTES: Final = 200 * 2**20
 _RGB: Final = 4  # Pillow stores RGB, RGBA, LA and CMYK with four bytes a pixel
 _COEFFICIENT: Final = 2  # libjpeg keeps all coefficients of a JPEG of several scans, as 16-bit numbers
 _STRIP: Final = 0.5  # strips in work while a picture becomes RGB: measured
@@ -53,13 +52,15 @@ def decoding_bytes(structure: Structure, image_format: str, n_bytes: int, *, tur
     return int(structure.width * structure.height * peak) + n_bytes
 
 
-def check_memory(structure: Structure, image_format: str, n_bytes: int, *, turned: bool) -> None:
+def check_memory(structure: Structure, image_format: str, n_bytes: int, limit: int, *, turned: bool) -> None:
     """Refuse a picture that needs too much memory.
 
     Parameters
     ----------
     structure, image_format, n_bytes, turned
         As for `decoding_bytes`.
+    limit : int
+        ``max_decode_bytes`` of the contract.
 
     Raises
     ------
@@ -67,9 +68,9 @@ def check_memory(structure: Structure, image_format: str, n_bytes: int, *, turne
         ``IO-004``.
     """
     need = decoding_bytes(structure, image_format, n_bytes, turned=turned)
-    if need > MAX_DECODING_BYTES:
+    if need > limit:
         detail = (
             f"{structure.width}x{structure.height} pixels of this kind of {image_format} need {need} bytes to decode, "
-            f"the limit is {MAX_DECODING_BYTES}; send a smaller picture"
+            f"the limit max_decode_bytes is {limit}; send a smaller picture"
         )
         raise Rejected((ReasonCode.TOO_MANY_PIXELS,), detail)

@@ -80,7 +80,7 @@ class Variant:
 def cache_folder(root: Path, contract: LoadedContract, config: TrainingConfig) -> Path:
     """Name the folder for this contract's preprocessing and these harmonising settings."""
     text = json.dumps([FORMAT, config.seed, config.harmonise.model_dump(mode="json")], sort_keys=True)
-    return root / f"{contract.preprocessing_digest[:16]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+    return root / f"{contract.tensor_digest[:16]}-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 def fill_cache(rows: list[TaggedRow], contract: LoadedContract, config: TrainingConfig, folder: Path) -> Iterator[str]:

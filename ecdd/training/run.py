@@ -169,7 +169,7 @@ def training_identity(manifest: list[ManifestRow], split: DataSplit, contract: L
     return {
         "data_manifest_digest": manifest_digest(manifest),
         "data_split_digest": split.digest,
-        "preprocessing_digest": contract.preprocessing_digest,
+        "tensor_digest": contract.tensor_digest,
         "quality_gates": ", ".join(f"{name} {getattr(gates, name):g}" for name in kept),
     }
 
@@ -198,7 +198,7 @@ def _checkpoint_identity(contract: LoadedContract, model: TinyLaDeDa) -> Checkpo
         normalisation_std=(std[0], std[1], std[2]),
         pixel_scale=pixels.pixel_scale,
         input_size=pixels.input_size,
-        preprocessing_digest=contract.preprocessing_digest,
+        tensor_digest=contract.tensor_digest,
     )
 
 

@@ -32,8 +32,9 @@ def naive_predictor(weights: Path) -> Callable[[Path], float]:
     """
     import dlib  # type: ignore[import-not-found,unused-ignore]
     import torch
-    from ecdd.runtimes.torch import TorchRuntime
     from PIL import Image
+
+    from ecdd.runtimes.torch import TorchRuntime
 
     torch.set_num_threads(1)
     finder = dlib.get_frontal_face_detector()

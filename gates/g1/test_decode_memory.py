@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ecdd.pipeline.memory_need import MAX_DECODING_BYTES
 from gates.g1.made_pictures import exif_with_orientation
+from gates.g1.pixel_policies import PIXELS
 
 # The rest of a predicting process (interpreter, numpy, LiteRT, two models) measured 71 MiB; 100 MiB are left for it.
 REST_BYTES = 100 * 2**20
 MEASURE = """
 import sys
+from gates.g1.pixel_policies import PIXELS
 from gates.g1.pixel_policies import PIXELS
 from gates.g1.run_corpus import peak_bytes
 from ecdd.pipeline.decode import decode, read_file
@@ -53,5 +54,5 @@ def test_the_largest_picture_of_a_kind_stays_within_memory(kind: str, tmp_path: 
     assert done.returncode == 0, done.stderr[-1500:]
     grown = int(done.stdout)
     # far below the limit the case would not be the largest of its kind, and the test would show nothing
-    least = MAX_DECODING_BYTES * (0.5 if kind == "turned grey PNG" else 0.7)
+    least = PIXELS.max_decode_bytes * (0.5 if kind == "turned grey PNG" else 0.7)
     assert least < grown <= 300 * 2**20 - REST_BYTES, f"{kind}: {grown / 2**20:.0f} MiB"

@@ -12,7 +12,7 @@ from PIL import Image, ImageFile
 
 from ecdd.pipeline.decode import decode, read_file
 from ecdd.pipeline.file_structure import walk
-from ecdd.pipeline.memory_need import MAX_DECODING_BYTES, decoding_bytes
+from ecdd.pipeline.memory_need import decoding_bytes
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 from ecdd.pipeline.sniffing import claimed_format, is_cut_signature, sniff
 from gates.g1.made_pictures import asymmetric, encode, png_chunk, raw_png
@@ -138,7 +138,7 @@ def test_memory_need_orders_kinds_and_refuses_above_the_limit() -> None:
         image_format = str(sniff(data))
         needs.append(decoding_bytes(walk(data, image_format, 10**6), image_format, 0, turned=False) // side**2)
     assert needs == [4, 7, 10, 14]
-    fits = int((MAX_DECODING_BYTES / 14) ** 0.5)
+    fits = int((PIXELS.max_decode_bytes / 14) ** 0.5)
     assert fits * fits > 12_000_000, "a 12-megapixel WebP must be judged"
     assert outcome(encode(Image.new("RGB", (fits + 40, fits + 40)), "WEBP", method=0)) == ("IO-004",)
 

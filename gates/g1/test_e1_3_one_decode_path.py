@@ -123,7 +123,7 @@ def test_s1_equals_golden(evidence: Any, prepared: Any, frozen: Any, golden: Any
         got = s1_digest(now.decoded.image) if now.decoded is not None else None
         if got != stored.s1_digest or now.sha256 != stored.s0:
             differing.append(item.id)
-    evidence.measure("decoder_fingerprint_is_the_frozen_one", frozen.same_fingerprint)
+    evidence.measure("decoder_fingerprint_is_the_frozen_one", frozen.same_decoder)
     evidence.check(
         "golden_missing", len(missing), limit=0, op="==", unit="picture", worst=missing[:1], n=len(golden.items)
     )

@@ -86,7 +86,7 @@ def test_golden_alpha_equals_s1(evidence: Any, policy: Any, golden: Any, frozen:
         decoded = decode(read_file(Path(item.path), policy.pixel_pipeline), policy.pixel_pipeline)
         stored = frozen.picture(item.id)
         noted = "alpha_composited" in decoded.notes
-        if stored is None or not noted or (frozen.same_fingerprint and stored.s1_digest != s1_digest(decoded.image)):
+        if stored is None or not noted or (frozen.same_decoder and stored.s1_digest != s1_digest(decoded.image)):
             differing.append(item.id)
     evidence.check(
         "golden_differing", len(differing), limit=0, op="==", unit="picture", worst=differing[:1], n=len(items)

@@ -14,7 +14,7 @@ from ecdd.pipeline.reason_codes import Rejected
 from gates.g2.bounds import upper_bound
 from gates.g2.portraits import Portrait, data_portraits, golden_portraits
 
-THRESHOLDS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+THRESHOLDS = tuple(round(0.2 + 0.02 * step, 2) for step in range(36))  # 0.2 to 0.9
 
 
 def best_scores(portraits: Sequence[Portrait], policy: PolicyContract) -> dict[str, float]:

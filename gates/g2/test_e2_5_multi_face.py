@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,11 @@ def side_by_side(pictures: Sequence[Image.Image], heights: Sequence[int]) -> byt
 
 
 def judged_portraits(golden: Any, detector: Detector) -> list[tuple[Portrait, float]]:
-    """Golden portraits that are decided as what they are, with their probability."""
+    """Golden portraits that reach the model, with their probability; right or wrong does not matter here."""
     found = []
     for portrait in golden_portraits(golden):
         verdict = detector.predict(portrait.path)
-        if len(verdict.faces) == 1 and verdict.label == ("fake" if portrait.label else "real"):
-            assert verdict.probability is not None
+        if len(verdict.faces) == 1 and verdict.probability is not None:
             found.append((portrait, verdict.probability))
     return found
 
@@ -117,34 +117,47 @@ def test_policies_on_groups(evidence: Any, golden: Any, detector: Any) -> None:
     evidence.check("fakes_caught", chosen["called_fake"], limit=caught, op=">=", unit="group", n=n_fake)
 
 
+def small_suspicious_pair(golden: Any, detector: Detector) -> tuple[str, bytes, float] | None:
+    """A large face beside a smaller one that the model finds more suspicious, and the probability between the two.
+
+    This is the case that ``largest_face`` misses; which portraits make it depends on the bundle.
+    """
+    portraits = sorted(judged_portraits(golden, detector), key=lambda pair: pair[1])
+    for (small, _), (large, _) in itertools.product(portraits[:-7:-1], portraits[:6]):
+        pictures = [open_portrait(portrait, detector.policy) for portrait in (large, small)]
+        # The small face stays as it is, so that its traces are those the model knows; the large one is enlarged.
+        heights = (max(pictures[0].height, round(pictures[1].height * 1.6)), pictures[1].height)
+        data = side_by_side(pictures, heights)
+        faces = sorted(detector.predict(data).faces, key=lambda face: face.face_side)
+        if len(faces) == 2 and None not in (faces[0].probability, faces[1].probability):
+            low, high = faces[1].probability, faces[0].probability
+            if low is not None and high is not None and high - low > 0.01:
+                return f"{small.name} beside {large.name}", data, (low + high) / 2
+    return None
+
+
 @pytest.mark.experiment("E2.5")
-def test_a_small_fake_beside_a_large_face_decides(evidence: Any, golden: Any, detector: Any) -> None:
-    """The case that ``largest_face`` misses, picked for this bundle: its clearest fake beside its clearest real."""
-    portraits = judged_portraits(golden, detector)
-    real = min((p for p in portraits if p[0].label == 0), key=lambda pair: pair[1], default=None)
-    fake = max((p for p in portraits if p[0].label == 1), key=lambda pair: pair[1], default=None)
-    if real is None or fake is None:
-        evidence.check("clear_pair_found", 0, limit=1, op=">=", unit="pair", n=1)
+def test_a_small_suspicious_face_decides(evidence: Any, golden: Any, detector: Any) -> None:
+    """The thresholds lie between the two faces, so that this speaks of the policy and not of the model's accuracy."""
+    pair = small_suspicious_pair(golden, detector)
+    evidence.check("pairs_found", int(pair is not None), limit=1, op=">=", unit="pair", n=1)
+    if pair is None:
         return
-    pictures = [open_portrait(portrait, detector.policy) for portrait, _ in (real, fake)]
-    # The large face is at native size or above, the small one as it is: its traces stay as the model knows them.
-    heights = (max(pictures[0].height, round(pictures[1].height * 1.6)), pictures[1].height)
-    verdict = detector.predict(side_by_side(pictures, heights))
+    name, data, middle = pair
+    between = {"operating_point.t_real": middle - 1e-6, "operating_point.t_fake": middle + 1e-6}
+    verdict = Detector(detector.bundle, detector.contract.with_values(between)).predict(data)
     sides = [face.face_side for face in verdict.faces]
-    evidence.check("faces_found", len(sides), limit=2, op="==", unit="face", n=1)
-    smaller = int(np.argmin(sides)) if sides else -1
-    fakes = [face.probability for face in verdict.faces if face.probability is not None]
+    evidence.table("faces", [{"side": face.face_side, "p_fake": face.probability} for face in verdict.faces])
     evidence.measure("label", verdict.label)
-    evidence.measure("highest_probability", max(fakes, default=float("nan")))
-    deciding_is_small = verdict.deciding_face == smaller and verdict.label == "fake"
+    decides = verdict.label == "fake" and verdict.deciding_face == int(np.argmin(sides))
     wanted = detector.policy.quality_gates.multi_face_policy == "max_p_fake"
-    evidence.check("small_fake_decides", int(deciding_is_small), limit=int(wanted), op=">=", worst=[fake[0].name], n=1)
+    evidence.check("small_face_decides", int(decides), limit=int(wanted), op=">=", worst=[name], n=1)
 
 
 @pytest.mark.experiment("E2.5")
 def test_golden_groups(evidence: Any, golden: Any, detector: Any) -> None:
     items = [item for item in golden.by_set("edge_cases") if "group" in item.id or "faces" in item.id]
-    counts = [len(detector.predict(item.path).faces) for item in items]
+    counts = [len(detector.predict(Path(item.path)).faces) for item in items]
     few = [item.id for item, count in zip(items, counts, strict=True) if count < 2]
     evidence.none("groups_with_one_face", few, n=len(items))
 
@@ -154,7 +167,7 @@ def test_too_many_faces(evidence: Any, golden: Any, detector: Any) -> None:
     """One face more than the limit: GR-007, and nothing is judged."""
     limited = Detector(detector.bundle, detector.contract.with_values({"quality_gates.max_faces": 1}))
     items = [item for item in golden.by_set("edge_cases") if "group" in item.id or "faces" in item.id]
-    several = [item for item in items if len(detector.predict(item.path).faces) > 1]
-    wrong = [i.id for i in several if limited.predict(i.path).reason_codes != ("GR-007",)]
+    several = [item for item in items if len(detector.predict(Path(item.path)).faces) > 1]
+    wrong = [i.id for i in several if limited.predict(Path(i.path)).reason_codes != ("GR-007",)]
     evidence.none("without_GR-007", wrong, n=len(several))
     evidence.check("model_calls", limited.model_calls, limit=0, op="==", unit="face", n=len(several))

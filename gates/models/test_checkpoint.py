@@ -27,7 +27,7 @@ IDENTITY = CheckpointIdentity(
     normalisation_std=(0.229, 0.224, 0.225),
     pixel_scale=1 / 255,
     input_size=256,
-    preprocessing_digest="0" * 64,
+    tensor_digest="0" * 64,
 )
 
 

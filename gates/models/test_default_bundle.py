@@ -74,7 +74,7 @@ def test_exported_files_are_the_weights() -> None:
 def test_weights_of_another_preprocessing_are_refused() -> None:
     _, identity = load_weights(BUNDLE / "weights.safetensors")
     contract = load_bundle().contract
-    with pytest.raises(ExportError, match=r"preprocessing_digest is .* train again"):
+    with pytest.raises(ExportError, match=r"tensor_digest is .* train again"):
         check_identity(identity, contract.with_values({"face_detector.crop_margin": 1.6}), BUNDLE)
     other = contract.with_values({"pixel_pipeline.normalisation_mean": [0.5, 0.5, 0.5]})
     with pytest.raises(ExportError, match="normalisation_mean"):
@@ -87,7 +87,7 @@ def test_training_record_says_what_it_was_not_tested_on_and_shows_the_baseline()
     assert name == load_bundle().manifest.name
     assert created == load_bundle().calibration.created
     assert record["not_tested_on"]
-    assert record["preprocessing_digest"] == load_bundle().contract.preprocessing_digest
+    assert record["tensor_digest"] == load_bundle().contract.tensor_digest
     split = load_split(ROOT / "golden" / "data_split.csv")
     assert record["data_split_digest"] == split.digest
     for training in record["trainings"].values():

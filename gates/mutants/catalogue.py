@@ -54,7 +54,11 @@ _S2 = ("E2.1", "test_e2_1_detector_pin.py::test_s2_equals_golden", "score_differ
 _LEAK = ("E2.2", "test_e2_2_no_face_abstain.py::test_out_of_scope_abstains", "not_abstaining")
 _CALLS = ("E2.2", "test_e2_2_no_face_abstain.py::test_out_of_scope_abstains", "model_calls")
 _CODES = ("E2.2", "test_e2_2_no_face_abstain.py::test_out_of_scope_abstains", "wrong_reason_codes")
-_GROUP = ("E2.5", "test_e2_5_multi_face.py::test_a_small_fake_beside_a_large_face_decides", "small_fake_decides")
+_GROUP = (
+    "E2.5",
+    "test_e2_5_multi_face.py::test_a_small_suspicious_face_decides",
+    "small_face_decides",
+)
 
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
