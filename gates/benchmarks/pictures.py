@@ -30,9 +30,7 @@ def write_picture(portrait: Path, size: tuple[int, int], path: Path) -> Path:
     with Image.open(portrait) as opened:
         picture = opened.convert("RGB")
     scale = min(size[0] / picture.width, size[1] / picture.height)
-    scaled = picture.resize(
-        (round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS
-    )
+    scaled = picture.resize((round(picture.width * scale), round(picture.height * scale)), Image.Resampling.LANCZOS)
     canvas = Image.linear_gradient("L").resize(size).convert("RGB")
     canvas.paste(scaled, ((size[0] - scaled.width) // 2, size[1] - scaled.height))
     canvas.save(path, quality=92, subsampling=2)
