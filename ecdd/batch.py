@@ -6,35 +6,44 @@ A worker that dies takes only its own picture with it: that picture gets an erro
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
+import io
 import os
 import signal
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ecdd.bundle.loading import Bundle
+from ecdd.contract.loading import LoadedContract
+
 if TYPE_CHECKING:
-    from ecdd.detector import Detector
+    from multiprocessing.connection import Connection
+
+    from ecdd.detector import Detector, Judgement
+
+# of the 255 that a file system allows; the digest and a temporary name need some
+_NAME_BYTES = 150
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What every worker loads.
+    """What every worker judges with: checked once, before any of them starts.
 
     Attributes
     ----------
-    bundle, contract : Path or None
-        None for the defaults.
+    bundle : Bundle
+        Checked bundle.
+    contract : LoadedContract or None
+        In place of the bundle's.
     heatmaps : Path or None
         Folder for heatmaps.
     """
 
-    bundle: Path | None
-    contract: Path | None
-    heatmaps: Path | None
+    bundle: Bundle
+    contract: LoadedContract | None = None
+    heatmaps: Path | None = None
 
 
 def find_files(paths: Iterable[Path]) -> tuple[list[Path], int]:
@@ -77,19 +86,32 @@ def judge_one(detector: Detector, path: Path, heatmaps: Path | None) -> dict[str
     line: dict[str, Any] = detector.summarise(judgement, str(path)).model_dump(mode="json")
     line["heatmap"] = None
     deciding = judgement.decision.deciding_face
-    if heatmaps is not None and deciding is not None and judgement.prepared is not None:
-        from ecdd.heatmap import heatmap
-
-        title = f"{line['label']}, P(fake) = {line['probability']:.3f}"
-        codes = f" - {' '.join(line['reason_codes'])}" if line["reason_codes"] else ""
-        point = detector.policy.operating_point
-        subtitle = f"{path.name[-60:]} - real <= {point.t_real:.3f}, fake >= {point.t_fake:.3f}{codes}"
-        face = judgement.prepared.faces[deciding]
-        drawn = heatmap(face.s3, judgement.judged[deciding].patch_map, detector.policy, title, subtitle)
-        target = heatmaps / f"{path.stem[:80]}-{line['file_sha256'][:8]}.png"
-        drawn.save(target, "PNG", compress_level=3)
-        line["heatmap"] = str(target)
+    if heatmaps is not None and deciding is not None:
+        line["heatmap"] = str(_draw(detector, judgement, deciding, path, heatmaps))
     return line
+
+
+def _draw(detector: Detector, judgement: Judgement, deciding: int, path: Path, folder: Path) -> Path:
+    """Write the heatmap of the deciding face; its name holds the picture's own and the digest of its content."""
+    from ecdd.files import write_bytes
+    from ecdd.heatmap import heatmap
+
+    prepared, judged = judgement.prepared, judgement.judged[deciding]
+    assert prepared is not None
+    # bytes that are no text are written out: the name can be printed, stored as JSON and opened again
+    name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
+    count = len(prepared.faces)
+    which = f", face {deciding + 1} of {count}" if count > 1 else ""
+    title = f"{judgement.decision.label}, P(fake) = {judged.probability:.3f}{which}"
+    point, codes = detector.policy.operating_point, " ".join(judgement.decision.reason_codes)
+    subtitle = f"{name[-60:]} - real <= {point.t_real:.3f}, fake >= {point.t_fake:.3f}{' - ' if codes else ''}{codes}"
+    drawn = heatmap(prepared.faces[deciding].s3, judged.patch_map, detector.policy, title, " ".join(subtitle.split()))
+    buffer = io.BytesIO()
+    drawn.save(buffer, "PNG", compress_level=3)
+    stem = name.removesuffix(path.suffix).encode()[:_NAME_BYTES].decode("utf-8", "ignore")
+    target = folder / f"{stem}-{prepared.decoded.sha256[:8]}.png"
+    write_bytes(target, buffer.getvalue())
+    return target
 
 
 def judge_all(files: Sequence[Path], settings: Settings, jobs: int) -> Iterator[dict[str, Any]]:
@@ -120,16 +142,29 @@ def judge_all(files: Sequence[Path], settings: Settings, jobs: int) -> Iterator[
 
 
 def _work(connection: Connection, settings: Settings, inherited: tuple[Connection, ...]) -> None:
-    """Loop of a worker: a path in, a line out, until None comes or the parent is gone."""
+    """Loop of a worker: a path in, a line out, until None comes or the parent is gone.
+
+    What would stop one process as well is sent instead of a line: None where the detector cannot be loaded, and the
+    error where a heatmap cannot be written.
+    """
     from ecdd.detector import Detector
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent gets it too, and ends its workers
     for parents in inherited:  # with a copy of the parent's end open, its death would never be noticed
         parents.close()
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        detector = Detector.load(settings.bundle, settings.contract)
+        try:
+            detector = Detector.load(settings.bundle, settings.contract)
+        except Exception:  # noqa: BLE001 - the parent raises it again, once and in its own words
+            connection.send(None)
+            return
         while (path := connection.recv()) is not None:
-            connection.send(judge_one(detector, path, settings.heatmaps))
+            try:
+                line = judge_one(detector, path, settings.heatmaps)
+            except OSError as error:
+                connection.send(error)
+                return
+            connection.send(line)
 
 
 class _Pool:
@@ -140,7 +175,6 @@ class _Pool:
         self._next = 0
         self._results: dict[int, dict[str, Any]] = {}
         self._busy: dict[Connection, tuple[int, Any]] = {}
-        self._idle_deaths = 0
         # Forking from a process without threads shares the imports; later ones are spawned, since threads may run.
         method = "fork" if sys.platform == "linux" else "spawn"
         import ecdd.detector  # noqa: F401 - imported once, before the workers are made
@@ -151,6 +185,8 @@ class _Pool:
     def _start(self, method: str = "spawn") -> None:
         if self._next >= len(self._files):
             return
+        import multiprocessing
+
         context: Any = multiprocessing.get_context(method)
         ours, theirs = context.Pipe()
         inherited = (*self._busy, ours) if method == "fork" else ()
@@ -182,18 +218,33 @@ class _Pool:
                 _dismiss(connection, process)
 
     def _collect(self) -> None:
+        from multiprocessing.connection import Connection, wait
+
         for connection in wait(list(self._busy)):
             assert isinstance(connection, Connection)
             index, process = self._busy.pop(connection)
             try:
-                self._results[index] = connection.recv()
+                line = connection.recv()
             except (EOFError, OSError):
                 process.join()
                 self._results[index] = _died(self._files[index], process.exitcode)
                 connection.close()
                 self._start()
                 continue
+            if not isinstance(line, dict):
+                _dismiss(connection, process)
+                raise line if isinstance(line, OSError) else self._why_not_loaded()
+            self._results[index] = line
             self._give(connection, process)
+
+    def _why_not_loaded(self) -> Exception:
+        from ecdd.detector import Detector
+
+        try:
+            Detector.load(self._settings.bundle, self._settings.contract)
+        except Exception as error:  # noqa: BLE001 - handed to the caller
+            return error
+        return RuntimeError("a worker could not load the detector, though this process can")
 
 
 def _dismiss(connection: Connection, process: Any) -> None:  # noqa: ANN401
