@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+# Prediction multiplies no matrices in numpy; its idle threads would cost a tenth of a second of each start, and a
+# process that forks its workers must have none.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 _SHOW_PROGRESS_FROM = 40
 _UNREADABLE = "IO-"
@@ -34,16 +39,15 @@ def predict(
     from ecdd.bundle import load_bundle
     from ecdd.contract.loading import load_contract
 
-    load_bundle(bundle)  # refused before any work is begun
-    if contract is not None:
-        load_contract(contract)
+    # what cannot be trusted is refused before any work is begun
+    settings = Settings(load_bundle(bundle), None if contract is None else load_contract(contract), heatmap)
     if heatmap is not None:
         heatmap.mkdir(parents=True, exist_ok=True)
     files, hidden = find_files(paths)
     counts: dict[str, int] = {}
     failed = 0
     with _writer(out) as write:
-        for line in _watched(judge_all(files, Settings(bundle, contract, heatmap), jobs), len(files)):
+        for line in _watched(judge_all(files, settings, jobs), len(files)):
             counts[line["label"]] = counts.get(line["label"], 0) + 1
             failed += line["outcome"] == "error" or any(code.startswith(_UNREADABLE) for code in line["reason_codes"])
             write(line)

@@ -196,6 +196,8 @@ KILLED = """
     import json, os, signal, sys
     from pathlib import Path
     from ecdd.batch import Settings, judge_all
+    from ecdd.bundle import load_bundle
+    from ecdd.contract.loading import load_contract
     from ecdd.detector import Detector
 
     examine = Detector.examine
@@ -207,8 +209,9 @@ KILLED = """
 
     if __name__ == "__main__":
         Detector.examine = killed
-        folder, contract, jobs = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-        for line in judge_all(sorted(folder.iterdir()), Settings(None, contract, None), jobs):
+        folder, jobs = Path(sys.argv[1]), int(sys.argv[3])
+        settings = Settings(load_bundle(), load_contract(sys.argv[2]))
+        for line in judge_all(sorted(folder.iterdir()), settings, jobs):
             print(json.dumps(line), flush=True)
 """
 
