@@ -226,6 +226,15 @@ class QualityGates(Section):
     max_missed_faces: Annotated[
         float, Knob("rate", "E2.3"), Field(description="faces in scope that score_threshold may miss", ge=0, le=1)
     ]
+    max_leak: Annotated[
+        float,
+        Knob("rate", "E2.2"),
+        Field(
+            description="pictures without a face that may be judged, upper bound at the contract's confidence",
+            ge=0,
+            le=1,
+        ),
+    ]
     max_reversals: Annotated[
         float,
         Knob("rate", "E2.6"),

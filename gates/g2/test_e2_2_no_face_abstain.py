@@ -73,7 +73,7 @@ def test_leak_on_data(evidence: Any, data_root: Any, detector: Any) -> None:
     evidence.check(
         "leak_upper_bound",
         upper_bound(len(leaked), len(portraits), confidence),
-        limit=detector.policy.operating_point.max_fpr * 2,
+        limit=detector.policy.quality_gates.max_leak,
         unit="rate",
         worst=leaked[:1],
         mean=len(leaked) / len(portraits),
