@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -69,7 +70,7 @@ def judge(
     Raises
     ------
     ModelOutputError
-        For another shape or dtype, or a value that is not finite.
+        For another shape or dtype, or a value or a pooled sum that is not finite.
     """
     expected = (faces, grid.rows, grid.cols)
     if maps.shape != expected or maps.dtype != np.float32:
@@ -80,7 +81,11 @@ def judge(
         raise ModelOutputError(msg)
     judged = []
     for patch_map in maps:
-        pooled = pool(patch_map, pooling)
+        with np.errstate(over="ignore", invalid="ignore"):  # judged by its result
+            pooled = pool(patch_map, pooling)
+        if not math.isfinite(pooled):
+            msg = f"the patch-logit map reaches {np.abs(patch_map).max():.3g}: pooled in float32 it is {pooled}"
+            raise ModelOutputError(msg)
         calibrated = calibrated_logit(pooled, temperature, bias)
         judged.append(JudgedFace(patch_map, pooled, calibrated, probability(calibrated)))
     return judged
@@ -105,8 +110,9 @@ def map_checksum(patch_map: NDArray[np.float32], step: float) -> str:
     Returns
     -------
     str
-        ``sha256-int32-<rows>x<cols>-step<step>:<hex>``.
+        ``sha256-int32-<rows>x<cols>-step<step>:<hex>``. Values beyond int32 count as its ends.
     """
-    rounded = np.rint(patch_map.astype(np.float64) / step).astype("<i4")
+    ends = np.iinfo(np.int32)
+    rounded = np.rint(patch_map.astype(np.float64) / step).clip(ends.min, ends.max).astype("<i4")
     rows, cols = patch_map.shape
     return f"sha256-int32-{rows}x{cols}-step{step:g}:{hashlib.sha256(rounded.tobytes()).hexdigest()}"
