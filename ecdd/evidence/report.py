@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ecdd.evidence.claims import compare_claims
 from ecdd.evidence.declarations import Declared, Expected, difference
 from ecdd.evidence.merging import experiment_order, read_records
-from ecdd.evidence.records import ExperimentRecord, Scalar
-from ecdd.evidence.session import RunOptions
+from ecdd.evidence.records import ExperimentRecord, NotTested, Scalar
+from ecdd.evidence.session import RunOptions, contract_path
 from ecdd.files import write_bytes
 
 _THUMBNAIL = 96
@@ -70,10 +72,28 @@ def render(options: RunOptions, declared: Mapping[str, Declared], expected: Mapp
         gates=_gates(records, declared),
         experiments=[_experiment(record, expected, options.folder, thumbnails) for record in records.values()],
         not_run=[(key, about) for key, about in sorted(declared.items(), key=_by_id) if key not in records],
-        not_tested=[(r.id, entry) for r in records.values() for entry in r.not_tested],
+        not_tested=[(r.id, entry) for r in records.values() for entry in r.not_tested] + _stages_not_tested(options),
+        claims=compare_claims(_claims(options), records),
         identity=next(iter(records.values())).identity if records else None,
         several_identities=len(identities) > 1,
     )
+
+
+def _claims(options: RunOptions) -> list[str]:
+    """Claims of the contract that the run judged by; none where it cannot be read."""
+    from ecdd.contract.loading import ContractError, load_contract
+
+    try:
+        return list(load_contract(contract_path(options)).policy.release.claims)
+    except (ContractError, OSError):
+        return []
+
+
+def _stages_not_tested(options: RunOptions) -> list[tuple[str, NotTested]]:
+    """S5 to S8 cannot be compared without a bundle's own golden outputs."""
+    if (contract_path(dataclasses.replace(options, contract=None)).parent / "golden_outputs" / "index.json").is_file():
+        return []
+    return [("S5 to S8", NotTested(what="golden outputs", why="the bundle has none; no other model's are compared"))]
 
 
 def _by_id(pair: tuple[str, Declared]) -> tuple[int, ...]:

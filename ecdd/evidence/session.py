@@ -67,6 +67,13 @@ def payload_digest_of(bundle: Path | None) -> str:
         return _UNKNOWN
 
 
+def contract_path(options: RunOptions) -> Path:
+    """The contract that a run judges by: the one given, or the bundle's own."""
+    from ecdd.bundle.loading import default_bundle_path
+
+    return options.contract or (options.bundle or default_bundle_path()) / "policy_contract.yaml"
+
+
 def file_digest(path: Path | None) -> str | None:
     """SHA-256 of a file; None without one."""
     if path is None:
@@ -102,12 +109,10 @@ def identify(options: RunOptions) -> RunIdentity:
     RunIdentity
         ``"unknown"`` where a part cannot be read; the tests that need it then fail by themselves.
     """
-    from ecdd.bundle.loading import default_bundle_path
     from ecdd.contract.loading import ContractError, load_contract
 
-    path = options.contract or (options.bundle or default_bundle_path()) / "policy_contract.yaml"
     try:
-        contract = load_contract(path)
+        contract = load_contract(contract_path(options))
         digests = (contract.digest, contract.preprocessing_digest)
     except (ContractError, OSError):
         digests = (_UNKNOWN, _UNKNOWN)
