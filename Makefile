@@ -41,8 +41,8 @@ test: lint  ## everything: style, types and the specification on the default bun
 evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle (DATA=manifest needed)
 	$(VENV)/bin/pytest gates/g1 gates/g2 -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
 
-bench: $(VENV)/.ready  ## speed and memory, written to benchmarks/
-	$(VENV)/bin/python -m benchmarks.run
+bench: $(VENV)/.ready  ## speed and memory on a quiet machine, written to reports/default/benchmarks.md
+	$(VENV)/bin/python -m gates.benchmarks.run
 
 clean:
 	rm -rf $(VENV) $(DEMO_VENV) build *.egg-info reports/runs reports/index.html reports/junit.xml

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from PIL import Image
 
 SIZES: Final = {"512x512": (512, 512), "1920x1080": (1920, 1080), "4000x3000": (4000, 3000)}
+_PORTRAIT: Final = "real_obama_2012"
+
+
+def golden_portrait(golden: Any) -> Path:
+    """A real golden picture, head and shoulders, large enough that no canvas is filled by much enlargement."""
+    return golden.file(golden.item(_PORTRAIT))  # type: ignore[no-any-return]
 
 
 def write_picture(portrait: Path, size: tuple[int, int], path: Path) -> Path:

@@ -1,0 +1,230 @@
+"""``make bench``: run the benchmarks and write what was measured beside what is asked for.
+
+``python -m gates.benchmarks.run [--out FOLDER]``. The machine should be quiet: nothing here corrects for others' load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from ecdd.bundle.loading import load_bundle
+from ecdd.files import write_text
+
+HERE: Final = Path(__file__).resolve().parent
+DEFAULT_OUT: Final = HERE.parents[1] / "reports" / "default"
+FILES: Final = ("bench_predict.py", "bench_process.py")
+LIBRARIES: Final = ("numpy", "pillow", "ai-edge-litert", "pydantic", "typer", "torch", "dlib-bin")
+COMMAND: Final = "make bench"
+
+Measured = dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """One line of the table.
+
+    Attributes
+    ----------
+    what : str
+        What is measured, with its unit.
+    limit : float
+        What the project asks for.
+    at_most : bool
+        Whether the limit is an upper one.
+    value : callable
+        The number that is judged, from the benchmarks by name.
+    best : callable
+        The best number of the same run; shown, never judged.
+    """
+
+    what: str
+    limit: float
+    at_most: bool
+    value: Callable[[Measured], float]
+    best: Callable[[Measured], float]
+
+    def met(self, found: Measured) -> bool:
+        """Whether the judged number keeps the limit."""
+        return self.value(found) <= self.limit if self.at_most else self.value(found) >= self.limit
+
+
+def _stat(name: str, key: str, scale: float = 1.0) -> Callable[[Measured], float]:
+    return lambda found: float(found[name]["stats"][key]) * scale
+
+
+def _extra(name: str, key: str) -> Callable[[Measured], float]:
+    return lambda found: float(found[name]["extra_info"][key])
+
+
+def _warm(size: str, limit: float) -> Target:
+    name = f"test_warm_predict[{size}]"
+    return Target(f"warm, one thread, {size}, ms", limit, True, _stat(name, "median", 1e3), _stat(name, "min", 1e3))
+
+
+def _over_naive(key: str) -> Callable[[Measured], float]:
+    naive, ours = _stat("test_naive_path", key), _stat("test_warm_predict[512x512]", key)
+    return lambda found: naive(found) / ours(found)
+
+
+_COLD, _JOBS, _GROWTH = "test_cold_predict", "test_two_jobs", "test_memory_over_5000"
+_RATIO = "one_job_over_two_jobs"
+TARGETS: Final = (
+    Target("cold `ecdd predict` of a 512x512 JPEG, wall, s", 0.8, True, _stat(_COLD, "median"), _stat(_COLD, "min")),
+    Target("the same, largest peak memory, MB", 130, True, _extra(_COLD, "peak_mb"), _extra(_COLD, "peak_mb")),
+    _warm("512x512", 12),
+    _warm("1920x1080", 25),
+    _warm("4000x3000", 110),
+    Target("naive path / this one, 512x512", 8, False, _over_naive("median"), _over_naive("min")),
+    Target(
+        "one job / two jobs, 200 pictures of 1920x1080",
+        1.7,
+        False,
+        _extra(_JOBS, f"{_RATIO}_median"),
+        _extra(_JOBS, f"{_RATIO}_best"),
+    ),
+    Target(
+        "memory growth over 5000 predictions, MB", 5, True, _extra(_GROWTH, "growth_mb"), _extra(_GROWTH, "growth_mb")
+    ),
+)
+
+
+def measure() -> Measured:
+    """Run the benchmark files.
+
+    Returns
+    -------
+    dict of str to dict
+        pytest-benchmark's entry of each test, by the test's name.
+
+    Raises
+    ------
+    SystemExit
+        With pytest's exit code when a benchmark failed: no table is then written.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        result = Path(folder) / "benchmarks.json"
+        options = ["-n", "0", "-p", "no:cacheprovider", "-q", "--report-dir", folder, f"--benchmark-json={result}"]
+        code = pytest.main([*(str(HERE / name) for name in FILES), *options])
+        if not result.exists():
+            sys.exit(int(code) or 1)
+        found = {entry["name"]: entry for entry in json.loads(result.read_text("utf-8"))["benchmarks"]}
+    needed = {_COLD, _JOBS, _GROWTH, "test_naive_path", *(f"test_warm_predict[{size}]" for size in _sizes())}
+    if missing := sorted(needed - found.keys()):
+        sys.stderr.write(f"benchmarks failed, nothing was written: {', '.join(missing)}\n")
+        sys.exit(int(code) or 1)
+    return found
+
+
+def _sizes() -> list[str]:
+    from gates.benchmarks.pictures import SIZES
+
+    return list(SIZES)
+
+
+def machine() -> dict[str, str]:
+    """What the numbers depend on beside the code."""
+    versions = {}
+    for library in LIBRARIES:
+        try:
+            versions[library] = importlib.metadata.version(library)
+        except importlib.metadata.PackageNotFoundError:
+            versions[library] = "absent"
+    return {
+        "processor": _processor(),
+        "processors": str(os.cpu_count()),
+        "load before": f"{os.getloadavg()[0]:.2f}",
+        "python": platform.python_version(),
+        **versions,
+    }
+
+
+def _processor() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text("utf-8").splitlines() if information.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
+def table(found: Measured, about: dict[str, str], payload: str) -> str:
+    """Markdown of targets, measurements, stages and machine."""
+    lines = [
+        "# Speed and memory",
+        "",
+        f"Bundle {payload[:16]}. Judged by the median (of memory: the largest); the best of the run beside it.",
+        "",
+        "| what | target | median | best | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for target in TARGETS:
+        sign = "≤" if target.at_most else "≥"
+        verdict = "met" if target.met(found) else "**not met**"
+        value, best = target.value(found), target.best(found)
+        lines.append(f"| {target.what} | {sign} {target.limit:g} | {value:.2f} | {best:.2f} | {verdict} |")
+    naive = found["test_naive_path"]["stats"]
+    lines += ["", f"The naive path took {naive['median'] * 1e3:.1f} ms (best {naive['min'] * 1e3:.1f} ms)."]
+    by_size = {size: found[f"test_warm_predict[{size}]"]["extra_info"]["median_ms_by_stage"] for size in _sizes()}
+    stages = list(by_size[_sizes()[0]])
+    lines += ["", "Median milliseconds by stage, warm:", "", f"| picture | {' | '.join(stages)} |"]
+    lines += ["|---" * (len(stages) + 1) + "|"]
+    lines += [f"| {size} | {' | '.join(f'{by_size[size][s]:.2f}' for s in stages)} |" for size in by_size]
+    lines += ["", "Machine: " + ", ".join(f"{name} {value}" for name, value in about.items()) + "."]
+    lines += ["", f"Command: `{COMMAND}` (`python -m gates.benchmarks.run`).", ""]
+    return "\n".join(lines)
+
+
+def summary(found: Measured, about: dict[str, str], payload: str) -> dict[str, Any]:
+    """The same numbers for a program."""
+    return {
+        "bundle": payload,
+        "command": COMMAND,
+        "machine": about,
+        "targets": [
+            {
+                "what": target.what,
+                "limit": target.limit,
+                "op": "<=" if target.at_most else ">=",
+                "value": round(target.value(found), 4),
+                "best": round(target.best(found), 4),
+                "met": target.met(found),
+            }
+            for target in TARGETS
+        ],
+        "runs": {
+            name: {
+                "rounds": entry["stats"]["rounds"],
+                **{key: round(entry["stats"][key], 6) for key in ("min", "median", "mean", "max", "stddev")},
+                **entry["extra_info"],
+            }
+            for name, entry in sorted(found.items())
+        },
+    }
+
+
+def main() -> int:
+    """Command line; 1 when a target is not met."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=DEFAULT_OUT, help="folder of benchmarks.md and benchmarks.json")
+    out = parser.parse_args().out
+    about, payload = machine(), load_bundle().payload_digest
+    found = measure()
+    text = table(found, about, payload)
+    write_text(out / "benchmarks.md", text)
+    write_text(out / "benchmarks.json", json.dumps(summary(found, about, payload), indent=1) + "\n")
+    sys.stdout.write(f"\n{text}")
+    return int(not all(target.met(found) for target in TARGETS))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
