@@ -73,20 +73,20 @@ def render(options: RunOptions, declared: Mapping[str, Declared], expected: Mapp
         experiments=[_experiment(record, expected, options.folder, thumbnails) for record in records.values()],
         not_run=[(key, about) for key, about in sorted(declared.items(), key=_by_id) if key not in records],
         not_tested=[(r.id, entry) for r in records.values() for entry in r.not_tested] + _stages_not_tested(options),
-        claims=compare_claims(_claims(options), records),
+        claims=None if (claims := _claims(options)) is None else compare_claims(claims, records),
         identity=next(iter(records.values())).identity if records else None,
         several_identities=len(identities) > 1,
     )
 
 
-def _claims(options: RunOptions) -> list[str]:
-    """Claims of the contract that the run judged by; none where it cannot be read."""
+def _claims(options: RunOptions) -> list[str] | None:
+    """Claims of the contract that the run judged by; None where it cannot be read."""
     from ecdd.contract.loading import ContractError, load_contract
 
     try:
         return list(load_contract(contract_path(options)).policy.release.claims)
     except (ContractError, OSError):
-        return []
+        return None
 
 
 def _stages_not_tested(options: RunOptions) -> list[tuple[str, NotTested]]:

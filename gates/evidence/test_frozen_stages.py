@@ -1,0 +1,134 @@
+"""Frozen stages: a changed, missing or unused file is red, and freezing again says what changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecdd.bundle.loading import default_bundle_path, load_bundle
+from ecdd.golden.golden_hashes import read_s3, s3_png
+
+ROOT = Path(__file__).resolve().parents[2]
+PICTURE = "real_collins"
+STAGES = "gates/g1/test_golden_stages.py"
+OUTPUTS = "gates/g3/test_golden_outputs.py"
+
+
+class Frozen:
+    """Copies of the golden set and the bundle, which a test may damage."""
+
+    def __init__(self, folder: Path) -> None:
+        self.golden, self.bundle, self.reports = folder / "golden", folder / "bundle", folder / "reports"
+        shutil.copytree(ROOT / "golden", self.golden)
+        shutil.copytree(default_bundle_path(), self.bundle)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+        command += ["--golden", str(self.golden), "--bundle", str(self.bundle), "--report-dir", str(self.reports)]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+
+    @property
+    def stages(self) -> Path:
+        return self.golden / "stages"
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> Frozen:
+    return Frozen(tmp_path)
+
+
+def _edit_json(path: Path, change: Callable[[dict[str, object]], object]) -> None:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+
+
+def _brighten(copies: Frozen) -> None:
+    path = copies.stages / f"{PICTURE}.face0.png"
+    s3 = read_s3(path.read_bytes()).copy()
+    s3[0, 0, 0] = np.uint8(int(s3[0, 0, 0]) ^ 1)
+    path.write_bytes(s3_png(s3))
+
+
+DAMAGE: dict[str, tuple[Callable[[Frozen], object], str]] = {
+    "changed_s1": (
+        lambda c: _edit_json(c.stages / f"{PICTURE}.json", lambda content: content.update(S1="sha256-other")),
+        f"test_stages_equal_frozen[{PICTURE}]",
+    ),
+    "one_level_in_one_pixel_of_s3": (_brighten, f"test_stages_equal_frozen[{PICTURE}]"),
+    "missing": (lambda c: (c.stages / f"{PICTURE}.json").unlink(), f"test_stages_equal_frozen[{PICTURE}]"),
+    "unused": (lambda c: (c.stages / "nobody.json").write_text("{}"), "test_no_stage_is_missing_or_unused"),
+}
+
+
+@pytest.mark.parametrize("name", list(DAMAGE))
+def test_damage_is_red_and_frozen_again_by_name(copies: Frozen, name: str) -> None:
+    damage, red = DAMAGE[name]
+    damage(copies)
+    result = copies.run(STAGES)
+    assert result.returncode == 1, result.stdout[-2000:]
+    assert f"{STAGES}::{red}" in result.stdout
+    assert result.stdout.count("FAILED ") <= 2, "one damaged file is not every picture's failure"
+    again = copies.run(STAGES, "--snapshot-update")
+    assert again.returncode == 0, again.stdout[-2000:]
+    assert copies.run(STAGES).returncode == 0
+
+
+def test_freezing_names_the_stages_that_changed(copies: Frozen) -> None:
+    DAMAGE["changed_s1"][0](copies)
+    result = copies.run(STAGES, "--snapshot-update")
+    assert f"frozen again: {PICTURE}: S1\n" in result.stdout, result.stdout[-2000:]
+    assert result.stdout.count("frozen again:") == 1
+
+
+def test_freezing_is_refused_with_workers(copies: Frozen) -> None:
+    result = copies.run(STAGES, "--snapshot-update", "-n", "2")
+    assert result.returncode == 4
+    assert "--snapshot-update runs in one process" in result.stderr
+
+
+def test_another_decoder_is_compared_within_tolerance(copies: Frozen) -> None:
+    """S1 and S4 may differ and one level of S3 too, when another decoder froze them; two levels may not."""
+    for path in sorted(copies.stages.glob("*.json")):
+        _edit_json(path, lambda content: content.update(decoder={"pillow": "0"}, S1="sha256-other"))
+    _brighten(copies)
+    assert copies.run(STAGES).returncode == 0
+    path = copies.stages / f"{PICTURE}.face0.png"
+    s3 = read_s3(path.read_bytes()).copy()
+    s3[5, 5] ^= 16
+    path.write_bytes(s3_png(s3))
+    assert copies.run(STAGES).returncode == 1
+
+
+def test_outputs_of_another_model_are_stale(copies: Frozen) -> None:
+    from ecdd.bundle.writing import write_manifest
+
+    index = copies.bundle / "golden_outputs" / "index.json"
+    _edit_json(index, lambda content: content.update(model_sha256="0" * 64))
+    write_manifest(copies.bundle)
+    result = copies.run(OUTPUTS)
+    assert result.returncode == 1
+    assert "computed with other files" in result.stdout
+    before = load_bundle(copies.bundle).payload_digest
+    again = copies.run(OUTPUTS, "--snapshot-update")
+    assert again.returncode == 0, again.stdout[-2000:]
+    assert f"payload digest: {before[:16]} is now" in again.stdout
+    assert copies.run(OUTPUTS).returncode == 0
+
+
+def test_a_bundle_without_outputs_is_not_tested(copies: Frozen) -> None:
+    from ecdd.bundle.writing import write_manifest
+
+    shutil.rmtree(copies.bundle / "golden_outputs")
+    write_manifest(copies.bundle)
+    result = copies.run(OUTPUTS)
+    assert result.returncode == 0
+    assert "not tested: the bundle has no golden outputs" in result.stdout
+    assert " passed" not in result.stdout
