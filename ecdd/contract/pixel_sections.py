@@ -238,7 +238,19 @@ class QualityGates(Section):
     max_reversals: Annotated[
         float,
         Knob("rate", "E2.6"),
-        Field(description="decided faces whose label a degradation just inside a gate may turn around", ge=0, le=1),
+        Field(description="judged faces inside a gate whose label a degradation may turn around", ge=0, le=1),
+    ]
+    min_rank_stability: Annotated[
+        float,
+        Knob("none", "E2.6"),
+        Field(
+            description="rank correlation of scores before and after, faces degraded to just inside a gate", ge=0, le=1
+        ),
+    ]
+    max_mean_shift: Annotated[
+        float,
+        Knob("probability", "E2.6"),
+        Field(description="mean change of p_fake of faces degraded to just inside a gate", ge=0, le=1),
     ]
     unjudged_face_policy: Annotated[
         Literal["abstain", "ignore"],

@@ -56,8 +56,14 @@ def _oriented(orientation: int, shop: Workshop) -> bytes:
 
 
 def _phone(shop: Workshop) -> bytes:
-    """A JPEG that lies on its side with orientation 6, as phones write it."""
-    return jpeg(shop.image("real_hopper").transpose(Image.Transpose.ROTATE_90), 90, exif=_exif(6))
+    """A JPEG that lies on its side with orientation 6, as phones write it.
+
+    Enlarged so that the crop is more than twice the model's input: only there do the shortcuts of fast reduction
+    (``draft``, ``reducing_gap``) change pixels, and the golden set must see them.
+    """
+    image = shop.image("real_hopper")
+    large = image.resize((3 * image.width, 3 * image.height), Image.Resampling.LANCZOS)
+    return jpeg(large.transpose(Image.Transpose.ROTATE_90), 90, exif=_exif(6))
 
 
 def _with_alpha(shop: Workshop) -> Image.Image:
@@ -141,8 +147,8 @@ def _palette(shop: Workshop) -> bytes:
 
 def _sixteen_bit(shop: Workshop) -> bytes:
     """16 bits a channel with real content in the low byte: a reduction computed in float."""
-    image = _portrait(shop)
-    size = (round(0.8 * image.width), round(0.8 * image.height))
+    image = shop.image("real_hopper")
+    size = (round(0.6 * image.width), round(0.6 * image.height))
     planes = [plane.convert("F").resize(size, Image.Resampling.BICUBIC) for plane in image.split()]
     values = np.stack([np.asarray(plane, dtype=np.float64) for plane in planes], axis=2) * 257
     return rgb16(np.clip(np.rint(values), 0, 65535).astype(np.uint16))
@@ -177,9 +183,9 @@ _L, _B, _N = Image.Resampling.LANCZOS, Image.Resampling.BILINEAR, Image.Resampli
 _CHAINS: Final = {2: ((0.4, _B), (1.0, _L)), 3: ((0.6, _L), (0.45, _B), (0.8, _N))}
 # people, height, JPEG quality, chroma, label: a group is fake when one of its faces is
 _GROUPS: Final = (
-    ("group_2", ("real_hopper", "real_collins"), 320, 92, "4:2:0", "real"),
-    ("group_3_one_fake", ("real_coelho", "fake_generated_00", "real_hopper"), 360, 92, "4:4:4", "fake"),
-    ("group_4", ("real_hopper", "real_coelho", "real_oath_a", "real_collins"), 300, 93, "4:2:0", "real"),
+    ("group_2", ("real_hopper", "real_collins"), 320, 92, "4:2:0", "real", ()),
+    ("group_3_one_fake", ("real_coelho", "fake_generated_00", "real_hopper"), 360, 92, "4:4:4", "fake", ()),
+    ("group_4", ("real_hopper", "real_coelho", "real_oath_a", "real_collins"), 300, 93, "4:2:0", "real", _BLURRY),
 )
 
 
@@ -205,13 +211,19 @@ def recipes() -> list[Recipe]:
             names,
             label=label,
             parameters={"height": height, "quality": quality, "chroma": chroma, "faces": len(names)},
+            reason_codes=codes,
         )
-        for name, names, height, quality, chroma, label in _GROUPS
+        for name, names, height, quality, chroma, label, codes in _GROUPS
     ]
     return [
         *oriented,
         _edge(
-            "exif_phone_jpeg", "jpg", "exif orientation", _phone, _HOPPER, parameters={"orientation": 6, "quality": 90}
+            "exif_phone_jpeg",
+            "jpg",
+            "exif orientation",
+            _phone,
+            _HOPPER,
+            parameters={"orientation": 6, "quality": 90, "factor": 3},
         ),
         _edge("alpha_png", "png", "alpha", lambda shop: png(_with_alpha(shop)), _COLLINS),
         _edge("alpha_webp", "webp", "alpha", lambda shop: webp(_with_alpha(shop)), _COLLINS),
@@ -277,5 +289,5 @@ def recipes() -> list[Recipe]:
         _edge("colour_cmyk", "jpg", "colour", _cmyk, _COLLINS),
         _edge("colour_grey", "jpg", "colour", _grey, _COLLINS),
         _edge("colour_palette", "png", "colour", _palette, _COLLINS, parameters={"colours": 256}),
-        _edge("colour_sixteen_bit", "png", "colour", _sixteen_bit, _COLLINS),
+        _edge("colour_sixteen_bit", "png", "colour", _sixteen_bit, _HOPPER),
     ]

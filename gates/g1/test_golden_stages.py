@@ -84,6 +84,17 @@ def s3_to_compare(prepared: Any, index: int, stored: Any, policy: PolicyContract
     return resize(cut(prepared.decoded.image, box, policy.face_detector), policy.pixel_pipeline)
 
 
+def _changed(old: str | None, text: str, s3: list[Any], folder: Path, name: str) -> list[str]:
+    """Stages of a picture in which the stored files differ from today's."""
+    if old is None:
+        return ["new"]
+    paths = [folder / f"{name}.face{index}.png" for index in range(len(s3))]
+    same_pixels = [
+        p.is_file() and np.array_equal(read_s3(p.read_bytes()), new) for p, new in zip(paths, s3, strict=True)
+    ]
+    return sorted({*changed_stages(old, text), *([] if all(same_pixels) else ["S3"])})
+
+
 def test_stages_equal_frozen(
     item: Any, snapshot: Any, contract: Any, detector: Any, golden: Any, freezing: bool, request: pytest.FixtureRequest
 ) -> None:
@@ -98,15 +109,16 @@ def test_stages_equal_frozen(
     path = folder / f"{item.id}.json"
     old = path.read_text(encoding="utf-8") if path.is_file() else None
     stored = None if old is None or freezing else loads(old)
-    if freezing and (changed := ["new"] if old is None else changed_stages(old, text)):
+    faces = () if isinstance(prepared, tuple) else prepared.faces
+    if freezing and (changed := _changed(old, text, [face.s3 for face in faces], folder, item.id)):
         request.config.stash[CHANGED].append(f"{item.id}: {', '.join(changed)}")
     assert text == snapshot(name=item.id, extension_class=text_file(folder, same if freezing else same_stages(policy)))
     exact = stored is None or (
         stored["decoder"] == decoder_fingerprint() and stored["platform"] == platform_fingerprint()
     )
     png = binary_file(folder, "png", same_s3(0 if exact else policy.pixel_pipeline.tolerance_s3))
-    for index in range(0 if isinstance(prepared, tuple) else len(prepared.faces)):
-        s3 = prepared.faces[index].s3 if exact else s3_to_compare(prepared, index, stored, policy)
+    for index in range(len(faces)):
+        s3 = faces[index].s3 if exact else s3_to_compare(prepared, index, stored, policy)
         assert s3_png(s3) == snapshot(name=f"{item.id}.face{index}", extension_class=png)
 
 

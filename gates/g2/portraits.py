@@ -51,6 +51,12 @@ def data_portraits(data_root: Path | None, scope: str, tags: Sequence[str]) -> l
     return [Portrait(row.name, row.path, row.label) for row in sorted(chosen, key=lambda row: row.sha256)]
 
 
+def sweep_portraits(golden: Any, data_root: Path | None) -> dict[str, list[Portrait]]:
+    """The golden pictures, and those of CALIBRATION in ``--data`` when given, by where they come from."""
+    from_data = data_portraits(data_root, "face", ("CALIBRATION",))
+    return {"golden": golden_portraits(golden)} | ({"data": from_data} if from_data else {})
+
+
 def open_portrait(portrait: Portrait, policy: PolicyContract) -> Image.Image:
     """S1 of a portrait."""
     return decode(read_file(portrait.path, policy.pixel_pipeline), policy.pixel_pipeline).image

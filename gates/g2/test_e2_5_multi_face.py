@@ -117,6 +117,17 @@ def test_policies_on_groups(evidence: Any, golden: Any, detector: Any) -> None:
     evidence.check("fakes_caught", chosen["called_fake"], limit=caught, op=">=", unit="group", n=n_fake)
 
 
+def _alone(
+    pictures: Sequence[Image.Image], heights: Sequence[int], shown: int, detector: Detector
+) -> tuple[float, float] | None:
+    """Side and probability of one face of a group, the others greyed out, so that no multi-face policy has a say."""
+    grey = [p if i == shown else Image.new("RGB", p.size, (128,) * 3) for i, p in enumerate(pictures)]
+    faces = detector.predict(side_by_side(grey, heights)).faces
+    if len(faces) != 1 or faces[0].probability is None:
+        return None
+    return faces[0].face_side, faces[0].probability
+
+
 def small_suspicious_pair(golden: Any, detector: Detector) -> tuple[str, bytes, float] | None:
     """A large face beside a smaller one that the model finds more suspicious, and the probability between the two.
 
@@ -127,12 +138,10 @@ def small_suspicious_pair(golden: Any, detector: Detector) -> tuple[str, bytes, 
         pictures = [open_portrait(portrait, detector.policy) for portrait in (large, small)]
         # The small face stays as it is, so that its traces are those the model knows; the large one is enlarged.
         heights = (max(pictures[0].height, round(pictures[1].height * 1.6)), pictures[1].height)
-        data = side_by_side(pictures, heights)
-        faces = sorted(detector.predict(data).faces, key=lambda face: face.face_side)
-        if len(faces) == 2 and None not in (faces[0].probability, faces[1].probability):
-            low, high = faces[1].probability, faces[0].probability
-            if low is not None and high is not None and high - low > 0.01:
-                return f"{small.name} beside {large.name}", data, (low + high) / 2
+        in_front, behind = (_alone(pictures, heights, shown, detector) for shown in (0, 1))
+        if in_front is None or behind is None or in_front[0] <= behind[0] or behind[1] - in_front[1] <= 0.01:
+            continue
+        return f"{small.name} beside {large.name}", side_by_side(pictures, heights), (in_front[1] + behind[1]) / 2
     return None
 
 

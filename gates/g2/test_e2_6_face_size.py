@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from ecdd.detector import Detector
-from gates.g2.portraits import Portrait, data_portraits, golden_portraits, png, relaxed
-from gates.g2.sweeps import Sample, level_rows, reversals, run_sweep
+from gates.g2.portraits import Portrait, png, relaxed, sweep_portraits
+from gates.g2.sweeps import Sample, check_inside_gate, level_rows, run_sweep
 
 SIDES = (32.0, 48.0, 64.0, 80.0, 96.0, 128.0, 192.0)
 
@@ -38,17 +38,17 @@ def sweep(portraits: Sequence[Portrait], detector: Detector) -> tuple[list[Sampl
 
 @pytest.mark.experiment("E2.6")
 def test_size_sweep(evidence: Any, golden: Any, detector: Any, data_root: Any) -> None:
-    open_gates = relaxed(detector)
-    portraits = data_portraits(data_root, "face", ("CALIBRATION",)) or golden_portraits(golden)
-    samples, rows = sweep(portraits, open_gates)
-    evidence.table("face_size", rows)
-    evidence.measure("portraits_from", "--data" if data_root else "golden set")
-    limit = detector.policy.quality_gates
-    kept = [s for s in samples if s.level >= limit.min_face_side]
-    share, turned = reversals(kept, detector.policy)
-    evidence.check(
-        "reversals_above_limit", share, limit=limit.max_reversals, unit="rate", worst=turned[:1], n=len(kept)
-    )
+    limit = detector.policy.quality_gates.min_face_side
+    for origin, portraits in sweep_portraits(golden, data_root).items():
+        samples, rows = sweep(portraits, relaxed(detector))
+        evidence.table(f"face_size_{origin}", rows)
+        check_inside_gate(
+            evidence,
+            samples,
+            lambda s, factor: s.measures["face_side"] >= factor * limit,
+            detector.policy,
+            is_data=origin == "data",
+        )
 
 
 @pytest.mark.experiment("E2.6")
