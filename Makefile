@@ -38,7 +38,8 @@ lint: $(VENV)/.ready  ## style, types, import direction
 test: lint  ## everything: style, types and the specification on the default bundle
 	$(VENV)/bin/pytest gates -n 2 $(bundle_option) --expected gates/expected_verdicts.yaml
 
-evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle (DATA=manifest needed)
+evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle
+	$(if $(DATA),,$(error make evidence needs DATA=, a labelled manifest or its folder: the sweeps run on it))
 	$(VENV)/bin/pytest gates/g1 gates/g2 -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
 
 bench: $(VENV)/.ready  ## speed and memory on a quiet machine, written to reports/default/benchmarks.md

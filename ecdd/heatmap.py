@@ -47,11 +47,11 @@ def heatmap(
     Returns
     -------
     Image
-        RGB: face and overlay, a colour bar in logits, and the box of the largest cell. Pixels that no cell sees stay
-        uncoloured.
+        RGB: face and overlay, a colour bar in logits (full colour from the 99th percentile on), and the box of the
+        largest cell. Pixels that no cell sees stay uncoloured.
     """
     side = s3.shape[0]
-    limit = max(float(np.abs(patch_map).max()), 1e-6)
+    limit = _colour_limit(patch_map)
     face = Image.fromarray(_blend(s3, patch_map, policy, limit)).resize((side * _SCALE, side * _SCALE))
     original = Image.fromarray(s3).resize((side * _SCALE, side * _SCALE))
     width = 2 * side * _SCALE + 3 * _MARGIN + _BAR_SPACE
@@ -72,6 +72,15 @@ def heatmap(
     return canvas
 
 
+def _colour_limit(patch_map: NDArray[np.float32]) -> float:
+    """The logit of full colour: the 99th percentile of the cells that say anything.
+
+    One cell at a hard edge can reach ten times its neighbours; scaled to it, all others would look grey.
+    """
+    strengths = np.abs(patch_map[patch_map != 0])
+    return max(float(np.percentile(strengths, 99)), 1e-6) if strengths.size else 1e-6
+
+
 def _blend(
     s3: NDArray[np.uint8], patch_map: NDArray[np.float32], policy: PolicyContract, limit: float
 ) -> NDArray[np.uint8]:
@@ -81,7 +90,7 @@ def _blend(
     tiles = np.kron(patch_map, np.ones((grid.stride, grid.stride)))
     height, width = min(tiles.shape[0], s3.shape[0]), min(tiles.shape[1], s3.shape[1])
     share = np.zeros(s3.shape[:2])
-    share[:height, :width] = tiles[:height, :width] / limit
+    share[:height, :width] = np.clip(tiles[:height, :width] / limit, -1, 1)
     colour = np.where(share[..., None] >= 0, _FAKE, _REAL)
     weight = np.abs(share)[..., None] * _STRENGTH
     blended: NDArray[np.uint8] = np.rint(grey * (1 - weight) + colour * weight).astype(np.uint8)
@@ -107,6 +116,6 @@ def _draw_bar(
     column = np.rint(200 * (1 - weight) + colour * weight).astype(np.uint8)
     canvas.paste(Image.fromarray(np.repeat(column[:, None, :], _BAR_WIDTH, axis=1)), origin)
     font = ImageFont.load_default(14)
-    for position, text in ((0.0, f"{limit:+.2f} fake"), (0.5, "0"), (1.0, f"{-limit:+.2f} real")):
+    for position, text in ((0.0, f">= {limit:.1f} fake"), (0.5, "0"), (1.0, f"<= {-limit:.1f} real")):
         y = origin[1] + position * height
         draw.text((origin[0] + _BAR_WIDTH + 6, y - 9 + (0.5 - position) * 16), text, fill=_INK, font=font)

@@ -52,6 +52,12 @@ def test_a_stronger_cell_is_coloured_more() -> None:
     assert redness[0] < redness[1] < redness[2]
 
 
+def test_one_extreme_cell_does_not_grey_out_the_others() -> None:
+    patch_map = np.full((31, 31), 2.0, np.float32)
+    patch_map[3, 3] = 200.0
+    assert (at(drawn(patch_map), 100, 100) == at(drawn(np.full((31, 31), 2.0, np.float32)), 100, 100)).all()
+
+
 def test_pixels_that_no_cell_sees_stay_uncoloured() -> None:
     pixels = drawn(np.full((31, 31), 2.0, np.float32))
     assert at(pixels, 252, 100).tolist() == [128, 128, 128]
