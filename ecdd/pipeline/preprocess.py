@@ -28,7 +28,7 @@ def cut(image: Image.Image, box: CropBox, policy: FaceDetector) -> Image.Image:
     Parameters
     ----------
     image : Image
-        S1.
+        S1, or a plane of the same size (mode ``F``: a mask that must follow the picture).
     box : CropBox
         Whole pixels.
     policy : FaceDetector
@@ -37,14 +37,14 @@ def cut(image: Image.Image, box: CropBox, policy: FaceDetector) -> Image.Image:
     Returns
     -------
     Image
-        RGB, ``box`` large.
+        The image's mode, ``box`` large.
     """
     if policy.crop_overflow == "shift_then_shrink":
         return image.crop(box)
     inner = CropBox(max(box.x0, 0), max(box.y0, 0), min(box.x1, image.width), min(box.y1, image.height))
     pixels = np.asarray(image.crop(inner))
     pad = ((inner.y0 - box.y0, box.y1 - inner.y1), (inner.x0 - box.x0, box.x1 - inner.x1), (0, 0))
-    return Image.fromarray(np.pad(pixels, pad, mode="edge"))
+    return Image.fromarray(np.pad(pixels, pad[: pixels.ndim], mode="edge"))
 
 
 def resize(crop: Image.Image, policy: PixelPipeline) -> NDArray[np.uint8]:

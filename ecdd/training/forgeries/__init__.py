@@ -1,9 +1,9 @@
 """Forged faces for training and for the golden set: every generator is ours and deterministic for one seed.
 
-``self_blended`` blends an altered copy of a face into itself, ``resynthesis`` passes the face through a small
-up-sampling autoencoder, ``generated`` draws a face from the statistics of many. All keep the mask of forged pixels.
+``registry`` names them all; ``forging`` forges the pictures of one part of a split; ``forged_cells`` says which cells
+of the patch grid are forged. Every forgery keeps the mask of its forged pixels.
 """
 
-from ecdd.training.forgeries.forgery import Forgery
+from ecdd.training.forgeries.forgery import FacePicture, Forgery, ForgeryRefused
 
-__all__ = ["Forgery"]
+__all__ = ["FacePicture", "Forgery", "ForgeryRefused"]

@@ -1,4 +1,4 @@
-"""What every generator returns: the forged picture and where it was forged."""
+"""What every generator reads and returns: a picture with a face, and the forged picture with the place of forging."""
 
 from __future__ import annotations
 
@@ -7,8 +7,55 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecdd.pipeline.face import Face
+
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.float32]
+
+
+class ForgeryRefused(ValueError):  # noqa: N818 - a refusal is an outcome that is counted, not a fault
+    """A face that cannot be forged this way; the message says why.
+
+    Parameters
+    ----------
+    reason : str
+        Short, the same for all refusals of one kind: what is counted.
+    detail : str
+        Value and limit.
+    """
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, eq=False)
+class FacePicture:
+    """A picture and the face in it that is to be forged, or taken.
+
+    Attributes
+    ----------
+    picture : ndarray of uint8, (H, W, 3)
+        RGB, upright.
+    face : Face
+        In pixels of ``picture``, with at least four landmarks in BlazeFace's order.
+    """
+
+    picture: Picture
+    face: Face
+
+    def __post_init__(self) -> None:
+        if self.picture.dtype != np.uint8 or self.picture.ndim != 3 or self.picture.shape[2] != 3:
+            raise ValueError(f"picture: uint8 (H, W, 3) is expected, got {self.picture.dtype} {self.picture.shape}")
+        if len(self.face.landmarks) < 4:
+            raise ForgeryRefused(
+                "too few landmarks", f"{len(self.face.landmarks)}, at least 4 are needed: use the detector BlazeFace"
+            )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height, pixels."""
+        return self.picture.shape[1], self.picture.shape[0]
 
 
 @dataclass(frozen=True)

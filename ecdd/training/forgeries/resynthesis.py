@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from ecdd.training.forgeries.face_shape import Points, frame_of, outline_in_picture, soft_polygon
-from ecdd.training.forgeries.forgery import Forgery, Picture, blend
+from ecdd.training.forgeries.forgery import Forgery, ForgeryRefused, Picture, blend
 
 NAME: Final = "resynthesis"
 WEIGHTS: Final = Path(__file__).with_name("weights") / "autoencoder.safetensors"
@@ -119,8 +119,8 @@ def _square(frame: NDArray[np.float64], unit: float, size: tuple[int, int]) -> t
     high = [min(int(centre[k] + MARGIN * unit), size[k]) for k in (0, 1)]
     sides = [(high[k] - low[k]) // STRIDE * STRIDE for k in (0, 1)]
     if min(sides) < 2 * STRIDE:
-        raise ValueError(
-            f"the face is too small to re-synthesise: {sides[0]} x {sides[1]} pixels, at least 8 are needed"
+        raise ForgeryRefused(
+            "face too small to re-synthesise", f"{sides[0]} x {sides[1]} pixels, at least {2 * STRIDE} are needed"
         )
     return low[0], low[1], low[0] + sides[0], low[1] + sides[1]
 
