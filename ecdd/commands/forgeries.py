@@ -1,0 +1,77 @@
+"""``ecdd forgeries sheet``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Make forgeries and look at them.", no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def _group() -> None:
+    """Make forgeries and look at them."""
+
+
+@app.command()
+def sheet(
+    generator: Annotated[str, typer.Option(help="Name of a generator.")],
+    out: Annotated[Path, typer.Option(help="PNG file to write.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Data manifest, or its folder; golden portraits where not given.")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, max=100, help="Forgeries to show.")] = 12,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Decides everything.")] = 0,
+    contract: Annotated[Path | None, typer.Option(help="Policy contract; the default one where not given.")] = None,
+    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+) -> None:
+    """Draw a contact sheet: real, forged, mask, difference, and the cells that see the forgery.
+
+    Only pictures tagged TRAIN are forged. A sheet of swaps shows real people: keep it to yourself.
+    """
+    from rich.progress import track
+
+    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, load_split
+    from ecdd.dataset_governance.manifest import ManifestError, load_manifest
+    from ecdd.dataset_governance.usable_faces import usable_faces
+    from ecdd.files import write_bytes
+    from ecdd.golden.golden_sets import GoldenError, load_golden
+    from ecdd.pipeline.face import DetectorError, load_detector
+    from ecdd.training.forgeries.contact_sheet import SheetError, draw_sheet, golden_forgeries
+    from ecdd.training.forgeries.forging import as_png, forge_part
+    from ecdd.training.forgeries.registry import UnknownGeneratorError, find_generator
+
+    try:
+        about = find_generator(generator).about
+        loaded = load_contract(contract)
+        detector = load_detector(loaded.policy.face_detector)
+        if data is None:
+            outcomes = golden_forgeries(load_golden(), generator, seed, loaded.policy, detector)
+        else:
+            rows = usable_faces(load_manifest(data), load_split(split), [LineageTag.TRAIN])
+            outcomes = forge_part(rows, generator, seed, loaded)
+        drawn = draw_sheet(
+            track(outcomes, description=generator, total=count, transient=True),
+            count,
+            loaded.policy,
+            detector,
+            f"{generator}: {about}; seed {seed}",
+        )
+        write_bytes(out, as_png(drawn.image))
+    except (
+        ContractError,
+        DetectorError,
+        GoldenError,
+        LineageError,
+        ManifestError,
+        SheetError,
+        UnknownGeneratorError,
+        OSError,
+    ) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    reasons = ", ".join(f"{reason} {n}" for reason, n in drawn.refused.items()) or "none"
+    typer.echo(f"{out}: {drawn.rows} forgeries; not forged: {reasons}")
