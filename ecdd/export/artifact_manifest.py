@@ -25,7 +25,7 @@ from ecdd.export.onnx_export import OPSET, onnx_bytes
 from ecdd.export.tflite_export import tflite_bytes
 from ecdd.files import write_bytes, write_text
 from ecdd.models.checkpoint import CheckpointIdentity, check_operator, load_weights
-from ecdd.models.tiny_ladeda import PARAMETERS, TinyLaDeDa
+from ecdd.models.patch_network import PatchNetwork
 from ecdd.pipeline.preprocess import normalise
 
 ONNX_FILE = "model.onnx"
@@ -46,12 +46,12 @@ class Exported:
     parity: ExportParity
 
 
-def export_model(model: TinyLaDeDa, contract: LoadedContract, seed: int = 0, n: int = 16) -> Exported:
+def export_model(model: PatchNetwork, contract: LoadedContract, seed: int = 0, n: int = 16) -> Exported:
     """Export to TFLite and ONNX and compare both with the model on seeded tensors.
 
     Parameters
     ----------
-    model : TinyLaDeDa
+    model : PatchNetwork
         In evaluation mode.
     contract : LoadedContract
         Input size, normalisation and the tolerance ``patch_grid.tolerance_s5``.
@@ -180,7 +180,11 @@ def build_bundle(
     write_bytes(out / CALIBRATION_FILE, record.text())
     write_bytes(out / TRAINING_FILE, training_record)
     write_manifest(
-        out, name=name, version=release, model=_description(contract, out / WEIGHTS_FILE), created_by=_created_by()
+        out,
+        name=name,
+        version=release,
+        model=_description(contract, model, out / WEIGHTS_FILE),
+        created_by=_created_by(),
     )
     return fitted
 
@@ -270,11 +274,11 @@ def _freeze_thresholds(path: Path, contract: LoadedContract, fitted: FittedCalib
     write_text(path, text)
 
 
-def _description(contract: LoadedContract, weights: Path) -> ModelDescription:
+def _description(contract: LoadedContract, model: PatchNetwork, weights: Path) -> ModelDescription:
     grid, pixels = contract.policy.patch_grid, contract.policy.pixel_pipeline
     return ModelDescription(
-        architecture="tiny_ladeda",
-        parameters=PARAMETERS,
+        architecture=model.architecture,
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
         input_operator=grid.input_operator,
         operator_scale=grid.operator_scale,
         grid=[grid.rows, grid.cols],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass
 from typing import cast
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from ecdd.export.folding import ExportError
 from ecdd.export.tflite_export import INPUT_NAME, OUTPUT_NAME
-from ecdd.models.tiny_ladeda import TinyLaDeDa
+from ecdd.models.patch_network import PatchNetwork
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,12 @@ class ExportParity:
     n: int
 
 
-def reference_map(model: TinyLaDeDa, batch: NDArray[np.float32]) -> NDArray[np.float64]:
+def reference_map(model: PatchNetwork, batch: NDArray[np.float32]) -> NDArray[np.float64]:
     """Compute the patch map in float64.
 
     Parameters
     ----------
-    model : TinyLaDeDa
+    model : PatchNetwork
         Left as it was.
     batch : ndarray, float32, shape (N, S, S, 3)
         S4 tensors.
@@ -50,9 +51,7 @@ def reference_map(model: TinyLaDeDa, batch: NDArray[np.float32]) -> NDArray[np.f
     ndarray, float64, shape (N, rows, cols)
         Reference S5.
     """
-    twin = TinyLaDeDa(model.input_operator, model.operator_scale)
-    twin.load_state_dict(model.state_dict())
-    twin.double().eval()
+    twin = copy.deepcopy(model).double().eval()
     with torch.inference_mode():
         maps = [twin(torch.from_numpy(x.transpose(2, 0, 1)[None].astype(np.float64)))[0].numpy() for x in batch]
     return cast("NDArray[np.float64]", np.stack(maps))
@@ -124,12 +123,12 @@ def tflite_latency(data: bytes, input_size: int = 256, runs: int = 200) -> float
     return float(np.median(times[10:]) * 1e3)
 
 
-def compare(model: TinyLaDeDa, tflite: bytes, onnx: bytes, batch: NDArray[np.float32], limit: float) -> ExportParity:
+def compare(model: PatchNetwork, tflite: bytes, onnx: bytes, batch: NDArray[np.float32], limit: float) -> ExportParity:
     """Compare both files with the model; refuse files that differ.
 
     Parameters
     ----------
-    model : TinyLaDeDa
+    model : PatchNetwork
         Reference.
     tflite, onnx : bytes
         Exported files.

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ecdd.models.tiny_ladeda import CELL_POOL, CHANNELS, TinyLaDeDa
+from ecdd.models.tiny_ladeda import TinyLaDeDa
 
 Array = NDArray[np.float64]
 
@@ -77,8 +77,8 @@ def fold(model: TinyLaDeDa) -> FoldedStudent:
     stem, stem_bias = _with_norm(stem, model.bn1)
     mix, mix_bias = _with_norm(_array(cast(nn.Conv2d, block.conv1).weight), cast(nn.BatchNorm2d, block.bn1))
     down, down_bias = _with_norm(_array(cast(nn.Conv2d, block.conv2).weight), cast(nn.BatchNorm2d, block.bn2))
-    head = _array(model.fc.weight).reshape(CHANNELS)
-    cell = np.broadcast_to(head[None, None, :, None], (CELL_POOL, CELL_POOL, CHANNELS, 1)) / CELL_POOL**2
+    head, side = _array(model.fc.weight).reshape(-1), model.declared("cells").kernel
+    cell = np.broadcast_to(head[None, None, :, None], (side, side, len(head), 1)) / side**2
     return FoldedStudent(
         stem=_hwio(stem),
         stem_bias=stem_bias,

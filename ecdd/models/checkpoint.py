@@ -14,13 +14,15 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ecdd.files import write_bytes
-from ecdd.models.tiny_ladeda import ARCHITECTURE, TinyLaDeDa
+from ecdd.models.architectures import build_network
+from ecdd.models.patch_network import PatchNetwork
+from ecdd.models.state_dicts import CheckpointError, load_strict, read_public_state
+from ecdd.models.tiny_ladeda import ARCHITECTURE as STUDENT
 
 _KEY = "ecdd"
-
-
-class CheckpointError(Exception):
-    """A checkpoint cannot be read, or was made for another operator, architecture or preprocessing."""
+_STORAGE = {"float32": torch.float32, "float16": torch.float16}
+# left out of the metadata where they have these values, so that files written before they existed stay as they are
+_DEFAULTS = {"width": 1.0, "storage": "float32"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +32,7 @@ class CheckpointIdentity:
     Attributes
     ----------
     architecture : str
-        ``tiny_ladeda``.
+        ``ladeda9`` or ``tiny_ladeda``.
     input_operator : str
         Fixed operator before the first convolution.
     operator_scale : float
@@ -43,6 +45,10 @@ class CheckpointIdentity:
         Side of the tensor, px.
     tensor_digest : str
         Digest of the contract sections the training pictures were prepared with (hex; empty when unknown).
+    width : float
+        Multiplier of the channels; 1 is the public architecture.
+    storage : str
+        ``float32``, or ``float16``: half the file, weights rounded to 11 significant bits. Loaded, all is float32.
     """
 
     architecture: str
@@ -53,6 +59,8 @@ class CheckpointIdentity:
     pixel_scale: float
     input_size: int
     tensor_digest: str
+    width: float = 1.0
+    storage: str = "float32"
 
 
 def state_digest(state: dict[str, Tensor]) -> str:
@@ -76,42 +84,61 @@ def state_digest(state: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-def save_weights(model: TinyLaDeDa, identity: CheckpointIdentity, path: Path) -> str:
+def save_weights(model: PatchNetwork, identity: CheckpointIdentity, path: Path) -> str:
     """Write weights and identity, atomically.
 
     Parameters
     ----------
-    model : TinyLaDeDa
-        Its operator must be the identity's.
+    model : PatchNetwork
+        Its architecture, width and operator must be the identity's.
     identity : CheckpointIdentity
-        Goes into the metadata.
+        Goes into the metadata; its ``storage`` says how floating-point tensors are written.
     path : Path
         Target file.
 
     Returns
     -------
     str
-        Digest of the state (`state_digest`).
+        Digest of the state as stored (`state_digest`).
 
     Raises
     ------
     CheckpointError
-        If model and identity name different operators.
+        If model and identity differ, or a weight is too large for the storage.
     """
+    for what in ("architecture", "width"):
+        if getattr(model, what) != getattr(identity, what):
+            msg = f"{path}: the model's {what} is {getattr(model, what)}, the identity says {getattr(identity, what)}"
+            raise CheckpointError(msg)
     if (model.input_operator, model.operator_scale) != (identity.input_operator, identity.operator_scale):
         msg = (
             f"{path}: the model applies {model.input_operator} x {model.operator_scale}, the identity says "
             f"{identity.input_operator} x {identity.operator_scale}; save one of the two"
         )
         raise CheckpointError(msg)
-    state = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    state = _stored(model, identity.storage, path)
     digest = state_digest(state)
-    text = json.dumps({**asdict(identity), "state_digest": digest}, sort_keys=True)
+    fields = {name: value for name, value in asdict(identity).items() if _DEFAULTS.get(name) != value}
+    text = json.dumps({**fields, "state_digest": digest}, sort_keys=True)
     write_bytes(path, save(state, metadata={_KEY: text}))
     return digest
 
 
-def load_weights(path: Path) -> tuple[TinyLaDeDa, CheckpointIdentity]:
+def _stored(model: PatchNetwork, storage: str, path: Path) -> dict[str, Tensor]:
+    if storage not in _STORAGE:
+        msg = f"{path}: storage {storage!r} is not known; choose one of {', '.join(_STORAGE)}"
+        raise CheckpointError(msg)
+    state = {}
+    for name, tensor in model.state_dict().items():
+        kept = tensor.detach().to(_STORAGE[storage]) if tensor.is_floating_point() else tensor.detach()
+        if not bool(torch.isfinite(kept).all()):
+            msg = f"{path}: {name} holds a value that is not finite as {storage}; store float32 or train again"
+            raise CheckpointError(msg)
+        state[name] = kept.contiguous()
+    return state
+
+
+def load_weights(path: Path) -> tuple[PatchNetwork, CheckpointIdentity]:
     """Read weights; strict: every key, shape and the state digest must be right.
 
     Parameters
@@ -121,13 +148,13 @@ def load_weights(path: Path) -> tuple[TinyLaDeDa, CheckpointIdentity]:
 
     Returns
     -------
-    tuple of TinyLaDeDa and CheckpointIdentity
-        The model in evaluation mode, float32.
+    tuple of PatchNetwork and CheckpointIdentity
+        The model in evaluation mode, float32. The global random state is left as it was.
 
     Raises
     ------
     CheckpointError
-        If the file is unreadable, has no identity, names another architecture, or does not hold its state.
+        If the file is unreadable, has no identity, names an unknown architecture, or does not hold its state.
     """
     try:
         with safe_open(path, framework="pt") as handle:
@@ -145,55 +172,60 @@ def load_weights(path: Path) -> tuple[TinyLaDeDa, CheckpointIdentity]:
         for name in ("normalisation_mean", "normalisation_std"):
             fields[name] = tuple(fields[name])
         identity = CheckpointIdentity(**fields)
-        model = TinyLaDeDa(identity.input_operator, identity.operator_scale)
+        dtype = _STORAGE[identity.storage]
+        model = _empty(identity.architecture, identity.input_operator, identity.operator_scale, identity.width)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         msg = f"{path}: metadata {_KEY!r} is malformed ({error})"
         raise CheckpointError(msg) from error
-    if identity.architecture != ARCHITECTURE:
-        msg = f"{path}: architecture {identity.architecture!r}, expected {ARCHITECTURE!r}"
+    if other := sorted(name for name, value in state.items() if value.is_floating_point() and value.dtype != dtype):
+        msg = f"{path}: metadata say {identity.storage}, {other} are stored otherwise"
         raise CheckpointError(msg)
     if state_digest(state) != recorded:
         msg = f"{path}: state digest differs from the recorded {recorded[:12]}…; the weights were changed"
         raise CheckpointError(msg)
-    _load_strict(model, state, path)
+    load_strict(model, state, path)
     return model.eval(), identity
 
 
-def load_public(path: Path, input_operator: str, operator_scale: float) -> TinyLaDeDa:
-    """Read a public Tiny-LaDeDa ``state_dict`` (head 8 to 1). The file does not name its operator: the caller must.
+def load_public(
+    path: Path, input_operator: str, operator_scale: float, architecture: str = STUDENT, width: float = 1.0
+) -> PatchNetwork:
+    """Read a public LaDeDa or Tiny-LaDeDa ``state_dict``. The file does not name its operator: the caller must.
+
+    The student's public code averages its own 126x126 map: `PatchNetwork.native_map` and `PatchNetwork.native_logit`
+    give the numbers of the checkpoint's origin; calling the model gives the 31x31 patch grid of this project.
 
     Parameters
     ----------
     path : Path
-        A ``.pth`` file with a plain state dict, or one under the key ``model`` or ``state_dict``.
+        A ``.pth`` file (`ecdd.models.state_dicts.read_public_state` says in which forms).
     input_operator, operator_scale : str, float
         What the checkpoint was trained with.
+    architecture : str
+        ``ladeda9`` (head 2048 to 1) or ``tiny_ladeda`` (head 8 to 1).
+    width : float
+        Multiplier of the channels; 1 is the public architecture.
 
     Returns
     -------
-    TinyLaDeDa
-        In evaluation mode.
+    PatchNetwork
+        In evaluation mode, float32. The global random state is left as it was.
 
     Raises
     ------
     CheckpointError
         If the file is unreadable or keys or shapes differ.
+    ValueError
+        For an unknown architecture or operator, or a width out of range.
     """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        msg = f"{path}: not a readable checkpoint ({type(error).__name__}: {error})"
-        raise CheckpointError(msg) from error
-    for key in ("model", "state_dict"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
-    if not isinstance(loaded, dict) or not all(isinstance(value, Tensor) for value in loaded.values()):
-        msg = f"{path}: holds no state dict"
-        raise CheckpointError(msg)
-    state = {str(name).removeprefix("module."): value for name, value in loaded.items()}
-    model = TinyLaDeDa(input_operator, operator_scale)
-    _load_strict(model, state, path)
+    model = _empty(architecture, input_operator, operator_scale, width)
+    load_strict(model, read_public_state(path), path)
     return model.eval()
+
+
+def _empty(architecture: str, input_operator: str, operator_scale: float, width: float) -> PatchNetwork:
+    with torch.random.fork_rng(devices=[]):
+        return build_network(architecture, input_operator, operator_scale, width)
 
 
 def check_operator(identity: CheckpointIdentity, input_operator: str, operator_scale: float, path: Path) -> None:
@@ -210,16 +242,3 @@ def check_operator(identity: CheckpointIdentity, input_operator: str, operator_s
             f"patch_grid says {input_operator} x {operator_scale}; use the contract the weights were trained with"
         )
         raise CheckpointError(msg)
-
-
-def _load_strict(model: TinyLaDeDa, state: dict[str, Tensor], path: Path) -> None:
-    wanted = model.state_dict()
-    missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
-    wrong = sorted(n for n in set(wanted) & set(state) if wanted[n].shape != state[n].shape)
-    if missing or extra or wrong:
-        msg = (
-            f"{path}: missing keys {missing}, unknown keys {extra}, wrong shapes {wrong}; "
-            "expected a Tiny-LaDeDa, head 8 to 1"
-        )
-        raise CheckpointError(msg)
-    model.load_state_dict(state, strict=True)

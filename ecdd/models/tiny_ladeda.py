@@ -15,31 +15,30 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ecdd.models.gradients import Operator, apply_operator, operator_name
+from ecdd.models.gradients import apply_operator
+from ecdd.models.patch_network import PatchNetwork, scaled_channels
 
 ARCHITECTURE = "tiny_ladeda"
 CHANNELS = 8
 PARAMETERS = 1297
-CELL_POOL = 3
-CELL_POOL_STRIDE = 4
 
 
 class _Bottleneck(nn.Module):
     """1x1 convolution, then 3x3 convolution at stride 2, each with batch norm and ReLU; no shortcut, no padding."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int, kernel: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = nn.Conv2d(CHANNELS, CHANNELS, 1, bias=False)
-        self.bn1 = nn.BatchNorm2d(CHANNELS)
-        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, stride=2, bias=False)
-        self.bn2 = nn.BatchNorm2d(CHANNELS)
+        self.conv1 = nn.Conv2d(channels, channels, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, kernel, stride=stride, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         x = functional.relu(self.bn1(self.conv1(x)))
         return functional.relu(self.bn2(self.conv2(x)))
 
 
-class TinyLaDeDa(nn.Module):
+class TinyLaDeDa(PatchNetwork):
     """The student network.
 
     Parameters
@@ -48,17 +47,20 @@ class TinyLaDeDa(nn.Module):
         Fixed operator before the first convolution (contract: ``patch_grid.input_operator``).
     operator_scale : float
         Factor on the operator's output (contract: ``patch_grid.operator_scale``).
+    width : float
+        Multiplier of the 8 channels (`ecdd.models.patch_network.scaled_channels`); 1 is the public architecture.
     """
 
-    def __init__(self, input_operator: str = "NPR", operator_scale: float = 2 / 3) -> None:
-        super().__init__()
-        self.input_operator: Operator = operator_name(input_operator)
-        self.operator_scale = float(operator_scale)
-        self.conv1 = nn.Conv2d(3, CHANNELS, 1, bias=False)
-        self.conv2 = nn.Conv2d(CHANNELS, CHANNELS, 3, bias=False)
-        self.bn1 = nn.BatchNorm2d(CHANNELS, momentum=0.01)
-        self.layer1 = nn.Sequential(OrderedDict([("0", _Bottleneck())]))
-        self.fc = nn.Linear(CHANNELS, 1)
+    architecture = ARCHITECTURE
+
+    def __init__(self, input_operator: str = "NPR", operator_scale: float = 2 / 3, width: float = 1.0) -> None:
+        super().__init__(input_operator, operator_scale, width)
+        channels, middle = scaled_channels(CHANNELS, width), self.declared("layer1.0.conv2")
+        self.conv1 = nn.Conv2d(3, channels, 1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, self.declared("conv2").kernel, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels, momentum=0.01)
+        self.layer1 = nn.Sequential(OrderedDict([("0", _Bottleneck(channels, middle.kernel, middle.stride))]))
+        self.fc = nn.Linear(channels, 1)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -73,8 +75,8 @@ class TinyLaDeDa(nn.Module):
 
         Returns
         -------
-        Tensor, floating, shape (N, 8, (H-4)//2, (W-4)//2)
-            Non-negative features; 126x126 for 256x256.
+        Tensor, floating, shape (N, channels, (H-4)//2, (W-4)//2)
+            Non-negative features; (N, 8, 126, 126) for 256x256 at width 1.
         """
         x = apply_operator(x, self.input_operator, self.operator_scale)
         # nothing stands between the first two convolutions: one merged kernel is the same function, 2.6 x as fast
@@ -85,8 +87,8 @@ class TinyLaDeDa(nn.Module):
 
     def native_map(self, x: Tensor) -> Tensor:
         """Compute the native logit map, shape (N, (H-4)//2, (W-4)//2): what public checkpoints average."""
-        weight, bias = self.fc.weight.reshape(1, CHANNELS, 1, 1), self.fc.bias
-        return functional.conv2d(self.features(x), weight, bias).squeeze(1)
+        weight = self.fc.weight[:, :, None, None]
+        return functional.conv2d(self.features(x), weight, self.fc.bias).squeeze(1)
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the patch-logit map (S5).
@@ -101,8 +103,8 @@ class TinyLaDeDa(nn.Module):
         Tensor, floating, shape (N, rows, cols)
             Logits, larger means more likely fake; (N, 31, 31) for 256x256.
         """
-        native = self.native_map(x).unsqueeze(1)
-        return functional.avg_pool2d(native, CELL_POOL, CELL_POOL_STRIDE).squeeze(1)
+        native, cells = self.native_map(x).unsqueeze(1), self.declared("cells")
+        return functional.avg_pool2d(native, cells.kernel, cells.stride).squeeze(1)
 
 
 def seeded_student(seed: int, input_operator: str = "NPR", operator_scale: float = 2 / 3) -> TinyLaDeDa:
