@@ -45,7 +45,7 @@ def calibrate(
     from ecdd.export.artifact_manifest import TRAINING_FILE, build_bundle, previous_release
     from ecdd.export.folding import ExportError
     from ecdd.export.harmonised_check import harmonised_metrics
-    from ecdd.models.checkpoint import CheckpointError
+    from ecdd.models.state_dicts import CheckpointError
     from ecdd.training.config import TrainingError, load_config
 
     day = frozen_on.date() if frozen_on else None

@@ -20,7 +20,8 @@ def export(
     from ecdd.export.exported_parity import tflite_latency
     from ecdd.export.folding import ExportError
     from ecdd.files import write_bytes
-    from ecdd.models.checkpoint import CheckpointError, load_weights
+    from ecdd.models.checkpoint import load_weights
+    from ecdd.models.state_dicts import CheckpointError
 
     try:
         policy = load_contract(contract)

@@ -1,63 +1,147 @@
-"""``ecdd train student``."""
+"""``ecdd train teacher`` and ``ecdd train student``."""
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
-app = typer.Typer(help="Train a student.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Train a teacher or a student.", no_args_is_help=True, add_completion=False)
+
+INTERRUPTED = 130
+
+Data = Annotated[Path, typer.Option(help="Data manifest, or its folder.")]
+Out = Annotated[Path, typer.Option(help="Folder for weights, record and states; resumes what lies there.")]
+Config = Annotated[Path, typer.Option(help="Settings of the training.")]
+Contract = Annotated[Path, typer.Option(help="Policy contract.")]
+Split = Annotated[Path, typer.Option(help="Lineage tags.")]
+Cache = Annotated[Path | None, typer.Option(help="Folder for tensors; <out>/tensors where not given.")]
+Init = Annotated[Path | None, typer.Option(help="Checkpoint to begin with (`ecdd models import` reads public ones).")]
+Freeze = Annotated[
+    list[str] | None,
+    typer.Option(help="Regular expression: parameters whose name begins so stay as they are; may be repeated."),
+]
+Threads = Annotated[int, typer.Option(help="Threads of torch; results are recorded with it.", min=1)]
+Teacher = Annotated[
+    Path | None, typer.Option(help="Folder of a teacher's training, for a configuration with a section distil.")
+]
+
+POLICY = Path("contracts/policy_contract.yaml")
+TAGS = Path("golden/data_split.csv")
 
 
 @app.callback()
 def _group() -> None:
-    """Train a student."""
+    """Train a teacher or a student; start with torchrun for several processes."""
+
+
+@app.command()
+def teacher(
+    *,
+    data: Data,
+    out: Out,
+    config: Config = Path("configs/teacher.yaml"),
+    contract: Contract = POLICY,
+    split: Split = TAGS,
+    cache: Cache = None,
+    init: Init = None,
+    freeze: Freeze = None,
+    threads: Threads = 1,
+) -> None:
+    """Train LaDeDa9 on pictures of lineage TRAIN; exit code 1 where it cannot, 130 when interrupted."""
+    _train("ladeda9", (data, config, contract, split), (out, cache, init, freeze, None), threads)
 
 
 @app.command()
 def student(
-    data: Annotated[Path, typer.Option(help="Data manifest, or its folder.")],
-    out: Annotated[Path, typer.Option(help="Folder for weights, record and state; resumes what lies there.")],
-    config: Annotated[Path, typer.Option(help="Settings of the training.")] = Path("configs/student.yaml"),
-    contract: Annotated[Path, typer.Option(help="Policy contract.")] = Path("contracts/policy_contract.yaml"),
-    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
-    cache: Annotated[Path | None, typer.Option(help="Folder for tensors; <out>/tensors where not given.")] = None,
-    threads: Annotated[int, typer.Option(help="Threads of torch; results are recorded with it.", min=1)] = 1,
+    *,
+    data: Data,
+    out: Out,
+    config: Config = Path("configs/student.yaml"),
+    contract: Contract = POLICY,
+    split: Split = TAGS,
+    cache: Cache = None,
+    init: Init = None,
+    freeze: Freeze = None,
+    teacher: Teacher = None,
+    threads: Threads = 1,
 ) -> None:
-    """Train Tiny-LaDeDa on pictures of lineage TRAIN; exit code 1 where it cannot."""
+    """Train Tiny-LaDeDa on pictures of lineage TRAIN; exit code 1 where it cannot, 130 when interrupted."""
+    _train("tiny_ladeda", (data, config, contract, split), (out, cache, init, freeze, teacher), threads)
+
+
+def _train(
+    architecture: str,
+    inputs: tuple[Path, Path, Path, Path],
+    options: tuple[Path, Path | None, Path | None, list[str] | None, Path | None],
+    threads: int,
+) -> None:
     import torch
     from rich.progress import Progress
 
     from ecdd.contract.loading import ContractError, load_contract
     from ecdd.dataset_governance.lineage_tags import LineageError, load_split
     from ecdd.dataset_governance.manifest import ManifestError, load_manifest
+    from ecdd.models.state_dicts import CheckpointError
     from ecdd.pipeline.face import DetectorError
     from ecdd.training.config import TrainingError, load_config
-    from ecdd.training.run import run_student
+    from ecdd.training.processes import join_processes, leave_processes
+    from ecdd.training.run import RunOptions, run_training
 
+    data, config, contract, split = inputs
+    out, cache, init, freeze, followed = options
     torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
-        settings, policy = load_config(config), load_contract(contract)
-        with Progress(transient=True) as bar:
-            task = bar.add_task("student", total=None)
-            record = run_student(
+        settings = load_config(config, architecture)
+        processes = join_processes()
+        with Progress(transient=True, disable=not processes.first) as bar:
+            task = bar.add_task("training", total=None)
+            record = run_training(
                 load_manifest(data),
                 load_split(split),
-                policy,
+                load_contract(contract),
                 settings,
-                cache=cache or out / "tensors",
-                out=out,
+                RunOptions(out, cache or out / "tensors", init, tuple(freeze or ()), followed),
+                processes,
                 progress=lambda line: bar.update(task, description=line),
             )
-    except (TrainingError, ContractError, LineageError, ManifestError, DetectorError, OSError) as error:
+    except (
+        TrainingError,
+        CheckpointError,
+        ContractError,
+        LineageError,
+        ManifestError,
+        DetectorError,
+        OSError,
+    ) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    for name, training in record["trainings"].items():
-        for kind in ("harmonised", "files_as_they_are"):
-            part = training[kind]
-            low, high = part["student_interval"]
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        leave_processes()
+    if processes.first:
+        _show(record)
+
+
+def _interrupt(_signal: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _show(record: dict[str, Any]) -> None:
+    for training in [*record["leave_one_source_out"], record["shipped"]]:
+        fold = training["left_out"]
+        name = "shipped, held-out pictures" if fold is None else f"without {fold['family']} and {fold['real_source']}"
+        for kind, part in training["measured"].items():
+            if part is None:
+                typer.echo(f"{name}, {kind}: not measured, one class is missing")
+                continue
+            low, high = part["interval"]
             typer.echo(
-                f"{name}, {kind}: AUC {part['student_auc']:.3f} [{low:.3f}, {high:.3f}], "
+                f"{name}, {kind}: AUC {part['auc']:.3f} [{low:.3f}, {high:.3f}], "
                 f"shortcut baseline {part['shortcut_baseline']['auc']:.3f}"
             )

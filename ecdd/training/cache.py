@@ -34,6 +34,8 @@ from ecdd.training.harmonise import VariantPlan, is_grey, make_variant, plan_var
 FORMAT = 2
 ORIGINAL = "original"
 HARMONISED = "harmonised"
+TWIN = "twin"
+FORGED = "forged"
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class Variant:
     label : int
         1 fake, 0 real.
     kind : str
-        ``original`` (the file as it is) or ``harmonised``.
+        ``original`` (the file as it is), ``harmonised``, ``forged`` (by a generator of our own) or ``twin`` (the
+        untouched picture of the same history as a forgery).
     stratum : int
         Stratum of the crop side; -1 for originals.
     grey : bool
@@ -58,6 +61,10 @@ class Variant:
         What the gates measured.
     file, row : Path, int
         Where the tensor lies.
+    generator : str
+        Which of our generators forged it, or the twin's forgery; empty for other kinds.
+    partner_group : str
+        Near-duplicate group of the second person in a swap; empty where there is none.
     """
 
     sha256: str
@@ -71,10 +78,39 @@ class Variant:
     quality: FaceQuality
     file: Path
     row: int
+    generator: str = ""
+    partner_group: str = ""
+
+    @property
+    def picture(self) -> str:
+        """Name of the picture it is a tensor of: a forgery is a picture of its own."""
+        return f"{self.generator}:{self.sha256}" if self.kind == FORGED else self.sha256
+
+    @property
+    def is_given(self) -> bool:
+        """Whether it is a picture of the manifest that nothing but harmonising was done to."""
+        return self.kind in {ORIGINAL, HARMONISED}
 
     def s3(self) -> NDArray[np.uint8]:
         """Read S3, uint8, shape (S, S, 3)."""
         return np.array(np.load(self.file, mmap_mode="r")[self.row])
+
+    def mask(self) -> NDArray[np.uint8] | None:
+        """Read the share of each pixel of S3 that is forged, uint8 0 … 255, shape (S, S).
+
+        None where it is not known: a fake of the manifest. A real picture's mask is empty.
+        """
+        if self.kind == FORGED:
+            return np.array(np.load(mask_file(self.file), mmap_mode="r")[self.row])
+        if self.label:
+            return None
+        shape = np.load(self.file, mmap_mode="r").shape
+        return np.zeros(shape[1:3], np.uint8)
+
+
+def mask_file(tensors: Path) -> Path:
+    """Name the file of masks beside a file of tensors."""
+    return tensors.with_suffix(".masks.npy")
 
 
 def cache_folder(root: Path, contract: LoadedContract, config: TrainingConfig) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -44,11 +44,59 @@ class HarmoniseSettings(_Settings):
         return len(self.crop_side_edges) - 1
 
 
-class SplitSettings(_Settings):
-    """Which TRAIN pictures validate: whole sources, and shares of others by near-duplicate group."""
+class LeaveOutSettings(_Settings):
+    """Which sources are left out in turn, to measure what was never seen."""
 
-    validation_sources: list[str]
-    validation_share: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    fake_families: Annotated[dict[str, Annotated[list[str], Field(min_length=1)]], Field(min_length=1)]
+    real_sources: Annotated[list[str], Field(min_length=1)]
+
+
+class ArchitectureSettings(_Settings):
+    """Which network is trained, and how wide."""
+
+    name: Literal["tiny_ladeda", "ladeda9"]
+    width: Annotated[float, Field(gt=0, le=4)] = 1.0
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[float, float]
+
+
+class AugmentSettings(_Settings):
+    """What is done to training tensors without looking at the label; post-processing is the transform suite's."""
+
+    flip: Probability
+    post_processing: Probability
+    colour: Probability
+    contrast: Range
+    brightness: Range
+    saturation: Range
+
+    @model_validator(mode="after")
+    def _rising(self) -> AugmentSettings:
+        limits = {"contrast": (0.1, 4.0), "brightness": (-128.0, 128.0), "saturation": (0.0, 4.0)}
+        for name, (least, most) in limits.items():
+            low, high = getattr(self, name)
+            if not least <= low <= high <= most:
+                msg = f"{name} [{low}, {high}] must rise and lie in {least} to {most}"
+                raise ValueError(msg)
+        return self
+
+
+class ForgerySettings(_Settings):
+    """Which forgeries of our own are trained on, and how often."""
+
+    generators: Annotated[list[str], Field(min_length=1)]
+    share: Probability
+
+
+class DistilSettings(_Settings):
+    """How a student follows a teacher, cell by cell; in the first stage nothing else is learnt."""
+
+    loss: Literal["mse", "kl"]
+    weight: Annotated[float, Field(gt=0, le=100)]
+    temperature: Annotated[float, Field(gt=0, le=100)] = 1.0
+    first_stage_epochs: Annotated[int, Field(ge=0, le=10_000)]
 
 
 class OptimiseSettings(_Settings):
@@ -65,26 +113,35 @@ class OptimiseSettings(_Settings):
     patience: Annotated[int, Field(ge=1, le=10_000)]
     crop: Annotated[int, Field(ge=64, le=1024, multiple_of=8)]
     average: Annotated[float, Field(ge=0, lt=1)]
+    mask_loss: Annotated[float, Field(ge=0, le=10)] = 0.0
+    precision: Literal["float32", "auto"] = "float32"
 
 
 class TrainingConfig(_Settings):
-    """All settings of a student's training."""
+    """All settings of a training."""
 
     seed: Annotated[int, Field(ge=0, lt=2**31)]
+    architecture: ArchitectureSettings
     harmonise: HarmoniseSettings
     sharpness_edges: Annotated[list[float], Field(min_length=1)]
-    source_disjoint: SplitSettings
-    shipped: SplitSettings
+    validation_share: Annotated[float, Field(gt=0, lt=1)]
+    measured_tensors: Annotated[int, Field(ge=1, le=1000)]
+    leave_one_source_out: LeaveOutSettings | None = None
     optimise: OptimiseSettings
+    augment: AugmentSettings | None = None
+    forgeries: ForgerySettings | None = None
+    distil: DistilSettings | None = None
 
 
-def load_config(path: Path) -> TrainingConfig:
+def load_config(path: Path, architecture: str | None = None) -> TrainingConfig:
     """Read a training configuration.
 
     Parameters
     ----------
     path : Path
         YAML file.
+    architecture : str, optional
+        What it must train.
 
     Returns
     -------
@@ -94,14 +151,19 @@ def load_config(path: Path) -> TrainingConfig:
     Raises
     ------
     TrainingError
-        If the file is unreadable or a key is unknown, missing or out of range; every problem is listed.
+        If the file is unreadable, a key is unknown, missing or out of range (every problem is listed), or it trains
+        another architecture.
     """
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return TrainingConfig.model_validate(content)
+        config = TrainingConfig.model_validate(content)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         msg = f"{path}: not a readable YAML file ({error})"
         raise TrainingError(msg) from error
     except ValidationError as error:
         lines = [f"{path}: {'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
         raise TrainingError("\n".join(lines)) from error
+    if architecture not in {None, config.architecture.name}:
+        msg = f"{path}: architecture.name is {config.architecture.name}, this command trains {architecture}"
+        raise TrainingError(msg)
+    return config

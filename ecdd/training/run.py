@@ -1,4 +1,4 @@
-"""The whole training of a student: tensors, a source-disjoint check, the student that ships, baselines, record."""
+"""A whole training: tensors, one training for each left-out pair of sources, the network that ships, the record."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from ecdd.calibration.metrics import auc
 from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag
 from ecdd.dataset_governance.manifest import ManifestRow, manifest_digest
 from ecdd.dataset_governance.usable_faces import TaggedRow, usable_faces
 from ecdd.files import write_text
-from ecdd.models.checkpoint import CheckpointIdentity, save_weights
-from ecdd.models.tiny_ladeda import ARCHITECTURE, TinyLaDeDa
-from ecdd.training.cache import ORIGINAL, Variant, cache_folder, fill_cache, load_variants
-from ecdd.training.config import SplitSettings, TrainingConfig, TrainingError
-from ecdd.training.sampling import BalancedSet, balanced, split_validation
-from ecdd.training.shortcut_baseline import BaselineResult, auc_interval, shortcut_baseline
-from ecdd.training.student import outcome, pooled_logits, train_student
+from ecdd.models.checkpoint import CheckpointIdentity, check_operator, load_weights, save_weights
+from ecdd.models.patch_network import PatchNetwork
+from ecdd.training.cache import FORGED, Variant, cache_folder, fill_cache, load_variants
+from ecdd.training.config import TrainingConfig, TrainingError
+from ecdd.training.curves import write_figure
+from ecdd.training.forged_cache import fill_forged_cache, forged_folder, load_forged
+from ecdd.training.measuring import by_source, measure, score_variants
+from ecdd.training.processes import Processes
+from ecdd.training.sampling import BalancedSet, balanced
+from ecdd.training.source_folds import SourceFold, fold_parts, source_folds
+from ecdd.training.trainer import Start, outcome, train_network
 
 Progress = Callable[[str], None]
 INPUTS_FILE = "inputs.json"
 WEIGHTS_NAME = "weights.safetensors"
 RECORD_NAME = "training_record.json"
+FIGURE_NAME = "curves.png"
+FOLDS_FOLDER, SHIPPED_FOLDER = "folds", "shipped"
 NOT_TESTED_ON = (
     "any picture of lineage TEST-NEVER-TOUCH: only gates read those",
     "any generator but Stable Diffusion 3, StyleGAN2 and StyleGAN2 inversions",
@@ -42,26 +46,52 @@ NOT_TESTED_ON = (
 
 
 @dataclass(frozen=True)
+class RunOptions:
+    """What the caller may choose beside the configuration.
+
+    Attributes
+    ----------
+    out : Path
+        Folder for weights, record and states; resumes what lies there.
+    cache : Path
+        Folder for tensors, outside the project.
+    init : Path, optional
+        Checkpoint to begin with.
+    freeze : tuple of str
+        Regular expressions of parameters that stay as they are.
+    teacher : Path, optional
+        Folder of a teacher's training: every training follows the teacher that saw the same sources.
+    """
+
+    out: Path
+    cache: Path
+    init: Path | None = None
+    freeze: tuple[str, ...] = ()
+    teacher: Path | None = None
+
+
+@dataclass(frozen=True)
 class _Inputs:
-    """All that one of the two trainings needs."""
+    """All that every one of the trainings needs."""
 
     contract: LoadedContract
     config: TrainingConfig
     variants: list[Variant]
     identity: dict[str, str]
+    options: RunOptions
+    processes: Processes
 
 
-def run_student(
+def run_training(
     manifest: list[ManifestRow],
     split: DataSplit,
     contract: LoadedContract,
     config: TrainingConfig,
-    *,
-    cache: Path,
-    out: Path,
+    options: RunOptions,
+    processes: Processes,
     progress: Progress = lambda _: None,
 ) -> dict[str, Any]:
-    """Train the student twice (source-disjoint, then on every source) and write weights and record.
+    """Train once for every left-out pair of sources, then on every source, and write weights and record.
 
     Resumes where an interrupted run in the same folder stopped.
 
@@ -75,10 +105,10 @@ def run_student(
         Pipeline, gates, operator.
     config : TrainingConfig
         Settings.
-    cache : Path
-        Folder for tensors, outside the project.
-    out : Path
-        Gets ``weights.safetensors``, ``training_record.json`` and a folder for each training.
+    options : RunOptions
+        Folders, start, teacher.
+    processes : Processes
+        This process among its peers.
     progress : callable
         Called with one line after every picture and epoch.
 
@@ -89,26 +119,21 @@ def run_student(
 
     Raises
     ------
-    TrainingError, LineageError
+    TrainingError, LineageError, CheckpointError
         Each says what to change.
     """
+    _check_distillation(config, options)
     rows = usable_faces(manifest, split, [LineageTag.TRAIN])
-    folder = cache_folder(cache, contract, config)
-    for count, _ in enumerate(fill_cache(rows, contract, config, folder), start=1):
-        progress(f"tensors: {count} of {len(rows)} pictures")
-    variants, left_out = load_variants(rows, folder, contract.policy.quality_gates)
+    variants, left_out = _variants(rows, contract, config, options.cache, processes, progress)
     identity = training_identity(manifest, split, contract)
-    inputs = _Inputs(contract, config, variants, identity)
-    trainings = {}
-    model = None
-    for name in ("source_disjoint", "shipped"):
-        model, trainings[name] = _one_training(name, inputs, out / name, progress)
-    assert model is not None
-    digest = save_weights(model, _checkpoint_identity(contract, model), out / WEIGHTS_NAME)
-    record = {
-        "schema_version": 1,
-        "architecture": ARCHITECTURE,
-        "state_digest": digest,
+    inputs = _Inputs(contract, config, variants, identity, options, processes)
+    folds = source_folds(config.leave_one_source_out) if config.leave_one_source_out else []
+    table = [_one_training(inputs, fold, progress)[1] for fold in folds]
+    model, shipped = _one_training(inputs, None, progress)
+    record: dict[str, Any] = {
+        "schema_version": 2,
+        "architecture": config.architecture.model_dump(mode="json"),
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **identity,
         "pictures": _counts(rows),
         "tensors_by_outcome": left_out,
@@ -116,50 +141,105 @@ def run_student(
         "versions": {name: version(name) for name in ("torch", "numpy", "pillow", "ai-edge-litert", "scikit-learn")},
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
-        "trainings": trainings,
+        "processes": processes.count,
+        "device": processes.device,
+        "initialised_from": options.init.name if options.init else None,
+        "frozen": list(options.freeze),
+        "leave_one_source_out": table,
+        "shipped": shipped,
         "not_tested_on": list(NOT_TESTED_ON),
     }
-    write_text(out / RECORD_NAME, json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    if processes.first:
+        record["state_digest"] = save_weights(model, checkpoint_identity(contract, model), options.out / WEIGHTS_NAME)
+        text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
+        write_text(options.out / RECORD_NAME, text)
     return record
 
 
-def _one_training(name: str, inputs: _Inputs, out: Path, progress: Progress) -> tuple[TinyLaDeDa, dict[str, Any]]:
-    config, policy = inputs.config, inputs.contract.policy
-    settings: SplitSettings = getattr(config, name)
-    parts = split_validation(inputs.variants, settings, config.seed)
-    train, validation = (balanced(part, config.sharpness_edges) for part in parts)
-    _same_inputs(out / INPUTS_FILE, inputs_text(config, inputs.identity))
-    for epoch in train_student(config, policy, train, validation, out):
-        progress(f"{name}: epoch {epoch.epoch}, loss {epoch.loss:.4f}, validation AUC {epoch.validation_auc:.4f}")
+def _variants(
+    rows: list[TaggedRow],
+    contract: LoadedContract,
+    config: TrainingConfig,
+    cache: Path,
+    processes: Processes,
+    progress: Progress,
+) -> tuple[list[Variant], dict[str, dict[str, int]]]:
+    """Fill the tensor cache in the first process, the others wait; then list what passes the gates."""
+    folder = cache_folder(cache, contract, config)
+    generators = config.forgeries.generators if config.forgeries else []
+    forged = {name: forged_folder(cache, contract, config, name) for name in generators}
+    if processes.first:
+        for count, _ in enumerate(fill_cache(rows, contract, config, folder), start=1):
+            progress(f"tensors: {count} of {len(rows)} pictures")
+        for name, place in forged.items():
+            for count, _ in enumerate(fill_forged_cache(rows, contract, config, name, place), start=1):
+                progress(f"{name}: {count} pictures")
+    processes.agree(None)
+    variants, outcomes = load_variants(rows, folder, contract.policy.quality_gates)
+    for name, place in forged.items():
+        made, counts = load_forged(rows, place, contract.policy.quality_gates, config, name)
+        variants += made
+        for source, reasons in counts.items():
+            outcomes[source] |= reasons
+    return variants, outcomes
+
+
+def _one_training(inputs: _Inputs, fold: SourceFold | None, progress: Progress) -> tuple[PatchNetwork, dict[str, Any]]:
+    config, policy, options = inputs.config, inputs.contract.policy, inputs.options
+    place = Path(SHIPPED_FOLDER) if fold is None else Path(FOLDS_FOLDER) / fold.name
+    out = options.out / place
+    parts = fold_parts(inputs.variants, fold, config.validation_share, config.seed, config.measured_tensors)
+    train, validation = (balanced(part, config.sharpness_edges) for part in (parts.train, parts.validation))
+    if inputs.processes.first:
+        _same_inputs(out / INPUTS_FILE, inputs_text(config, inputs.identity, options))
+    start = _start(inputs, place)
+    for epoch in train_network(config, policy, train, validation, out, start, inputs.processes):
+        progress(f"{place.name}: epoch {epoch.epoch}, loss {epoch.loss:.4f}, validation AUC {epoch.validation_auc:.4f}")
+    inputs.processes.agree(None)  # the first process has written its state
     result = outcome(config, policy, out)
-    logits = pooled_logits(result.model, validation.variants, policy)
-    originals = [[v for v in part if v.kind == ORIGINAL] for part in parts]
-    raw_logits = pooled_logits(result.model, originals[1], policy)
-    ones = [np.ones(len(part)) for part in originals]
-    raw_labels = np.array([v.label for v in originals[1]], np.int64)
+    test = parts.test or parts.validation
+    scores = score_variants(result.model, test, policy)
+    sources = by_source(scores, test, config)
+    if inputs.processes.first:
+        save_weights(result.model, checkpoint_identity(inputs.contract, result.model), out / WEIGHTS_NAME)
+        write_figure(result.history, sources, out / FIGURE_NAME)
     return result.model, {
+        "left_out": None if fold is None else asdict(fold),
         "training": _set_summary(train),
         "validation": _set_summary(validation),
         "best": asdict(result.best),
         "history": [asdict(epoch) for epoch in result.history],
         "seconds": sum(epoch.seconds for epoch in result.history),
-        "harmonised": {
-            "student_auc": auc(logits, validation.labels(), validation.weights()),
-            "student_interval": auc_interval(logits, validation.variants, validation.weights(), config.seed),
-            "shortcut_baseline": _baseline(
-                shortcut_baseline(
-                    (train.variants, train.weights()), (validation.variants, validation.weights()), config.seed
-                )
-            ),
-        },
-        "files_as_they_are": {
-            "student_auc": auc(raw_logits, raw_labels),
-            "student_interval": auc_interval(raw_logits, originals[1], ones[1], config.seed),
-            "shortcut_baseline": _baseline(
-                shortcut_baseline((originals[0], ones[0]), (originals[1], ones[1]), config.seed)
-            ),
-        },
+        "measured": measure(scores, parts.train, test, config),
+        "by_source": {name: list(values) for name, values in sources.items()},
     }
+
+
+def _start(inputs: _Inputs, place: Path) -> Start:
+    """Load what a training begins with: a checkpoint of the caller, and the teacher of the same fold."""
+    options, contract = inputs.options, inputs.contract
+    init = None if options.init is None else _checked_weights(options.init, contract).state_dict()
+    teacher = None
+    if options.teacher is not None:
+        path = options.teacher / (WEIGHTS_NAME if place.name == SHIPPED_FOLDER else place / WEIGHTS_NAME)
+        teacher = _checked_weights(path, contract).eval().to(inputs.processes.device)
+    return Start(init, options.freeze, teacher)
+
+
+def _checked_weights(path: Path, contract: LoadedContract) -> PatchNetwork:
+    model, identity = load_weights(path)
+    grid = contract.policy.patch_grid
+    check_operator(identity, grid.input_operator, grid.operator_scale, path)
+    return model
+
+
+def _check_distillation(config: TrainingConfig, options: RunOptions) -> None:
+    if config.distil is not None and options.teacher is None:
+        msg = "distil: the configuration follows a teacher; name its training with --teacher FOLDER"
+        raise TrainingError(msg)
+    if options.teacher is not None and config.distil is None:
+        msg = f"--teacher {options.teacher}: the configuration has no section distil; add one, or leave --teacher out"
+        raise TrainingError(msg)
 
 
 def training_identity(manifest: list[ManifestRow], split: DataSplit, contract: LoadedContract) -> dict[str, str]:
@@ -174,9 +254,33 @@ def training_identity(manifest: list[ManifestRow], split: DataSplit, contract: L
     }
 
 
-def inputs_text(config: TrainingConfig, identity: dict[str, str]) -> str:
+def inputs_text(config: TrainingConfig, identity: dict[str, str], options: RunOptions) -> str:
     """Describe what a training state depends on, so that no state is resumed with other inputs."""
-    return json.dumps({"config": config.model_dump(mode="json"), **identity}, indent=2, sort_keys=True) + "\n"
+    chosen = {
+        "config": config.model_dump(mode="json"),
+        "init": options.init.name if options.init else None,
+        "freeze": list(options.freeze),
+        "teacher": options.teacher.name if options.teacher else None,
+        **identity,
+    }
+    return json.dumps(chosen, indent=2, sort_keys=True) + "\n"
+
+
+def checkpoint_identity(contract: LoadedContract, model: PatchNetwork) -> CheckpointIdentity:
+    """Name everything about a trained network that its weights do not hold."""
+    pixels = contract.policy.pixel_pipeline
+    mean, std = pixels.normalisation_mean, pixels.normalisation_std
+    return CheckpointIdentity(
+        architecture=model.architecture,
+        input_operator=model.input_operator,
+        operator_scale=model.operator_scale,
+        normalisation_mean=(mean[0], mean[1], mean[2]),
+        normalisation_std=(std[0], std[1], std[2]),
+        pixel_scale=pixels.pixel_scale,
+        input_size=pixels.input_size,
+        tensor_digest=contract.tensor_digest,
+        width=model.width,
+    )
 
 
 def _same_inputs(path: Path, text: str) -> None:
@@ -185,21 +289,6 @@ def _same_inputs(path: Path, text: str) -> None:
     elif path.read_text(encoding="utf-8") != text:
         msg = f"{path}: the folder holds a training with other settings, data or contract; choose another --out"
         raise TrainingError(msg)
-
-
-def _checkpoint_identity(contract: LoadedContract, model: TinyLaDeDa) -> CheckpointIdentity:
-    pixels = contract.policy.pixel_pipeline
-    mean, std = pixels.normalisation_mean, pixels.normalisation_std
-    return CheckpointIdentity(
-        architecture=ARCHITECTURE,
-        input_operator=model.input_operator,
-        operator_scale=model.operator_scale,
-        normalisation_mean=(mean[0], mean[1], mean[2]),
-        normalisation_std=(std[0], std[1], std[2]),
-        pixel_scale=pixels.pixel_scale,
-        input_size=pixels.input_size,
-        tensor_digest=contract.tensor_digest,
-    )
 
 
 def _counts(rows: list[TaggedRow]) -> dict[str, int]:
@@ -212,7 +301,9 @@ def _set_summary(data: BalancedSet) -> dict[str, Any]:
         of_source: dict[str, set[str]] = {}
         for variant in data.variants:
             if variant.label == label:
-                of_source.setdefault(variant.source, set()).add(variant.sha256)
+                of_source.setdefault(
+                    f"ours: {variant.generator}" if variant.kind == FORGED else variant.source, set()
+                ).add(variant.picture)
         return {source: len(names) for source, names in sorted(of_source.items())}
 
     return {
@@ -222,7 +313,3 @@ def _set_summary(data: BalancedSet) -> dict[str, Any]:
         "fake_pictures": pictures(1),
         "tensors_in_one_class_cells": data.dropped,
     }
-
-
-def _baseline(result: BaselineResult) -> dict[str, Any]:
-    return {"auc": result.auc, "interval": list(result.interval), "single_features": result.single}

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecdd.training.cache import HARMONISED, Variant
-from ecdd.training.config import SplitSettings, TrainingError
+from ecdd.training.cache import ORIGINAL, Variant
+from ecdd.training.config import TrainingError
 
 Cell = tuple[int, int, bool]
 
@@ -65,7 +65,7 @@ def balanced(variants: list[Variant], sharpness_edges: list[float], least: int =
         Of any kind; originals are ignored.
     sharpness_edges : list of float
         Edges of the bins of the variance of the Laplacian, level^2, rising; below the first and above the last
-        are bins too.
+        are bins too. Empty: sharpness is not matched, size and colour mode are.
     least : int
         Fewest pictures of either class in a cell.
 
@@ -81,21 +81,21 @@ def balanced(variants: list[Variant], sharpness_edges: list[float], least: int =
     """
     gathered: dict[Cell, list[Variant]] = defaultdict(list)
     for variant in variants:
-        if variant.kind == HARMONISED:
+        if variant.kind != ORIGINAL:
             sharpness = int(np.searchsorted(sharpness_edges, variant.quality.blur, side="right"))
             gathered[variant.stratum, sharpness, variant.grey].append(variant)
     kept: list[Variant] = []
     cells: dict[Cell, dict[int, dict[str, list[int]]]] = {}
     dropped = {"real": 0, "fake": 0}
     for cell, members in sorted(gathered.items()):
-        pictures = [len({v.sha256 for v in members if v.label == label}) for label in (0, 1)]
+        pictures = [len({v.picture for v in members if v.label == label}) for label in (0, 1)]
         if min(pictures) < least:
             dropped["fake"] += sum(v.label for v in members)
             dropped["real"] += sum(1 - v.label for v in members)
             continue
         classes: dict[int, dict[str, list[int]]] = {0: defaultdict(list), 1: defaultdict(list)}
         for variant in members:
-            classes[variant.label][variant.sha256].append(len(kept))
+            classes[variant.label][variant.picture].append(len(kept))
             kept.append(variant)
         cells[cell] = classes
     if not cells:
@@ -104,7 +104,7 @@ def balanced(variants: list[Variant], sharpness_edges: list[float], least: int =
     return BalancedSet(kept, cells, dropped)
 
 
-def draw(data: BalancedSet, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def draw(data: BalancedSet, n: int, rng: np.random.Generator, forged_share: float = 0.0) -> NDArray[np.int64]:
     """Draw positions: a cell, a class by turns, a picture of it, a variant of that.
 
     Parameters
@@ -115,6 +115,8 @@ def draw(data: BalancedSet, n: int, rng: np.random.Generator) -> NDArray[np.int6
         How many.
     rng : Generator
         Source of randomness.
+    forged_share : float
+        Share of the fakes that are forgeries of our own, in cells that hold those and fakes of the manifest, 0 … 1.
 
     Returns
     -------
@@ -127,34 +129,15 @@ def draw(data: BalancedSet, n: int, rng: np.random.Generator) -> NDArray[np.int6
     out = np.empty(n, np.int64)
     for k in range(n):
         pictures = data.cells[keys[chosen[k]]][k % 2]
-        names = sorted(pictures)
+        names = _one_kind(pictures, forged_share, rng)
         positions = pictures[names[int(rng.integers(len(names)))]]
         out[k] = positions[int(rng.integers(len(positions)))]
     return out
 
 
-def split_validation(
-    variants: list[Variant], settings: SplitSettings, seed: int
-) -> tuple[list[Variant], list[Variant]]:
-    """Split TRAIN variants: whole sources validate, and of others a share of their near-duplicate groups.
-
-    Parameters
-    ----------
-    variants : list of Variant
-        All of lineage TRAIN.
-    settings : SplitSettings
-        Sources and shares.
-    seed : int
-        Decides which groups of a shared source validate.
-
-    Returns
-    -------
-    tuple of list
-        Training and validation variants; no group is in both.
-    """
-    rng = np.random.default_rng(seed)
-    held: set[str] = {v.group for v in variants if v.source in settings.validation_sources}
-    for source, share in sorted(settings.validation_share.items()):
-        groups = sorted({v.group for v in variants if v.source == source})
-        held.update(str(g) for g in rng.permutation(groups)[: round(share * len(groups))])
-    return [v for v in variants if v.group not in held], [v for v in variants if v.group in held]
+def _one_kind(pictures: dict[str, list[int]], forged_share: float, rng: np.random.Generator) -> list[str]:
+    """Names of the forgeries or of the other pictures, whichever was drawn; of all where there is one kind."""
+    forged, others = (sorted(n for n in pictures if (":" in n) == own) for own in (True, False))
+    if not forged or not others:
+        return forged or others
+    return forged if rng.random() < forged_share else others

@@ -1,0 +1,125 @@
+"""From drawn variants to batches of S4 parts, labels and masks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ecdd.contract.schema import PolicyContract
+from ecdd.models.patch_network import PatchNetwork
+from ecdd.pipeline.preprocess import normalise
+from ecdd.training.augmentation import augment
+from ecdd.training.cache import Variant
+from ecdd.training.config import AugmentSettings
+
+SCORING_BATCH = 8
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step trains on.
+
+    Attributes
+    ----------
+    tensors : Tensor, float32, shape (N, 3, crop, crop)
+        Parts of S4 in NCHW.
+    labels : Tensor, float32, shape (N,)
+        1 fake, 0 real.
+    masks : Tensor, float32, shape (N, crop, crop)
+        Share of each pixel that is forged, 0 … 1; 0 where it is not known.
+    known : Tensor, bool, shape (N,)
+        Whether the mask is known.
+    """
+
+    tensors: Tensor
+    labels: Tensor
+    masks: Tensor
+    known: Tensor
+
+
+def make_batch(
+    variants: list[Variant],
+    policy: PolicyContract,
+    crop: int,
+    settings: AugmentSettings | None,
+    rng: np.random.Generator,
+) -> Batch:
+    """Cut a part out of every variant, post-process and normalise it.
+
+    Offsets are even, because NPR knows even pixels from odd ones; a flipped part keeps that, its side being even.
+
+    Parameters
+    ----------
+    variants : list of Variant
+        N drawn variants.
+    policy : PolicyContract
+        Normalisation and size of S3.
+    crop : int
+        Side of the parts, px, even.
+    settings : AugmentSettings, optional
+        Post-processing; none where not given.
+    rng : Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Batch
+        On the CPU.
+    """
+    pixels, count = policy.pixel_pipeline, len(variants)
+    tensors = np.empty((count, crop, crop, 3), np.float32)
+    masks = np.zeros((count, crop, crop), np.float32)
+    known = np.zeros(count, bool)
+    for k, variant in enumerate(variants):
+        y, x = (2 * int(v) for v in rng.integers((pixels.input_size - crop) // 2 + 1, size=2))
+        window = (slice(y, y + crop), slice(x, x + crop))
+        part: NDArray[np.uint8] = np.ascontiguousarray(variant.s3()[window])
+        whole = variant.mask()
+        mask = None if whole is None else np.ascontiguousarray(whole[window])
+        if settings is not None:
+            part, mask = augment(part, mask, settings, pixels, rng)
+        tensors[k] = normalise(part, pixels)
+        if mask is not None:
+            masks[k], known[k] = mask / np.float32(255), True
+    labels = torch.tensor([float(v.label) for v in variants])
+    return Batch(
+        torch.from_numpy(tensors).permute(0, 3, 1, 2), labels, torch.from_numpy(masks), torch.from_numpy(known)
+    )
+
+
+def pooled_logits(
+    model: PatchNetwork, variants: list[Variant], policy: PolicyContract, device: str = "cpu"
+) -> NDArray[np.float64]:
+    """Score variants with the torch model: mean of the patch map, float32 network, float64 mean.
+
+    Parameters
+    ----------
+    model : PatchNetwork
+        Any mode; evaluated in evaluation mode.
+    variants : list of Variant
+        n tensors.
+    policy : PolicyContract
+        Normalisation.
+    device : str
+        Where the model is.
+
+    Returns
+    -------
+    ndarray, float64, shape (n,)
+        Pooled logits.
+    """
+    training = model.training
+    model.eval()
+    out = np.empty(len(variants))
+    with torch.inference_mode():
+        for start in range(0, len(variants), SCORING_BATCH):
+            chunk = variants[start : start + SCORING_BATCH]
+            batch = torch.from_numpy(np.stack([normalise(v.s3(), policy.pixel_pipeline) for v in chunk]))
+            maps = model(batch.permute(0, 3, 1, 2).to(device))
+            out[start : start + len(chunk)] = maps.double().mean(dim=(1, 2)).cpu().numpy()
+    model.train(training)
+    return out

@@ -1,0 +1,370 @@
+"""Train a network on cached tensors: seeded, resumable bit by bit, on one process or several."""
+
+from __future__ import annotations
+
+import io
+import re
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from ecdd.calibration.metrics import auc, negative_log_likelihood
+from ecdd.contract.schema import PolicyContract
+from ecdd.files import write_bytes, write_text
+from ecdd.models.architectures import build_network
+from ecdd.models.patch_network import PatchNetwork
+from ecdd.training.batches import Batch, make_batch, pooled_logits
+from ecdd.training.config import OptimiseSettings, TrainingConfig, TrainingError
+from ecdd.training.curves import EpochRecord, log_text
+from ecdd.training.losses import training_loss
+from ecdd.training.processes import Processes
+from ecdd.training.sampling import BalancedSet, draw
+
+STATE_FILE = "state.pt"
+LOG_FILE = "log.csv"
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a training starts from.
+
+    Attributes
+    ----------
+    init : dict of str to Tensor, optional
+        State to begin with, of the same architecture.
+    freeze : tuple of str
+        Regular expressions; parameters whose name one of them matches from its start stay as they are.
+    teacher : PatchNetwork, optional
+        Network to follow, on the device of the training.
+    """
+
+    init: dict[str, torch.Tensor] | None = None
+    freeze: tuple[str, ...] = ()
+    teacher: PatchNetwork | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished training.
+
+    Attributes
+    ----------
+    model : PatchNetwork
+        Averaged weights of the best epoch, evaluation mode, on the CPU.
+    best : EpochRecord
+        That epoch.
+    history : tuple of EpochRecord
+        Every epoch.
+    """
+
+    model: PatchNetwork
+    best: EpochRecord
+    history: tuple[EpochRecord, ...]
+
+
+class _Run:
+    """Everything that changes while training; saved after every epoch."""
+
+    def __init__(self, config: TrainingConfig, policy: PolicyContract, start: Start, processes: Processes) -> None:
+        self.model = seeded_network(config, policy, start.init)
+        self.frozen = _freeze(self.model, start.freeze)
+        self.model.to(processes.device)
+        self.parallel = processes.wrap(self.model)
+        self.averaged = seeded_network(config, policy, start.init).eval().to(processes.device)
+        self.best = _copy(self.averaged)
+        settings = config.optimise
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        self.history: list[EpochRecord] = []
+        self.step = 0
+        self.processes = processes
+
+    def save(self, path: Path) -> None:
+        buffer = io.BytesIO()
+        state = {
+            "model": self.model.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+            "history": [asdict(record) for record in self.history],
+            "step": self.step,
+        }
+        torch.save(state, buffer)
+        write_bytes(path, buffer.getvalue())
+
+    def restore(self, path: Path) -> None:
+        try:
+            state: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.processes.device)
+            self.model.load_state_dict(state["model"])
+            self.averaged.load_state_dict(state["averaged"])
+            self.best = state["best"]
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.history = [EpochRecord(**record) for record in state["history"]]
+            self.step = int(state["step"])
+        except Exception as error:  # torch raises many kinds for a damaged file
+            msg = f"{path}: cannot resume from it ({type(error).__name__}: {error}); delete it to start again"
+            raise TrainingError(msg) from error
+
+    def train_mode(self) -> None:
+        """Training mode; batch norms whose weights are frozen keep their statistics too."""
+        self.parallel.train()
+        for module in self.frozen:
+            module.eval()
+
+
+def seeded_network(
+    config: TrainingConfig, policy: PolicyContract, init: dict[str, torch.Tensor] | None = None
+) -> PatchNetwork:
+    """Build the network of a configuration, from its seed or from a state.
+
+    Raises
+    ------
+    TrainingError
+        If the state has other keys or shapes.
+    """
+    grid, network = policy.patch_grid, config.architecture
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)
+        model = build_network(network.name, grid.input_operator, grid.operator_scale, network.width)
+    if init is not None:
+        try:
+            model.load_state_dict(init, strict=True)
+        except RuntimeError as error:
+            msg = f"--init does not fit {network.name} of width {network.width}: {error}"
+            raise TrainingError(msg) from error
+    return model
+
+
+def train_network(
+    config: TrainingConfig,
+    policy: PolicyContract,
+    train: BalancedSet,
+    validation: BalancedSet,
+    out: Path,
+    start: Start,
+    processes: Processes,
+) -> Iterator[EpochRecord]:
+    """Train epoch by epoch; resumes from the folder's state when there is one.
+
+    The random numbers of an epoch depend on seed and epoch only and the state is replaced atomically after every
+    epoch, so a training that was interrupted anywhere, and resumed, equals an unbroken one.
+
+    Parameters
+    ----------
+    config : TrainingConfig
+        Settings.
+    policy : PolicyContract
+        Operator, grid and normalisation.
+    train, validation : BalancedSet
+        Disjoint by near-duplicate group; validation decides when to stop.
+    out : Path
+        Folder for state and log.
+    start : Start
+        Weights to begin with, teacher.
+    processes : Processes
+        This process among its peers.
+
+    Yields
+    ------
+    EpochRecord
+        After every epoch, including those that were resumed.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is not finite (the state of the last good epoch stays), or the saved state is damaged.
+    """
+    torch.use_deterministic_algorithms(True)
+    run, settings = _Run(config, policy, start, processes), config.optimise
+    if settings.batch % processes.count:
+        msg = f"optimise.batch {settings.batch} cannot be shared by {processes.count} processes; choose a multiple"
+        raise TrainingError(msg)
+    if (out / STATE_FILE).is_file():
+        run.restore(out / STATE_FILE)
+        yield from run.history
+    while len(run.history) < settings.epochs and not _stalled(run.history, settings):
+        began, epoch = time.perf_counter(), len(run.history) + 1
+        loss = _one_epoch(run, config, policy, train, epoch, start.teacher)
+        record = EpochRecord(epoch, loss, 0.0, 0.0, 0.0, 0.0)
+        if processes.first:
+            record = _validate(run, policy, validation, (epoch, loss, began))
+        record = processes.agree(record)
+        run.history.append(record)
+        if best_epoch(run.history, settings) == record:
+            run.best = _copy(run.averaged)
+        if processes.first:
+            run.save(out / STATE_FILE)
+            write_text(out / LOG_FILE, log_text(run.history))
+        yield record
+
+
+def outcome(config: TrainingConfig, policy: PolicyContract, out: Path) -> Outcome:
+    """Read a finished (or interrupted) training back.
+
+    Raises
+    ------
+    TrainingError
+        If the folder holds no epoch.
+    """
+    run = _Run(config, policy, Start(), Processes(0, 1, "cpu"))
+    if (out / STATE_FILE).is_file():
+        run.restore(out / STATE_FILE)
+    if not run.history:
+        msg = f"{out}: no finished epoch in it; train first"
+        raise TrainingError(msg)
+    run.averaged.load_state_dict(run.best)
+    return Outcome(run.averaged.eval(), best_epoch(run.history, config.optimise), tuple(run.history))
+
+
+def best_epoch(history: list[EpochRecord], settings: OptimiseSettings) -> EpochRecord:
+    """First epoch of the largest validation AUC after warm-up; the last one while nothing else is there."""
+    trained = [record for record in history if record.epoch > settings.warmup_epochs]
+    return max(trained, key=lambda record: record.validation_auc) if trained else history[-1]
+
+
+def _one_epoch(
+    run: _Run,
+    config: TrainingConfig,
+    policy: PolicyContract,
+    data: BalancedSet,
+    epoch: int,
+    teacher: PatchNetwork | None,
+) -> float:
+    settings = config.optimise
+    rng = np.random.default_rng([config.seed, epoch])
+    positions = draw(data, settings.draws, rng, config.forgeries.share if config.forgeries else 0.0)
+    run.train_mode()
+    losses = []
+    for begin in range(0, len(positions) - settings.batch + 1, settings.batch):
+        variants = [data.variants[int(k)] for k in positions[begin : begin + settings.batch]]
+        own = np.random.default_rng([config.seed, epoch, begin, run.processes.rank])
+        batch = make_batch(run.processes.share(variants), policy, settings.crop, config.augment, own)
+        for group in run.optimiser.param_groups:
+            group["lr"] = _learning_rate(run.step, settings)
+        loss = _step(run, config, policy, batch, epoch, teacher)
+        losses.append(loss)
+    return float(np.mean(losses))
+
+
+def _step(
+    run: _Run, config: TrainingConfig, policy: PolicyContract, batch: Batch, epoch: int, teacher: PatchNetwork | None
+) -> float:
+    settings, device = config.optimise, run.processes.device
+    tensors = batch.tensors.to(device)
+    with _precision(settings, device):
+        maps = run.parallel(tensors)
+        with torch.no_grad():
+            followed = None if teacher is None else teacher(tensors).float()
+    loss = training_loss(
+        maps.float(),
+        batch.labels.to(device),
+        (batch.masks.to(device), batch.known.to(device)),
+        followed,
+        (settings, config.distil),
+        policy.patch_grid,
+        first_stage=config.distil is not None and epoch <= config.distil.first_stage_epochs,
+    )
+    if not torch.isfinite(loss):
+        msg = (
+            f"epoch {epoch}: the loss is {loss.item()}; lower optimise.learning_rate {settings.learning_rate}. "
+            f"The state of epoch {epoch - 1} is kept"
+        )
+        raise TrainingError(msg)
+    run.optimiser.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+    run.optimiser.step()
+    run.step += 1
+    _average(run, settings.average)
+    return loss.item()
+
+
+def _validate(
+    run: _Run, policy: PolicyContract, validation: BalancedSet, known: tuple[int, float, float]
+) -> EpochRecord:
+    epoch, loss, began = known
+    logits = pooled_logits(run.averaged, validation.variants, policy, run.processes.device)
+    labels, weights = validation.labels(), validation.weights()
+    return EpochRecord(
+        epoch,
+        loss,
+        auc(logits, labels, weights),
+        _weighted_nll(logits, labels, weights),
+        run.optimiser.param_groups[0]["lr"],
+        time.perf_counter() - began,
+    )
+
+
+def _precision(settings: OptimiseSettings, device: str) -> AbstractContextManager[Any]:
+    """Choose mixed precision: bfloat16 on CUDA where asked for; the CPU computes in float32."""
+    if settings.precision == "float32" or not device.startswith("cuda"):
+        return nullcontext()
+    return torch.autocast("cuda", torch.bfloat16)
+
+
+def _learning_rate(step: int, settings: OptimiseSettings) -> float:
+    """Linear warm-up, then half a cosine down to zero."""
+    per_epoch = settings.draws // settings.batch
+    warm, total = settings.warmup_epochs * per_epoch, settings.epochs * per_epoch
+    if step < warm:
+        return settings.learning_rate * (step + 1) / warm
+    return settings.learning_rate * 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(total - warm, 1))))
+
+
+def _average(run: _Run, decay: float) -> None:
+    """Move the averaged weights and batch-norm statistics towards the current ones; faster in the beginning."""
+    decay = min(decay, (1 + run.step) / (10 + run.step))
+    with torch.no_grad():
+        for old, new in zip(run.averaged.state_dict().values(), run.model.state_dict().values(), strict=True):
+            if old.is_floating_point():
+                old.lerp_(new, 1 - decay)
+            else:
+                old.copy_(new)
+
+
+def _freeze(model: PatchNetwork, patterns: tuple[str, ...]) -> list[torch.nn.Module]:
+    """Freeze parameters by name; gives the batch norms among them."""
+    try:
+        compiled = [re.compile(pattern) for pattern in patterns]
+    except re.error as error:
+        msg = f"--freeze: {error.pattern!r} is not a regular expression ({error})"
+        raise TrainingError(msg) from error
+    for pattern in compiled:
+        matched = [parameter for name, parameter in model.named_parameters() if pattern.match(name)]
+        if not matched:
+            msg = f"--freeze {pattern.pattern}: no parameter begins so; there are {_beginnings(model)}"
+            raise TrainingError(msg)
+        for parameter in matched:
+            parameter.requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        msg = f"--freeze {' '.join(patterns)}: every parameter is frozen, nothing would be trained"
+        raise TrainingError(msg)
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    return [norm for norm in norms if not any(parameter.requires_grad for parameter in norm.parameters())]
+
+
+def _beginnings(model: PatchNetwork) -> str:
+    return ", ".join(sorted({name.split(".")[0] for name, _ in model.named_parameters()}))
+
+
+def _copy(model: PatchNetwork) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def _stalled(history: list[EpochRecord], settings: OptimiseSettings) -> bool:
+    if not history:
+        return False
+    return history[-1].epoch - best_epoch(history, settings).epoch >= settings.patience
+
+
+def _weighted_nll(logits: NDArray[np.float64], labels: NDArray[np.int64], weights: NDArray[np.float64]) -> float:
+    negative_log_likelihood(logits, labels)  # refuses what is not finite
+    losses = np.logaddexp(0, logits) - labels * logits
+    return float(np.average(losses, weights=weights))
