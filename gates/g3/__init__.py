@@ -1,1 +1,0 @@
-"""Gate G3: model semantics."""

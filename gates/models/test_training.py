@@ -20,15 +20,18 @@ from ecdd.export.folding import ExportError
 from ecdd.pipeline.guardrails import FaceQuality
 from ecdd.pipeline.preprocess import CropBox
 from ecdd.training.cache import Variant, cache_folder
-from ecdd.training.config import SplitSettings, TrainingConfig, TrainingError, load_config
+from ecdd.training.config import TrainingConfig, TrainingError, load_config
 from ecdd.training.harmonise import is_grey, make_variant, plan_variants
-from ecdd.training.sampling import balanced, draw, split_validation
+from ecdd.training.processes import Processes
+from ecdd.training.sampling import balanced, draw
 from ecdd.training.shortcut_baseline import FEATURES, features, shortcut_baseline
-from ecdd.training.student import LOG_FILE, outcome, train_student
+from ecdd.training.source_folds import SourceFold, fold_parts
+from ecdd.training.trainer import LOG_FILE, Start, outcome, train_network
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / "configs" / "student.yaml"
 EDGES = [60.0, 100.0]
+ALONE = Processes(0, 1, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -120,18 +123,51 @@ def test_cell_with_one_class_is_dropped_and_counted(variants: list[Variant]) -> 
         balanced([v for v in variants if v.label == 1], EDGES)
 
 
-def test_validation_is_disjoint_by_source_and_group(variants: list[Variant]) -> None:
-    settings = SplitSettings(validation_sources=["generator1"], validation_share={"portraits0": 0.5})
-    train, validation = split_validation(variants, settings, 3)
-    assert len(train) + len(validation) == len(variants)
-    assert not {v.group for v in train} & {v.group for v in validation}
-    assert "generator1" not in {v.source for v in train}
-    assert {v.source for v in validation} >= {"generator1", "portraits0"}
+def test_what_is_left_out_is_in_no_other_part(variants: list[Variant]) -> None:
+    fold = SourceFold("ours", ("generator1",), "portraits0")
+    parts = fold_parts(variants, fold, 0.34, 3, 100)
+    assert {v.source for v in parts.test} == {"generator1", "portraits0"}
+    assert len(parts.test) == sum(v.source in {"generator1", "portraits0"} for v in variants)
+    assert parts.validation
+    groups = [{v.group for v in part} for part in (parts.train, parts.validation, parts.test)]
+    assert not groups[0] & groups[1]
+    assert not (groups[0] | groups[1]) & groups[2]
+    assert {v.label for v in parts.train} == {v.label for v in parts.validation} == {0, 1}
+    thin = fold_parts(variants, fold, 0.34, 3, 1)
+    assert len(thin.test) == len({v.sha256 for v in parts.test})
+    with pytest.raises(TrainingError, match="no usable picture of source nobody"):
+        fold_parts(variants, SourceFold("ours", ("nobody",), "portraits0"), 0.34, 3, 1)
+
+
+def test_a_swap_with_a_person_of_another_part_is_left_out(variants: list[Variant]) -> None:
+    fold = SourceFold("ours", ("generator1",), "portraits0")
+    before = fold_parts(variants, fold, 0.34, 3, 100)
+    kept, held, tested = (part[0].group for part in (before.train, before.validation, before.test))
+    real = next(v for v in before.train if not v.label)
+    swaps = [
+        dataclasses.replace(real, kind="forged", label=1, generator="face_swap", row=k, partner_group=group)
+        for k, group in enumerate((kept, held, tested))
+    ]
+    after = fold_parts([*variants, *swaps], fold, 0.34, 3, 100)
+    assert [v.partner_group for v in after.train if v.kind == "forged"] == [kept]
+    assert [v for v in (*after.validation, *after.test) if not v.is_given] == []
+
+
+def test_forgeries_are_drawn_in_their_share(variants: list[Variant]) -> None:
+    forged = [dataclasses.replace(v, kind="forged", label=1, generator="blend") for v in variants if not v.label]
+    data = balanced([*variants, *forged], EDGES)
+    for share in (0.0, 0.25, 1.0):
+        positions = draw(data, 4000, np.random.default_rng(1), share)
+        drawn = [data.variants[int(k)] for k in positions]
+        fakes = [v for v in drawn if v.label]
+        assert len(fakes) == 2000
+        assert np.mean([v.kind == "forged" for v in fakes]) == pytest.approx(share, abs=0.05)
 
 
 def _small(config: TrainingConfig, epochs: int) -> TrainingConfig:
     changes = {"epochs": epochs, "draws": 32, "batch": 8, "crop": 64, "warmup_epochs": 0, "learning_rate": 0.02}
-    return config.model_copy(update={"optimise": config.optimise.model_copy(update=changes)})
+    optimise = config.optimise.model_copy(update=changes)
+    return config.model_copy(update={"optimise": optimise, "augment": None, "forgeries": None})
 
 
 def test_training_learns_and_a_resumed_one_equals_an_unbroken_one(
@@ -141,11 +177,11 @@ def test_training_learns_and_a_resumed_one_equals_an_unbroken_one(
     settings = _small(config, 4)
     torch.set_num_threads(1)
     try:
-        unbroken = list(train_student(settings, policy, data, data, tmp_path / "a"))
-        steps = train_student(settings, policy, data, data, tmp_path / "b")
+        unbroken = list(train_network(settings, policy, data, data, tmp_path / "a", Start(), ALONE))
+        steps = train_network(settings, policy, data, data, tmp_path / "b", Start(), ALONE)
         next(steps), next(steps)
         steps.close()
-        resumed = list(train_student(settings, policy, data, data, tmp_path / "b"))
+        resumed = list(train_network(settings, policy, data, data, tmp_path / "b", Start(), ALONE))
         first, second = (outcome(settings, policy, tmp_path / name) for name in "ab")
     finally:
         torch.use_deterministic_algorithms(False)
@@ -168,7 +204,7 @@ def test_shortcut_baseline_finds_a_planted_shortcut_and_nothing_else(variants: l
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("seed: 20", "seed: -1"), ("epochs: 12", "epochs: many"), ("draws:", "drawz:"), ("[96, 120,", "[120, 96,")],
+    [("seed: 20", "seed: -1"), ("epochs: 10", "epochs: many"), ("draws:", "drawz:"), ("[96, 120,", "[120, 96,")],
 )
 def test_wrong_settings_are_named(tmp_path: Path, change: str, message: str) -> None:
     text = CONFIG.read_text()
