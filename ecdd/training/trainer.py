@@ -100,15 +100,15 @@ class _Run:
         write_bytes(path, buffer.getvalue())
 
     def restore(self, path: Path) -> None:
+        state = _read_state(path, self.processes.device)
         try:
-            state: dict[str, Any] = torch.load(path, weights_only=True, map_location=self.processes.device)
             self.model.load_state_dict(state["model"])
             self.averaged.load_state_dict(state["averaged"])
             self.best = state["best"]
             self.optimiser.load_state_dict(state["optimiser"])
-            self.history = [EpochRecord(**record) for record in state["history"]]
+            self.history = _history(state)
             self.step = int(state["step"])
-        except Exception as error:  # torch raises many kinds for a damaged file
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
             msg = f"{path}: cannot resume from it ({type(error).__name__}: {error}); delete it to start again"
             raise TrainingError(msg) from error
 
@@ -182,10 +182,11 @@ def train_network(
         If the loss is not finite (the state of the last good epoch stays), or the saved state is damaged.
     """
     torch.use_deterministic_algorithms(True)
-    run, settings = _Run(config, policy, start, processes), config.optimise
+    settings = config.optimise
     if settings.batch % processes.count:
         msg = f"optimise.batch {settings.batch} cannot be shared by {processes.count} processes; choose a multiple"
         raise TrainingError(msg)
+    run = _Run(config, policy, start, processes)
     if (out / STATE_FILE).is_file():
         run.restore(out / STATE_FILE)
         yield from run.history
@@ -213,14 +214,30 @@ def outcome(config: TrainingConfig, policy: PolicyContract, out: Path) -> Outcom
     TrainingError
         If the folder holds no epoch.
     """
-    run = _Run(config, policy, Start(), Processes(0, 1, "cpu"))
-    if (out / STATE_FILE).is_file():
-        run.restore(out / STATE_FILE)
-    if not run.history:
+    path = out / STATE_FILE
+    if not path.is_file():
         msg = f"{out}: no finished epoch in it; train first"
         raise TrainingError(msg)
-    run.averaged.load_state_dict(run.best)
-    return Outcome(run.averaged.eval(), best_epoch(run.history, config.optimise), tuple(run.history))
+    state = _read_state(path, "cpu")
+    try:
+        model, history = seeded_network(config, policy, state["best"]), _history(state)
+    except (KeyError, TypeError) as error:
+        msg = f"{path}: cannot resume from it ({type(error).__name__}: {error}); delete it to start again"
+        raise TrainingError(msg) from error
+    return Outcome(model.eval(), best_epoch(history, config.optimise), tuple(history))
+
+
+def _read_state(path: Path, device: str) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location=device)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        msg = f"{path}: cannot resume from it ({type(error).__name__}: {error}); delete it to start again"
+        raise TrainingError(msg) from error
+    return state
+
+
+def _history(state: dict[str, Any]) -> list[EpochRecord]:
+    return [EpochRecord(**record) for record in state["history"]]
 
 
 def best_epoch(history: list[EpochRecord], settings: OptimiseSettings) -> EpochRecord:

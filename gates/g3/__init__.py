@@ -1,0 +1,1 @@
+"""Gate G3: model semantics."""
