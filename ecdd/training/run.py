@@ -23,6 +23,7 @@ from ecdd.training.cache import FORGED, Variant, cache_folder, fill_cache, load_
 from ecdd.training.config import TrainingConfig, TrainingError
 from ecdd.training.curves import write_figure
 from ecdd.training.forged_cache import fill_forged_cache, forged_folder, load_forged
+from ecdd.training.forgeries.registry import UnknownGeneratorError, find_generator
 from ecdd.training.measuring import by_source, measure, score_variants
 from ecdd.training.processes import Processes
 from ecdd.training.sampling import BalancedSet, balanced
@@ -122,7 +123,7 @@ def run_training(
     TrainingError, LineageError, CheckpointError
         Each says what to change.
     """
-    _check_distillation(config, options)
+    _check_settings(config, options)
     rows = usable_faces(manifest, split, [LineageTag.TRAIN])
     variants, left_out = _variants(rows, contract, config, options.cache, processes, progress)
     identity = training_identity(manifest, split, contract)
@@ -189,7 +190,8 @@ def _one_training(inputs: _Inputs, fold: SourceFold | None, progress: Progress) 
     place = Path(SHIPPED_FOLDER) if fold is None else Path(FOLDS_FOLDER) / fold.name
     out = options.out / place
     parts = fold_parts(inputs.variants, fold, config.validation_share, config.seed, config.measured_tensors)
-    train, validation = (balanced(part, config.sharpness_edges) for part in (parts.train, parts.validation))
+    train = _balanced(place.name, "training", parts.train, config)
+    validation = _balanced(place.name, "validation", parts.validation, config)
     if inputs.processes.first:
         _same_inputs(out / INPUTS_FILE, inputs_text(config, inputs.identity, options))
     start = _start(inputs, place)
@@ -215,6 +217,15 @@ def _one_training(inputs: _Inputs, fold: SourceFold | None, progress: Progress) 
     }
 
 
+def _balanced(training: str, part: str, variants: list[Variant], config: TrainingConfig) -> BalancedSet:
+    try:
+        return balanced(variants, config.sharpness_edges)
+    except TrainingError as error:
+        count = [len({v.sha256 for v in variants if v.label == label}) for label in (0, 1)]
+        msg = f"{training}, {part} pictures ({count[0]} real, {count[1]} fake): {error}"
+        raise TrainingError(msg) from error
+
+
 def _start(inputs: _Inputs, place: Path) -> Start:
     """Load what a training begins with: a checkpoint of the caller, and the teacher of the same fold."""
     options, contract = inputs.options, inputs.contract
@@ -233,7 +244,13 @@ def _checked_weights(path: Path, contract: LoadedContract) -> PatchNetwork:
     return model
 
 
-def _check_distillation(config: TrainingConfig, options: RunOptions) -> None:
+def _check_settings(config: TrainingConfig, options: RunOptions) -> None:
+    try:
+        for name in config.forgeries.generators if config.forgeries else ():
+            find_generator(name)
+    except UnknownGeneratorError as error:
+        msg = f"forgeries.generators: {error}"
+        raise TrainingError(msg) from error
     if config.distil is not None and options.teacher is None:
         msg = "distil: the configuration follows a teacher; name its training with --teacher FOLDER"
         raise TrainingError(msg)
