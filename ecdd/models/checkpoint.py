@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ecdd.contract.schema import PolicyContract
 from ecdd.files import write_bytes
 from ecdd.models.architectures import build_network
 from ecdd.models.patch_network import PatchNetwork
@@ -61,6 +62,38 @@ class CheckpointIdentity:
     tensor_digest: str
     width: float = 1.0
     storage: str = "float32"
+
+
+def identity_of(model: PatchNetwork, policy: PolicyContract, tensor_digest: str = "") -> CheckpointIdentity:
+    """Name everything about a network that its weights do not hold.
+
+    Parameters
+    ----------
+    model : PatchNetwork
+        Architecture, width and operator.
+    policy : PolicyContract
+        Normalisation and size of the tensors it is given.
+    tensor_digest : str
+        Of the contract whose tensors it was trained on; empty for a checkpoint of another project.
+
+    Returns
+    -------
+    CheckpointIdentity
+        For `save_weights`.
+    """
+    pixels = policy.pixel_pipeline
+    mean, std = pixels.normalisation_mean, pixels.normalisation_std
+    return CheckpointIdentity(
+        architecture=model.architecture,
+        input_operator=model.input_operator,
+        operator_scale=model.operator_scale,
+        normalisation_mean=(mean[0], mean[1], mean[2]),
+        normalisation_std=(std[0], std[1], std[2]),
+        pixel_scale=pixels.pixel_scale,
+        input_size=pixels.input_size,
+        tensor_digest=tensor_digest,
+        width=model.width,
+    )
 
 
 def state_digest(state: dict[str, Tensor]) -> str:

@@ -11,10 +11,12 @@ from ecdd.contract.layer_geometry import NETWORK_LAYERS, GridGeometry, Layer, co
 from ecdd.models.gradients import Operator, operator_name
 
 CHANNEL_STEP = 4
+# The backward pass of a convolution with 4 channels crashed or never ended on CPU (torch 2.13, oneDNN).
+LEAST_CHANNELS = 8
 
 
 def scaled_channels(full: int, width: float) -> int:
-    """Scale a number of channels: the nearest multiple of 4 (half rounds up), at least 4.
+    """Scale a number of channels: the nearest multiple of 4 (half rounds up), at least 8.
 
     Multiples of 4 fill the vector registers of CPU kernels, and leave 3/16 of every public width exact.
 
@@ -30,7 +32,7 @@ def scaled_channels(full: int, width: float) -> int:
     int
         Channels; ``full`` at width 1.
     """
-    return max(CHANNEL_STEP, int(full * width / CHANNEL_STEP + 0.5) * CHANNEL_STEP)
+    return max(LEAST_CHANNELS, int(full * width / CHANNEL_STEP + 0.5) * CHANNEL_STEP)
 
 
 class PatchNetwork(nn.Module, ABC):

@@ -17,7 +17,7 @@ from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag
 from ecdd.dataset_governance.manifest import ManifestRow, manifest_digest
 from ecdd.dataset_governance.usable_faces import TaggedRow, usable_faces
 from ecdd.files import write_text
-from ecdd.models.checkpoint import CheckpointIdentity, check_operator, load_weights, save_weights
+from ecdd.models.checkpoint import check_operator, identity_of, load_weights, save_weights
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.training.cache import FORGED, Variant, cache_folder, fill_cache, load_variants
 from ecdd.training.config import TrainingConfig, TrainingError
@@ -151,7 +151,9 @@ def run_training(
         "not_tested_on": list(NOT_TESTED_ON),
     }
     if processes.first:
-        record["state_digest"] = save_weights(model, checkpoint_identity(contract, model), options.out / WEIGHTS_NAME)
+        record["state_digest"] = save_weights(
+            model, identity_of(model, contract.policy, contract.tensor_digest), options.out / WEIGHTS_NAME
+        )
         text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
         write_text(options.out / RECORD_NAME, text)
     return record
@@ -203,7 +205,7 @@ def _one_training(inputs: _Inputs, fold: SourceFold | None, progress: Progress) 
     scores = score_variants(result.model, test, policy)
     sources = by_source(scores, test, config)
     if inputs.processes.first:
-        save_weights(result.model, checkpoint_identity(inputs.contract, result.model), out / WEIGHTS_NAME)
+        save_weights(result.model, identity_of(result.model, policy, inputs.contract.tensor_digest), out / WEIGHTS_NAME)
         write_figure(result.history, sources, out / FIGURE_NAME)
     return result.model, {
         "left_out": None if fold is None else asdict(fold),
@@ -281,23 +283,6 @@ def inputs_text(config: TrainingConfig, identity: dict[str, str], options: RunOp
         **identity,
     }
     return json.dumps(chosen, indent=2, sort_keys=True) + "\n"
-
-
-def checkpoint_identity(contract: LoadedContract, model: PatchNetwork) -> CheckpointIdentity:
-    """Name everything about a trained network that its weights do not hold."""
-    pixels = contract.policy.pixel_pipeline
-    mean, std = pixels.normalisation_mean, pixels.normalisation_std
-    return CheckpointIdentity(
-        architecture=model.architecture,
-        input_operator=model.input_operator,
-        operator_scale=model.operator_scale,
-        normalisation_mean=(mean[0], mean[1], mean[2]),
-        normalisation_std=(std[0], std[1], std[2]),
-        pixel_scale=pixels.pixel_scale,
-        input_size=pixels.input_size,
-        tensor_digest=contract.tensor_digest,
-        width=model.width,
-    )
 
 
 def _same_inputs(path: Path, text: str) -> None:

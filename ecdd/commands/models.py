@@ -1,0 +1,53 @@
+"""``ecdd models import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(help="Read checkpoints of other projects.", no_args_is_help=True, add_completion=False)
+
+
+@app.callback()
+def _group() -> None:
+    """Read checkpoints of other projects."""
+
+
+@app.command("import")
+def import_(
+    *,
+    checkpoint: Annotated[Path, typer.Argument(help="A .pth file with a state_dict; nothing in it is executed.")],
+    arch: Annotated[str, typer.Option(help="ladeda9 or tiny_ladeda.")],
+    operator: Annotated[
+        str, typer.Option(help="What it was trained with: NPR, raw, x_grad, y_grad, left_diag or right_diag.")
+    ],
+    out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
+    scale: Annotated[
+        float | None, typer.Option(help="Factor on the operator's output; 2/3 for NPR and 1 else, where not given.")
+    ] = None,
+    width: Annotated[float, typer.Option(help="Multiplier of the channels; 1 is the public architecture.")] = 1.0,
+    contract: Annotated[Path | None, typer.Option(help="Its normalisation is recorded with the weights.")] = None,
+) -> None:
+    """Turn a public LaDeDa or Tiny-LaDeDa checkpoint into a weight file that names its operator.
+
+    The file has no operator of its own and loads under any, so it must be named. Exit code 1 where keys are missing,
+    unknown or of another shape; each is listed.
+    """
+    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.models.checkpoint import identity_of, load_public, save_weights
+    from ecdd.models.state_dicts import CheckpointError
+
+    factor = scale if scale is not None else (2 / 3 if operator == "NPR" else 1.0)
+    try:
+        policy = load_contract(contract).policy
+        model = load_public(checkpoint, operator, factor, arch, width)
+        digest = save_weights(model, identity_of(model, policy), out)
+    except (CheckpointError, ContractError, OSError, ValueError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    typer.echo(
+        f"{out}: {arch}, width {width:g}, {parameters} parameters, {operator} x {factor:.4g}, state {digest[:12]}"
+    )
