@@ -6,6 +6,7 @@ Sums run in float32 with numpy's pairwise order; the reference in the gates is f
 from __future__ import annotations
 
 import math
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -37,7 +38,7 @@ def pool(patch_map: NDArray[np.float32], policy: Pooling) -> float:
     if policy.rule == "top_k":
         return float(values[top_k_indices(values, policy.top_k_ratio)].mean(dtype=np.float32))
     if policy.rule == "trimmed_mean":
-        cut = math.floor(policy.trim_fraction * values.size)
+        cut = trimmed_count(policy.trim_fraction, values.size)
         return float(np.sort(values, kind="stable")[cut : values.size - cut].mean(dtype=np.float32))
     return float((attention_weights(values, policy.attention_temperature) * values).sum(dtype=np.float32))
 
@@ -57,8 +58,15 @@ def top_k_indices(values: NDArray[np.float32], ratio: float) -> NDArray[np.intp]
     ndarray of int, shape (K,)
         By falling value.
     """
-    count = max(1, math.ceil(ratio * values.size))
-    return np.argsort(-values, kind="stable")[:count]
+    return np.argsort(-values, kind="stable")[: top_k_count(ratio, values.size)]
+
+
+def top_k_count(ratio: float, cells: int) -> int:
+    """K = ceil(ratio x cells), at least 1, of the ratio as it is written: 0.07 of 100 cells are 7.
+
+    In binary 0.07 x 100 lies a little above 7, and its ceiling is 8.
+    """
+    return max(1, math.ceil(Decimal(repr(ratio)) * cells))
 
 
 def attention_weights(values: NDArray[np.float32], temperature: float) -> NDArray[np.float32]:
@@ -80,3 +88,8 @@ def attention_weights(values: NDArray[np.float32], temperature: float) -> NDArra
     weights: NDArray[np.float32] = np.exp(shifted)
     weights /= weights.sum(dtype=np.float32)
     return weights
+
+
+def trimmed_count(fraction: float, cells: int) -> int:
+    """Cells cut from each end: floor(fraction x cells) of the fraction as it is written."""
+    return math.floor(Decimal(repr(fraction)) * cells)
