@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ecdd.contract.schema import PolicyContract
+from ecdd.inference.pooling import pool
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.pipeline.preprocess import normalise
 from ecdd.training.augmentation import augment
@@ -94,7 +95,7 @@ def make_batch(
 def pooled_logits(
     model: PatchNetwork, variants: list[Variant], policy: PolicyContract, device: str = "cpu"
 ) -> NDArray[np.float64]:
-    """Score variants with the torch model: mean of the patch map, float32 network, float64 mean.
+    """Score variants with the torch model, pooled by the contract's rule as in the product.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ def pooled_logits(
     variants : list of Variant
         n tensors.
     policy : PolicyContract
-        Normalisation.
+        Normalisation and pooling.
     device : str
         Where the model is.
 
@@ -120,6 +121,6 @@ def pooled_logits(
             chunk = variants[start : start + SCORING_BATCH]
             batch = torch.from_numpy(np.stack([normalise(v.s3(), policy.pixel_pipeline) for v in chunk]))
             maps = model(batch.permute(0, 3, 1, 2).to(device))
-            out[start : start + len(chunk)] = maps.double().mean(dim=(1, 2)).cpu().numpy()
+            out[start : start + len(chunk)] = [pool(one, policy.pooling) for one in maps.float().cpu().numpy()]
     model.train(training)
     return out

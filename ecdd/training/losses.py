@@ -8,8 +8,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ecdd.models.pooling import pool
+
 if TYPE_CHECKING:
-    from ecdd.contract.model_sections import PatchGrid
+    from ecdd.contract.model_sections import Pooling
+    from ecdd.contract.schema import PolicyContract
     from ecdd.training.config import DistilSettings, OptimiseSettings
 
 # A cell is forged when more than half of its box is, and whole when less than a hundredth is; between them it has
@@ -17,8 +20,8 @@ if TYPE_CHECKING:
 FORGED_SHARE, WHOLE_SHARE = 0.5, 0.01
 
 
-def picture_loss(maps: Tensor, labels: Tensor, smoothing: float) -> Tensor:
-    """Binary cross entropy of the pooled logit (mean of the map) against the picture's label.
+def picture_loss(maps: Tensor, labels: Tensor, smoothing: float, pooling: Pooling) -> Tensor:
+    """Binary cross entropy of the pooled logit against the picture's label.
 
     Parameters
     ----------
@@ -28,13 +31,15 @@ def picture_loss(maps: Tensor, labels: Tensor, smoothing: float) -> Tensor:
         1 fake, 0 real.
     smoothing : float
         Labels become ``smoothing`` and ``1 - smoothing``.
+    pooling : Pooling
+        The contract's rule: what is trained is what decides.
 
     Returns
     -------
     Tensor, float32, scalar
         Mean over pictures, nats.
     """
-    return functional.binary_cross_entropy_with_logits(maps.mean(dim=(1, 2)), _smooth(labels, smoothing))
+    return functional.binary_cross_entropy_with_logits(pool(maps, pooling), _smooth(labels, smoothing))
 
 
 def cell_shares(masks: Tensor, receptive_field: int, stride: int) -> Tensor:
@@ -113,7 +118,7 @@ def training_loss(
     masks: tuple[Tensor, Tensor],
     teacher: Tensor | None,
     settings: tuple[OptimiseSettings, DistilSettings | None],
-    grid: PatchGrid,
+    policy: PolicyContract,
     *,
     first_stage: bool,
 ) -> Tensor:
@@ -131,8 +136,8 @@ def training_loss(
         Its maps.
     settings : tuple
         Weights of the parts.
-    grid : PatchGrid
-        Receptive field and stride.
+    policy : PolicyContract
+        Grid and pooling.
     first_stage : bool
         Only follow the teacher.
 
@@ -147,11 +152,12 @@ def training_loss(
         follow = distil.weight * distillation_loss(maps, teacher, distil)
         if first_stage:
             return follow
-    loss = picture_loss(maps, labels, optimise.label_smoothing) + follow
+    loss = picture_loss(maps, labels, optimise.label_smoothing, policy.pooling) + follow
     if optimise.cell_loss:
         target = _smooth(labels, optimise.label_smoothing)[:, None, None].expand_as(maps)
         loss = loss + optimise.cell_loss * functional.binary_cross_entropy_with_logits(maps, target)
     if optimise.mask_loss:
+        grid = policy.patch_grid
         shares = cell_shares(masks[0], grid.receptive_field, grid.stride)
         loss = loss + optimise.mask_loss * masked_cell_loss(maps, shares, masks[1])
     return loss

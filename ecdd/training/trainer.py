@@ -285,7 +285,7 @@ def _step(
         (batch.masks.to(device), batch.known.to(device)),
         followed,
         (settings, config.distil),
-        policy.patch_grid,
+        policy,
         first_stage=config.distil is not None and epoch <= config.distil.first_stage_epochs,
     )
     if not torch.isfinite(loss):

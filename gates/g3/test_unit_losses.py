@@ -90,16 +90,17 @@ def test_the_first_stage_follows_the_teacher_whatever_the_labels_say() -> None:
 
     def total(labels: torch.Tensor, *, first: bool) -> float:
         settings = (CONFIG.optimise, MSE)
-        return training_loss(maps, labels, masks, teacher, settings, POLICY.patch_grid, first_stage=first).item()
+        return training_loss(maps, labels, masks, teacher, settings, POLICY, first_stage=first).item()
 
     assert total(ones, first=True) == total(zeros, first=True) == pytest.approx(((maps - teacher) ** 2).mean().item())
     assert total(ones, first=False) != total(zeros, first=False)
 
 
-def test_picture_loss_reads_the_mean_of_the_map() -> None:
+def test_picture_loss_reads_the_pooled_logit() -> None:
+    assert POLICY.pooling.rule == "mean"
     maps = torch.tensor([[[4.0, -4.0]], [[1.0, 3.0]]])
     wanted = (np.log(2) + np.log1p(np.exp(-2.0))) / 2
-    assert picture_loss(maps, torch.tensor([1.0, 1.0]), 0.0).item() == pytest.approx(wanted)
+    assert picture_loss(maps, torch.tensor([1.0, 1.0]), 0.0, POLICY.pooling).item() == pytest.approx(wanted)
 
 
 def test_augmentation_is_seeded_turns_the_mask_and_keeps_the_shape() -> None:
@@ -120,3 +121,9 @@ def test_augmentation_is_seeded_turns_the_mask_and_keeps_the_shape() -> None:
         assert (turned == mask).all() or (turned == mask[:, ::-1]).all()
         flipped += int(turned[0, -1] == 255)
     assert 3 <= flipped <= 17
+
+
+def test_picture_loss_follows_the_contracts_rule() -> None:
+    maps = torch.tensor([[[4.0, -4.0, -4.0, -4.0]]])
+    top = POLICY.pooling.model_copy(update={"rule": "top_k", "top_k_ratio": 0.25})
+    assert picture_loss(maps, torch.ones(1), 0.0, top).item() == pytest.approx(np.log1p(np.exp(-4.0)))
