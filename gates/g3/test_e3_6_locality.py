@@ -1,0 +1,54 @@
+"""E3.6: blurring one block of a face moves the cells that see it, and no other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from ecdd.detector import load_runtime
+from ecdd.inference.patch_grid import PixelBox, cells_seeing
+from ecdd.pipeline.preprocess import normalise
+
+BLOCKS = (PixelBox(96, 64, 128, 96), PixelBox(40, 150, 72, 182), PixelBox(170, 101, 202, 133))
+RADIUS = 4.0
+RUNTIMES = ("tflite", "onnx")
+
+
+@pytest.mark.experiment("E3.6")
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_blurring_one_block_moves_only_the_cells_that_see_it(
+    name: Any, evidence: Any, bundle: Any, golden: Any, prepared: Any, policy: Any
+) -> None:
+    """Outside: exactly nothing. Inside: on average more than the tolerance that parity allows, by far."""
+    runtime, grid = load_runtime(bundle, name, 1), policy.patch_grid
+    outside, inside = ("", 0.0), []
+    faces = [(item.id, face) for item in golden.by_set("in_scope") for face in prepared(item).faces]
+    for key, face in faces:
+        before = runtime.patch_map(normalise(face.s3, policy.pixel_pipeline)[None])[0]
+        for block in BLOCKS:
+            after = runtime.patch_map(normalise(blurred(face.s3, block), policy.pixel_pipeline)[None])[0]
+            rows, cols = cells_seeing(block, grid)
+            seen = np.zeros((grid.rows, grid.cols), bool)
+            seen[rows.start : rows.stop, cols.start : cols.stop] = True
+            moved = np.abs(after - before)
+            outside = max(outside, (f"{key} {tuple(block)}", float(moved[~seen].max())), key=lambda pair: pair[1])
+            inside.append((float(moved[seen].mean()), f"{key} {tuple(block)}"))
+    least = min(inside)
+    limit = 10 * policy.patch_grid.tolerance_s5
+    evidence.check(
+        f"{name}_largest_move_outside", outside[1], limit=0.0, op="==", unit="logit", worst=[outside[0]], n=len(inside)
+    )
+    evidence.check(
+        f"{name}_least_mean_move_inside", least[0], limit=limit, op=">=", unit="logit", worst=[least[1]], n=len(inside)
+    )
+
+
+def blurred(s3: Any, block: PixelBox) -> Any:
+    """The face with one block blurred; pixels outside the block are untouched."""
+    soft = np.asarray(Image.fromarray(s3).filter(ImageFilter.GaussianBlur(RADIUS)))
+    out = s3.copy()
+    out[block.y0 : block.y1, block.x0 : block.x1] = soft[block.y0 : block.y1, block.x0 : block.x1]
+    return out
