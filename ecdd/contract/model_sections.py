@@ -57,6 +57,11 @@ class Pooling(Section):
     attention_temperature: Annotated[
         float, Knob("logit", "E3.5"), Field(description="softmax temperature for attention", gt=0, le=100)
     ]
+    max_patch_reaction: Annotated[
+        float,
+        Knob("sd of the logit", "E3.3"),
+        Field(description="largest move of the pooled logit by one noisy patch", gt=0, le=10),
+    ]
     tie_break: Annotated[
         Literal["lowest_index"], Knob("none", "E3.4"), Field(description="equal logits: row-major order")
     ]

@@ -1,4 +1,4 @@
-"""E3.1: the grid has the contract's shape for teacher and student, and its cells come row by row."""
+"""E3.1: the grid has the contract's shape, its cells come row by row, and the named operator gives its logits."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ecdd.contract.layer_geometry import NETWORK_LAYERS, compose, grid_mismatches, layers_of
 from ecdd.detector import load_runtime
 from ecdd.inference.patch_grid import cell_box
+from ecdd.pipeline.preprocess import normalise
+from ecdd.runtimes.torch import TorchRuntime
+from gates.g3.frozen_maps import frozen_faces, spread_difference
+from gates.g3.influence import textured
+from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none
 
 RUNTIMES = ("tflite", "onnx")
+OPERATORS = [(n, s) for n in ("NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag") for s in (2 / 3, 1.0)]
 # Far from both diagonals and from each other's mirror images: a transposed or reversed order is another cell.
 PROBES = ((2, 20), (27, 9), (14, 3), (0, 30))
-
-
-def textured(seed: int, side: int) -> NDArray[np.float32]:
-    """A seeded S4 batch of one, (1, side, side, 3), without any symmetry."""
-    return np.random.default_rng(seed).normal(0, 1, (1, side, side, 3)).astype(np.float32)
 
 
 @pytest.mark.experiment("E3.1")
@@ -66,17 +66,13 @@ def test_cells_come_row_by_row(evidence: Any, bundle: Any, policy: Any) -> None:
 @pytest.mark.experiment("E3.1")
 def test_networks_give_the_shape_and_order_too(evidence: Any, policy: Any) -> None:
     """Teacher of reduced width and student, seeded weights, in torch; also for a tensor that is not square."""
-    torch = pytest.importorskip("torch", reason="not tested here: torch is not installed (make test installs it)")
-    from ecdd.models.architectures import build_network
-
+    if (torch := torch_or_none(evidence, "shape and order of teacher and student")) is None:
+        return
     grid, wrong, n = policy.patch_grid, [], 0
-    for name, width in (("ladeda9", 0.1875), ("tiny_ladeda", 1.0)):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(5)
-            network = build_network(name, grid.input_operator, grid.operator_scale, width).eval()
+    for name, width in ARCHITECTURES:
+        network = seeded_network(torch, name, width, policy, seed=5)
         for height, breadth in ((policy.pixel_pipeline.input_size,) * 2, (256, 320)):
-            generator = torch.Generator().manual_seed(6)
-            x = torch.randn(1, 3, height, breadth, generator=generator)
+            x = torch.randn(1, 3, height, breadth, generator=torch.Generator().manual_seed(6))
             composed = compose(layers_of(name, grid.input_operator), height, breadth)
             with torch.inference_mode():
                 before = network(x)[0]
@@ -87,3 +83,94 @@ def test_networks_give_the_shape_and_order_too(evidence: Any, policy: Any) -> No
             if tuple(before.shape) != (composed.rows, composed.cols) or moved != [[2, 20]]:
                 wrong.append(f"{name} {height}x{breadth}: shape {tuple(before.shape)}, moved {moved[:3]}")
     evidence.none("networks_of_another_shape_or_order", wrong, n=n, unit="network")
+
+
+@pytest.mark.experiment("E3.1")
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_shipped_files_give_the_golden_logits(
+    name: str, evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, policy: Any
+) -> None:
+    """S5 from the frozen S3: weights, their loading and the direction of the score are in every number of it."""
+    faces = frozen_faces(bundle, contract, golden, frozen, evidence)
+    if not faces:
+        return
+    runtime = load_runtime(bundle, name, 1)
+    off = max((spread_difference(_map_of(runtime, face.s3, policy), face.patch_map), face.name) for face in faces)
+    limit = policy.patch_grid.tolerance_s5
+    evidence.check(f"{name}_s5_differs", off[0], limit=limit, unit="logit spread", worst=[off[1]], n=len(faces))
+
+
+@pytest.mark.experiment("E3.1")
+def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
+    evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, policy: Any
+) -> None:
+    """An operator has no weights: any would load. The one that is named gives the golden logits, the others do not."""
+    if (torch := torch_or_none(evidence, "the input operator by logits")) is None:
+        return
+    from safetensors.torch import load_file
+
+    from ecdd.models.architectures import build_network
+    from ecdd.models.checkpoint import load_weights
+
+    grid, weights = policy.patch_grid, bundle.path / "weights.safetensors"
+    network, identity = load_weights(weights)
+    wrong = [
+        f"{key}: weights {getattr(identity, key)}, contract {getattr(grid, key)}"
+        for key in ("input_operator", "operator_scale")
+        if getattr(identity, key) != getattr(grid, key)
+    ]
+    evidence.none("operator_differs_from_the_contract", wrong, n=2, unit="value")
+    loaded, stored = network.state_dict(), load_file(weights)
+    other_tensors = sorted(set(loaded) ^ set(stored))
+    other_tensors += [
+        key
+        for key in sorted(set(loaded) & set(stored))
+        if not torch.equal(loaded[key], stored[key].to(loaded[key].dtype))
+    ]
+    evidence.none("tensors_differing_from_the_file", other_tensors, n=len(stored), unit="tensor")
+    evidence.check("networks_left_in_training_mode", int(network.training), limit=0, op="==")
+    faces = frozen_faces(bundle, contract, golden, frozen, evidence)[:6]
+    if not faces:
+        return
+    runtime = TorchRuntime(weights)
+    named = max((spread_difference(_map_of(runtime, face.s3, policy), face.patch_map), face.name) for face in faces)
+    evidence.check("named_operator_s5_differs", named[0], limit=grid.tolerance_s5, unit="logit spread",
+                   worst=[named[1]], n=len(faces))  # fmt: skip
+    least = []
+    for other, scale in OPERATORS:
+        if (other, scale) == (grid.input_operator, grid.operator_scale):
+            continue
+        twin = build_network(identity.architecture, other, scale, identity.width).eval()
+        twin.load_state_dict(network.state_dict(), strict=True)
+        batch = torch.from_numpy(normalise(faces[0].s3, policy.pixel_pipeline).transpose(2, 0, 1)[None].copy())
+        with torch.inference_mode():
+            least.append((spread_difference(twin(batch)[0].numpy(), faces[0].patch_map), f"{other} x {scale:.3g}"))
+    evidence.check("least_difference_of_another_operator", min(least)[0], limit=10 * grid.tolerance_s5, op=">",
+                   unit="logit spread", worst=[min(least)[1]], n=len(least))  # fmt: skip
+
+
+@pytest.mark.experiment("E3.1")
+def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(evidence: Any, bundle: Any, policy: Any) -> None:
+    """The bundle's own weights in torch and as ONNX with free sides, 256x320: a square grid hides a transpose."""
+    if torch_or_none(evidence, "256x320 in torch and ONNX") is None:
+        return
+    pytest.importorskip("onnx")
+    from ecdd.export.folding import fold
+    from ecdd.export.onnx_export import onnx_bytes
+    from ecdd.models.checkpoint import load_weights
+    from ecdd.runtimes.onnx import OnnxRuntime
+
+    weights = bundle.path / "weights.safetensors"
+    network, identity = load_weights(weights)
+    batch = np.random.default_rng(8).normal(0, 1, (1, 256, 320, 3)).astype(np.float32)
+    composed = compose(layers_of(identity.architecture, policy.patch_grid.input_operator), 256, 320)
+    exported = OnnxRuntime(onnx_bytes(fold(network))).patch_map(batch)[0]
+    eager = TorchRuntime(weights).patch_map(batch)[0]
+    wrong = [str(m.shape) for m in (exported, eager) if m.shape != (composed.rows, composed.cols)]
+    evidence.none("shapes_differing_from_the_layers", wrong, n=2, unit="map")
+    off = spread_difference(exported, eager) if exported.shape == eager.shape else float("nan")
+    evidence.check("torch_against_onnx", off, limit=policy.patch_grid.tolerance_s5, unit="logit spread", n=eager.size)
+
+
+def _map_of(runtime: Any, s3: Any, policy: Any) -> Any:
+    return runtime.patch_map(normalise(s3, policy.pixel_pipeline)[None])[0]

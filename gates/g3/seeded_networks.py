@@ -1,0 +1,28 @@
+"""Teacher and student with seeded weights, for what holds of the architecture whatever it has learnt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+ARCHITECTURES = (("ladeda9", 0.1875), ("tiny_ladeda", 1.0))
+NO_TORCH = "torch is not installed (the extra `train`; make test installs it)"
+
+
+def torch_or_none(evidence: Any, what: str) -> Any:
+    """The module torch, or None with the reason in the record."""
+    try:
+        import torch
+    except ImportError:
+        evidence.not_tested(what, NO_TORCH)
+        return None
+    return torch
+
+
+def seeded_network(torch: Any, name: str, width: float, policy: Any, seed: int) -> Any:
+    """A network of an architecture in evaluation mode."""
+    from ecdd.models.architectures import build_network
+
+    grid = policy.patch_grid
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return build_network(name, grid.input_operator, grid.operator_scale, width).eval()

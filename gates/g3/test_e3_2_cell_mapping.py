@@ -1,0 +1,173 @@
+"""E3.2: which pixels each cell sees, proven by exchanging and moving pixels and by gradients; and where they lie."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ecdd.detector import load_runtime
+from ecdd.heatmap import heatmap
+from ecdd.inference.patch_grid import cell_box, cell_box_in_picture, unseen_from
+from ecdd.inference.stages import argmax_cell
+from ecdd.pipeline.face import CropBox
+from ecdd.pipeline.orientation import box_to_stored, upright
+from ecdd.pipeline.preprocess import cut, normalise, resize
+from gates.g2.portraits import png
+from gates.g3.drawn_grid import draw_grid
+from gates.g3.influence import null_pixels, outside_influence, support, textured
+from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none
+
+RUNTIMES = ("tflite", "onnx")
+# Half width of Pillow's kernels, in output pixels when reducing and in input pixels when enlarging.
+KERNEL_RADIUS = {"nearest": 0.5, "box": 0.5, "bilinear": 1.0, "hamming": 1.0, "bicubic": 2.0, "lanczos": 3.0}
+
+
+@pytest.mark.experiment("E3.2")
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_no_pixel_outside_a_box_reaches_its_cell(name: str, evidence: Any, bundle: Any, policy: Any) -> None:
+    """Every cell: all pixels outside its box exchanged for others, its logit stays the same to the last bit."""
+    moves = outside_influence(load_runtime(bundle, name, 1), policy, seed=11)
+    worst = max(moves)
+    evidence.check(
+        f"{name}_largest_influence_from_outside", worst[0], limit=0, op="==", unit="logit", worst=[worst[1]],
+        n=len(moves),
+    )  # fmt: skip
+
+
+@pytest.mark.experiment("E3.2")
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_every_pixel_of_a_box_reaches_its_cell_but_null_pixels(
+    name: str, evidence: Any, bundle: Any, policy: Any
+) -> None:
+    seen = support(load_runtime(bundle, name, 1), policy, range(20, 23))
+    null, missing = null_pixels(policy), {(int(y), int(x)) for y, x in np.argwhere(~seen)}
+    evidence.none(f"{name}_offsets_without_influence", sorted(missing - null), n=seen.size, unit="pixel")
+    evidence.none(f"{name}_null_offsets_with_influence", sorted(null - missing), n=seen.size, unit="pixel")
+    evidence.measure(f"{name}_null_offsets", ", ".join(map(str, sorted(null))) or "none")
+
+
+@pytest.mark.experiment("E3.2")
+def test_gradients_of_seeded_networks_stay_inside_the_boxes(evidence: Any, policy: Any) -> None:
+    """Float64 gradients of every second cell, whose boxes do not touch: union over weights and tensors."""
+    if (torch := torch_or_none(evidence, "gradients of teacher and student")) is None:
+        return
+    grid, side, null = policy.patch_grid, policy.pixel_pipeline.input_size, null_pixels(policy)
+    inside = np.zeros((side, side), bool)
+    for row in range(0, grid.rows, 2):
+        for col in range(0, grid.cols, 2):
+            box = cell_box(row, col, grid)
+            inside[box.y0 : box.y1, box.x0 : box.x1] = True
+            for dy, dx in null:
+                inside[box.y0 + dy, box.x0 + dx] = False
+    for name, width in ARCHITECTURES:
+        seen = np.zeros((side, side), bool)
+        for seed in range(3):
+            network = seeded_network(torch, name, width, policy, seed).double()
+            x = torch.from_numpy(textured(seed, side).transpose(0, 3, 1, 2).astype(np.float64)).requires_grad_()
+            (gradient,) = torch.autograd.grad(network(x)[0, ::2, ::2].sum(), x)
+            seen |= (gradient[0] != 0).any(dim=0).numpy()
+        outside, without = np.argwhere(seen & ~inside), np.argwhere(inside & ~seen)
+        evidence.none(f"{name}_pixels_outside_with_gradient", outside.tolist(), n=int((~inside).sum()), unit="pixel")
+        evidence.none(f"{name}_pixels_inside_without_gradient", without.tolist(), n=int(inside.sum()), unit="pixel")
+
+
+@pytest.mark.experiment("E3.2")
+@pytest.mark.parametrize("name", RUNTIMES)
+def test_the_last_rows_and_columns_are_seen_by_no_cell(
+    name: str, evidence: Any, bundle: Any, policy: Any, golden: Any, prepared: Any
+) -> None:
+    grid, side, runtime = policy.patch_grid, policy.pixel_pipeline.input_size, load_runtime(bundle, name, 1)
+    first_row, first_col = unseen_from(grid)
+    base, changed = textured(31, side), textured(32, side)
+    changed[:, :first_row, :first_col] = base[:, :first_row, :first_col]
+    before = runtime.patch_map(base)[0]
+    moved = float(np.abs(runtime.patch_map(changed)[0] - before).max())
+    strip = side * side - first_row * first_col
+    evidence.check(f"{name}_largest_move_by_the_strip", moved, limit=0, op="==", unit="logit", n=strip)
+    evidence.check(f"{name}_unseen_rows", side - first_row, limit=7, op="==", unit="px")
+    changed, other = base.copy(), textured(33, side)
+    changed[:, first_row - 1, : first_col - 1] = other[:, first_row - 1, : first_col - 1]
+    changed[:, : first_row - 1, first_col - 1] = other[:, : first_row - 1, first_col - 1]
+    touched = np.argwhere(runtime.patch_map(changed)[0] != before)
+    last = {(grid.rows - 1, c) for c in range(grid.cols)} | {(r, grid.cols - 1) for r in range(grid.rows)}
+    unmoved = sorted(last - {(int(r), int(c)) for r, c in touched})
+    evidence.none(f"{name}_border_cells_unmoved_by_the_last_seen_line", unmoved, n=len(last), unit="cell")
+    if name == RUNTIMES[0]:
+        item = next(item for item in golden.by_set("in_scope") if prepared(item).faces)
+        face = prepared(item).faces[0]
+        caption = (
+            f"The patch grid over {item.id}: one cell's box in full colour, its null pixel (NPR) black, and hatched "
+            f"the {side - first_row} rows and columns from {first_row} on that no cell sees."
+        )
+        evidence.figure("grid", draw_grid(face.s3, policy, null_pixels(policy)), caption)
+        found = runtime.patch_map(normalise(face.s3, policy.pixel_pipeline)[None])[0]
+        title = f"{item.id}: patch-logit map"
+        overlay = heatmap(face.s3, found, policy, title, f"largest cell {argmax_cell(found)}")
+        evidence.figure(
+            "overlay", png(overlay), f"Patch-logit map of {item.id} drawn over the face that the model saw."
+        )
+
+
+@pytest.mark.experiment("E3.2")
+def test_boxes_lie_where_they_say_in_the_file(evidence: Any, golden: Any, prepared: Any, policy: Any) -> None:
+    """Paint the file's own pixels, outside a cell's box and inside it, and cut the face out again.
+
+    Outside the box grown by the resize kernel nothing may change in the cell; inside the box something must.
+    """
+    if policy.face_detector.crop_alignment != "axis_aligned":
+        evidence.not_tested("boxes in the file", "a turned crop has no axis-aligned boxes in the picture")
+        return
+    items = [i for i in golden.by_set("in_scope")[:6] + golden.by_set("edge_cases") if _stored_rgb(i, prepared(i))]
+    moved, unmoved, n, orientations = [], [], 0, set()
+    for item in items:
+        now = prepared(item)
+        orientations.add(now.decoded.orientation)
+        for cell in ((0, 0), (3, 26), (15, 15), (27, 6)):
+            n += 1
+            outside, inside = _painted(Path(item.path), now.decoded, now.faces[0], cell, policy)
+            if outside:
+                moved.append(f"{item.id} {cell}")
+            if not inside:
+                unmoved.append(f"{item.id} {cell}")
+    evidence.none("cells_changed_by_paint_outside", moved, n=n, unit="cell")
+    evidence.none("cells_unchanged_by_paint_inside", unmoved, n=n, unit="cell")
+    evidence.check("orientations_covered", len(orientations), limit=8, op="==", unit="orientation", n=len(items))
+
+
+def _stored_rgb(item: Any, now: Any) -> bool:
+    """A picture with a face whose decoded pixels are its stored ones, turned."""
+    if not now.faces:
+        return False
+    with Image.open(item.path) as stored:
+        turned = upright(stored.convert("RGB"), now.decoded.orientation)
+    return turned.size == now.decoded.image.size and turned.tobytes() == now.decoded.image.tobytes()
+
+
+def _painted(path: Path, decoded: Any, face: Any, cell: tuple[int, int], policy: Any) -> tuple[bool, bool]:
+    """Whether the cell's pixels of S3 change when the file is painted outside its box, and inside."""
+    pixels, crop = policy.pixel_pipeline, face.crop_box
+    box = cell_box_in_picture(*cell, policy.patch_grid, crop, pixels.input_size)
+    scale = (crop[2] - crop[0]) / pixels.input_size
+    grow = KERNEL_RADIUS[pixels.resize_kernel] * max(scale, 1.0) + 1
+    with Image.open(path) as opened:
+        stored = opened.convert("RGB")
+    place = cell_box(*cell, policy.patch_grid)
+    now = face.s3[place.y0 : place.y1, place.x0 : place.x1]
+    changed = []
+    for margin, outside in ((grow, True), (0.0, False)):
+        around = (box.x0 - margin, box.y0 - margin, box.x1 + margin, box.y1 + margin)
+        found = box_to_stored(around, decoded.orientation, decoded.stored_size)
+        x0, y0, x1, y1 = (max(0, math.floor(found[0])), max(0, math.floor(found[1])), math.ceil(found[2]),
+                          math.ceil(found[3]))  # fmt: skip
+        before = np.asarray(stored)
+        after = 255 - before if outside else before.copy()
+        after[y0:y1, x0:x1] = before[y0:y1, x0:x1] if outside else 255 - before[y0:y1, x0:x1]
+        turned = upright(Image.fromarray(after), decoded.orientation)
+        s3 = resize(cut(turned, CropBox(*crop), policy.face_detector), pixels)
+        changed.append(not np.array_equal(s3[place.y0 : place.y1, place.x0 : place.x1], now))
+    return changed[0], changed[1]

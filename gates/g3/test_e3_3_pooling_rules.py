@@ -1,0 +1,113 @@
+"""E3.3: pooling rules on the same maps; the contract holds the one that the rule of choice picks on real pictures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ecdd.calibration.calibration_set_contract import read_scores
+from ecdd.export.artifact_manifest import SCORES_FILE
+from ecdd.inference.pooling import pool
+from ecdd.pipeline.preprocess import normalise
+from gates.g3.frozen_maps import frozen_faces
+from gates.g3.pooling_study import auc, choose, name_of, study, variants
+
+KINDS = ("mean", "trimmed_mean", "top_k", "attention")
+
+
+def reference_pool(patch_map: Any, rule: Any) -> float:
+    """Pool in float64, written from the specification and not from the implementation."""
+    values = [float(v) for v in np.asarray(patch_map).reshape(-1)]
+    n = len(values)
+    if rule.rule == "top_k":
+        k = -(-round(rule.top_k_ratio * 10**6) * n // 10**6)
+        values = sorted(values, reverse=True)[:k]
+    elif rule.rule == "trimmed_mean":
+        cut = round(rule.trim_fraction * 10**6) * n // 10**6
+        values = sorted(values)[cut : n - cut]
+    elif rule.rule == "attention":
+        top = max(values)
+        weights = [np.exp((v - top) / rule.attention_temperature) for v in values]
+        return float(sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights))
+    return sum(values) / len(values)
+
+
+@pytest.mark.experiment("E3.3")
+def test_pooled_logit_is_the_golden_one(
+    evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, policy: Any
+) -> None:
+    """S6 from the frozen S5 by the contract's rule, against the frozen S6 and against float64."""
+    faces = frozen_faces(bundle, contract, golden, frozen, evidence)
+    if not faces:
+        return
+    rule, limit = policy.pooling, policy.pooling.tolerance_s6
+    off = max((abs(pool(face.patch_map, rule) - face.pooled_logit), face.name) for face in faces)
+    evidence.check("s6_differs", off[0], limit=limit, unit="logit", worst=[off[1]], n=len(faces))
+    for name, other in variants(rule, *KINDS).items():
+        off = max((abs(pool(f.patch_map, other) - reference_pool(f.patch_map, other)), f.name) for f in faces)
+        evidence.check(f"{name}_differs_from_float64", off[0], limit=limit, unit="logit", worst=[off[1]], n=len(faces))
+
+
+@pytest.mark.experiment("E3.3")
+def test_larger_means_fake(
+    evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, detector: Any, policy: Any
+) -> None:
+    """The direction of the score: on a known pair, and on the bundle's committed calibration logits.
+
+    The pair is the golden fake with the largest frozen S6 and the golden real face with the smallest: the two of
+    which this bundle is surest. An inverted output turns their order; an inverted label in the loader of the training
+    turns the calibration logits of a whole data set against their labels.
+    """
+    faces = frozen_faces(bundle, contract, golden, frozen, evidence)
+    if faces:
+        fake = max((f for f in faces if f.label == "fake"), key=lambda f: f.pooled_logit)
+        real = min((f for f in faces if f.label == "real"), key=lambda f: f.pooled_logit)
+        batch = np.stack([normalise(f.s3, policy.pixel_pipeline) for f in (fake, real)])
+        now = [pool(found, policy.pooling) for found in detector.runtime.patch_map(batch)]
+        names = [f"{fake.name} {now[0]:.3f}", f"{real.name} {now[1]:.3f}"]
+        evidence.check("known_pair_margin", now[0] - now[1], limit=0, op=">", unit="logit", worst=names, n=2)
+    if SCORES_FILE not in bundle.manifest.files:
+        evidence.not_tested("calibration logits against labels", f"the bundle has no {SCORES_FILE}")
+        return
+    judged = [p for p in read_scores(bundle.path / SCORES_FILE) if p.logit is not None]
+    labels, logits = np.array([p.label for p in judged]), np.array([p.logit for p in judged], np.float64)
+    evidence.check("calibration_logits_auc", auc(logits, labels), limit=0.5, op=">", unit="AUC", n=len(judged))
+
+
+@pytest.mark.experiment("E3.3")
+def test_golden_pictures_do_not_refute_the_rule(evidence: Any, studied: Any, policy: Any) -> None:
+    """Thirty faces cannot choose a rule, but they can show one to be wrong: first two steps of the rule of choice."""
+    found, labels = _table(evidence, "golden", studied("golden"), policy)
+    choose(found, labels, policy.pooling.max_patch_reaction, policy.operating_point.confidence)
+    row = found[name_of(policy.pooling)].row
+    limit = policy.pooling.max_patch_reaction
+    evidence.check("golden_largest_patch_reaction", row["largest_patch_reaction"], limit=limit, unit="sd of the logit",
+                   worst=[row["worst_face"]], n=row["faces"])  # fmt: skip
+    evidence.check("golden_auc_below_best_bound", row.get("auc_below_best_bound"), limit=0, unit="AUC", n=row["faces"])
+
+
+@pytest.mark.experiment("E3.3")
+def test_data_choose_the_rule_and_its_trimmed_fraction(evidence: Any, studied: Any, policy: Any) -> None:
+    """CALIBRATION pictures: the rule of choice gives the contract's rule, and its fraction among trimmed means."""
+    faces = studied("data")
+    if not faces:
+        evidence.not_tested("choice of the pooling rule", "needs --data")
+        return
+    found, labels = _table(evidence, "data", faces, policy)
+    limit, confidence = policy.pooling.max_patch_reaction, policy.operating_point.confidence
+    chosen = choose(found, labels, limit, confidence)
+    evidence.measure("chosen_rule", chosen)
+    evidence.check("contract_holds_the_chosen_rule", int(chosen == name_of(policy.pooling)), limit=1, op="==",
+                   worst=[chosen], n=len(labels))  # fmt: skip
+    trimmed = choose({k: v for k, v in found.items() if k.startswith("trimmed")}, labels, limit, confidence)
+    same = int(trimmed == name_of(policy.pooling, "trimmed_mean"))
+    evidence.check("contract_holds_the_chosen_fraction", same, limit=1, op="==", worst=[trimmed], n=len(labels))
+
+
+def _table(evidence: Any, origin: str, faces: Any, policy: Any) -> Any:
+    found = study(faces, variants(policy.pooling, *KINDS))
+    labels = np.array([face.label for face in faces])
+    evidence.table(f"pooling_{origin}", [studied.row for studied in found.values()])
+    return found, labels
