@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # A cell is forged when more than half of its box is, and whole when less than a hundredth is; between them it has
 # no label: a cell at the border of a mask sees both.
 FORGED_SHARE, WHOLE_SHARE = 0.5, 0.01
+# logit^2: a teacher's map that is flatter has nothing to follow
+LEAST_VARIANCE = 1e-6
 
 
 def picture_loss(maps: Tensor, labels: Tensor, smoothing: float, pooling: Pooling) -> Tensor:
@@ -88,7 +90,8 @@ def masked_cell_loss(maps: Tensor, shares: Tensor, known: Tensor) -> Tensor:
 def distillation_loss(maps: Tensor, teacher: Tensor, settings: DistilSettings) -> Tensor:
     """Distance between a student's and a teacher's map, cell by cell.
 
-    ``mse``: squared difference of logits. ``kl``: Kullback-Leibler divergence of the two-class distributions at a
+    ``mse``: squared difference of logits, in units of the variance of the teacher's cells in the batch: a teacher
+    that is careful (small logits) is followed as closely as one that is not. ``kl``: Kullback-Leibler divergence of the two-class distributions at a
     temperature, times its square, so that gradients keep their size (Hinton, Vinyals and Dean, 2015).
 
     Parameters
@@ -104,7 +107,7 @@ def distillation_loss(maps: Tensor, teacher: Tensor, settings: DistilSettings) -
         Mean over cells, at least 0.
     """
     if settings.loss == "mse":
-        return functional.mse_loss(maps, teacher)
+        return functional.mse_loss(maps, teacher) / teacher.var(correction=0).clamp(min=LEAST_VARIANCE)
     t = settings.temperature
     p, ours, theirs = torch.sigmoid(teacher / t), maps / t, teacher / t
     positive = p * (functional.logsigmoid(theirs) - functional.logsigmoid(ours))

@@ -11,6 +11,12 @@ from PIL import Image, ImageFilter
 from ecdd.detector import load_runtime
 from ecdd.inference.patch_grid import PixelBox, cells_seeing
 from ecdd.pipeline.preprocess import normalise
+from ecdd.training.forgeries.forged_cells import cell_labels
+from ecdd.training.forgeries.forgery import FacePicture, ForgeryRefused
+from ecdd.training.forgeries.forging import prepare_forgery
+from ecdd.training.forgeries.registry import forge
+from gates.g3.pooling_study import auc
+from gates.g3.seeded_networks import torch_or_none
 
 BLOCKS = (PixelBox(96, 64, 128, 96), PixelBox(40, 150, 72, 182), PixelBox(170, 101, 202, 133))
 RADIUS = 4.0
@@ -44,6 +50,48 @@ def test_blurring_one_block_moves_only_the_cells_that_see_it(
     evidence.check(
         f"{name}_least_mean_move_inside", least[0], limit=limit, op=">=", unit="logit", worst=[least[1]], n=len(inside)
     )
+
+
+@pytest.mark.experiment("E3.6")
+def test_localisation_on_forgeries(evidence: Any, golden: Any, prepared: Any, detector: Any, policy: Any) -> None:
+    """Reported, without a limit: AUC of forged cells against untouched cells of the same face, by generator."""
+    makers = ["self_blended", "latent_resampling", "upsampling"]
+    if torch_or_none(evidence, "localisation on re-synthesised faces") is not None:
+        makers.append("resynthesis")
+    reals = [item for item in golden.by_set("in_scope") if item.expected.label == "real" and prepared(item).faces]
+    rows = []
+    for maker in makers:
+        found = [localisation(maker, prepared(item), seed, detector, policy) for seed, item in enumerate(reals)]
+        aucs = [value for value in found if value is not None]
+        rows.append(
+            {
+                "generator": maker,
+                "faces": len(aucs),
+                "mean_auc": float(np.mean(aucs)) if aucs else None,
+                "least_auc": min(aucs, default=None),
+                "largest_auc": max(aucs, default=None),
+            }
+        )
+    evidence.table("localisation", rows)
+    empty = [row["generator"] for row in rows if not row["faces"]]
+    evidence.none("generators_without_a_measured_face", empty, n=len(makers), unit="generator")
+
+
+def localisation(maker: str, now: Any, seed: int, detector: Any, policy: Any) -> float | None:
+    """AUC of cells whose box is at least half forged against cells without a forged pixel; None where one is empty."""
+    source = FacePicture(np.asarray(now.decoded.image), now.faces[0].face)
+    try:
+        forgery = forge(maker, source, seed)
+    except ForgeryRefused:
+        return None
+    tensor = prepare_forgery(forgery, policy, detector.face_backend)
+    if tensor is None:
+        return None
+    truth = cell_labels(tensor.shares).reshape(-1)
+    patch_map = detector.runtime.patch_map(normalise(tensor.face.s3, policy.pixel_pipeline)[None])[0].reshape(-1)
+    use = truth >= 0
+    value = auc(patch_map[use].astype(np.float64), truth[use].astype(np.int64))
+    return value if np.isfinite(value) else None
 
 
 def blurred(s3: Any, block: PixelBox) -> Any:

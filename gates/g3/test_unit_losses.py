@@ -68,6 +68,13 @@ def test_distance_to_a_teacher_is_zero_only_at_the_teacher_and_points_to_it(sett
     assert (maps.grad > 0).all()
 
 
+def test_a_careful_teacher_is_followed_as_closely_as_a_loud_one() -> None:
+    teacher, maps = noise(2, 3, 5, 5), noise(3, 3, 5, 5)
+    loud = distillation_loss(maps, teacher, MSE).item()
+    assert distillation_loss(0.01 * maps, 0.01 * teacher, MSE).item() == pytest.approx(loud, rel=1e-4)
+    assert distillation_loss(torch.full_like(teacher, teacher.mean().item()), teacher, MSE).item() == pytest.approx(1)
+
+
 def test_kl_is_the_divergence_of_two_coins() -> None:
     p, q, t = 0.8, 0.3, KL.temperature
     teacher, maps = (torch.tensor([[[t * np.log(x / (1 - x))]]], dtype=torch.float32) for x in (p, q))

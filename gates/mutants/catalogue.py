@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gates.mutants import decoding_mutants, guardrail_mutants, preprocessing_mutants
+from gates.mutants import decoding_mutants, guardrail_mutants, model_mutants, preprocessing_mutants
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,39 @@ _GROUP = (
     "small_face_decides",
 )
 
+_OPERATOR = (
+    "E3.1",
+    "test_e3_1_grid_shape.py::test_operator_is_named_by_the_weights_and_seen_in_the_logits",
+    "named_operator_s5_differs",
+)
+_WEIGHTS = (*_OPERATOR[:2], "tensors_differing_from_the_file")
+_MODE = (*_OPERATOR[:2], "networks_left_in_training_mode")
+_ROWS = ("E3.1", "test_e3_1_grid_shape.py::test_cells_come_row_by_row", "boxes_that_move_another_cell")
+_NOT_SQUARE = (
+    "E3.1",
+    "test_e3_1_grid_shape.py::test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square",
+    "torch_against_onnx",
+)
+_S5 = ("E3.1", "test_e3_1_grid_shape.py::test_shipped_files_give_the_golden_logits", "onnx_s5_differs")
+_SHAPE = (
+    "E3.1",
+    "test_e3_1_grid_shape.py::test_networks_give_the_shape_and_order_too",
+    "networks_of_another_shape_or_order",
+)
+_SUPPORT = (
+    "E3.2",
+    "test_e3_2_cell_mapping.py::test_gradients_of_seeded_networks_stay_inside_the_boxes",
+    "tiny_ladeda_pixels_inside_without_gradient",
+)
+_PAIR = ("E3.3", "test_e3_3_pooling_rules.py::test_larger_means_fake", "known_pair_margin")
+_LABELS = (*_PAIR[:2], "calibration_logits_auc")
+_S6 = ("E3.3", "test_e3_3_pooling_rules.py::test_pooled_logit_is_the_golden_one", "s6_differs")
+_K = (
+    "E3.4",
+    "test_e3_4_top_k_ratio.py::test_k_is_the_ceiling_of_the_ratio_as_written",
+    "counts_differing_from_the_ceiling",
+)
+
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
     experiment, tests, metric = where
@@ -94,4 +127,18 @@ MUTANTS: dict[str, Mutant] = {
     "model_called_on_ood": _mutant(_CALLS, guardrail_mutants.model_called_on_ood),
     "wrong_reason_code": _mutant(_CODES, guardrail_mutants.wrong_reason_code),
     "largest_face_only": _mutant(_GROUP, guardrail_mutants.largest_face_only),
+    "npr_scale_missing": _mutant(_OPERATOR, model_mutants.npr_scale_missing),
+    "other_gradient_operator": _mutant(_OPERATOR, model_mutants.other_gradient_operator),
+    "transpose_grid": _mutant(_ROWS, model_mutants.transpose_grid),
+    "reshape_as_transpose": _mutant(_NOT_SQUARE, model_mutants.reshape_as_transpose),
+    "reshape_as_transpose_onnx": _mutant(_S5, model_mutants.reshape_as_transpose_onnx),
+    "padded_conv": _mutant(_SHAPE, model_mutants.padded_conv),
+    "padded_conv_support": _mutant(_SUPPORT, model_mutants.padded_conv),
+    "random_weights": _mutant(_WEIGHTS, model_mutants.random_weights),
+    "strict_false_missing_key": _mutant(_WEIGHTS, model_mutants.strict_false_missing_key),
+    "train_mode_batchnorm": _mutant(_MODE, model_mutants.train_mode_batchnorm),
+    "inverted_score": _mutant(_PAIR, model_mutants.inverted_score),
+    "inverted_label": _mutant(_LABELS, model_mutants.inverted_label),
+    "pool_max_for_mean": _mutant(_S6, model_mutants.pool_max_for_mean),
+    "topk_floor": _mutant(_K, model_mutants.topk_floor),
 }
