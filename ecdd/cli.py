@@ -33,7 +33,7 @@ COMMANDS: dict[str, _Entry] = {
     "contract": _Entry("ecdd.commands.contract", "Check, show and compare policy contracts."),
     "bundle": _Entry("ecdd.commands.bundle", "Verify and show bundles."),
     "golden": _Entry("ecdd.commands.golden", "Golden sets: show, check and freeze."),
-    "govern": _Entry("ecdd.commands.govern", "Dataset lineage, duplicates and review."),
+    "govern": _Entry("ecdd.commands.govern", "Lineage tags of a data set."),
     "train": _Entry("ecdd.commands.train", "Train a teacher or a student."),
     "models": _Entry("ecdd.commands.models", "Read checkpoints of other projects."),
     "forgeries": _Entry("ecdd.commands.forgeries", "Make forgeries and look at them."),

@@ -28,6 +28,10 @@ Teacher = Annotated[
     Path | None, typer.Option(help="Folder of a teacher's training, for a configuration with a section distil.")
 ]
 
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave bad rows and pictures out and record them, instead of refusing.")
+]
+
 POLICY = Path("contracts/policy_contract.yaml")
 TAGS = Path("golden/data_split.csv")
 
@@ -48,10 +52,11 @@ def teacher(
     cache: Cache = None,
     init: Init = None,
     freeze: Freeze = None,
+    skip_bad: SkipBad = False,
     threads: Threads = 1,
 ) -> None:
     """Train LaDeDa9 on pictures of lineage TRAIN; exit code 1 where it cannot, 130 when interrupted."""
-    _train("ladeda9", (data, config, contract, split), (out, cache, init, freeze, None), threads)
+    _train("ladeda9", (data, config, contract, split), (out, cache, init, freeze, None), threads, skip_bad=skip_bad)
 
 
 @app.command()
@@ -66,10 +71,13 @@ def student(
     init: Init = None,
     freeze: Freeze = None,
     teacher: Teacher = None,
+    skip_bad: SkipBad = False,
     threads: Threads = 1,
 ) -> None:
     """Train Tiny-LaDeDa on pictures of lineage TRAIN; exit code 1 where it cannot, 130 when interrupted."""
-    _train("tiny_ladeda", (data, config, contract, split), (out, cache, init, freeze, teacher), threads)
+    _train(
+        "tiny_ladeda", (data, config, contract, split), (out, cache, init, freeze, teacher), threads, skip_bad=skip_bad
+    )
 
 
 def _train(
@@ -77,6 +85,8 @@ def _train(
     inputs: tuple[Path, Path, Path, Path],
     options: tuple[Path, Path | None, Path | None, list[str] | None, Path | None],
     threads: int,
+    *,
+    skip_bad: bool,
 ) -> None:
     import torch
     from rich.progress import Progress
@@ -99,14 +109,25 @@ def _train(
         processes = join_processes()
         with Progress(transient=True, disable=not processes.first) as bar:
             task = bar.add_task("training", total=None)
+            skipped: list[str] = []
+            rows = load_manifest(data, skipped=skipped if skip_bad else None)
             record = run_training(
-                load_manifest(data),
+                rows,
                 load_split(split),
                 load_contract(contract),
                 settings,
-                RunOptions(out, cache or out / "tensors", init, tuple(freeze or ()), followed),
+                RunOptions(
+                    out,
+                    cache or out / "tensors",
+                    init,
+                    tuple(freeze or ()),
+                    followed,
+                    skip_bad=skip_bad,
+                    skipped=tuple(skipped),
+                ),
                 processes,
                 progress=lambda line: bar.update(task, description=line),
+                say=lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
             )
     except (
         TrainingError,
@@ -133,6 +154,9 @@ def _interrupt(_signal: int, _frame: object) -> NoReturn:
 
 
 def _show(record: dict[str, Any]) -> None:
+    bad = [*record["skipped"]["manifest"], *record["skipped"]["unreadable"]]
+    if bad:
+        typer.echo("\n".join([f"{len(bad)} bad rows and pictures were left out:", *bad]))
     for training in [*record["leave_one_source_out"], record["shipped"]]:
         fold = training["left_out"]
         name = "shipped, held-out pictures" if fold is None else f"without {fold['family']} and {fold['real_source']}"

@@ -1,22 +1,29 @@
-"""Build a split: ``python -m ecdd.dataset_governance.build_split --data PATH --out golden/data_split.csv``.
+"""Build a split for a manifest: tags that no near-duplicate, known person or whole source crosses.
 
 Deterministic: groups are dealt in the order of a salted hash of their digest, within their source. Faces go half to
 TRAIN and a quarter each to CALIBRATION and TEST-NEVER-TOUCH; pictures out of scope train nothing and go half to each
-of the other two.
+of the other two. A tag that the manifest asks for, a source that is held out, and the tags of an earlier split stand.
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections import defaultdict
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from ecdd.contract.loading import load_contract
-from ecdd.dataset_governance.leakage_scan import scan
-from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag, SplitRow, split_digest, write_split
-from ecdd.dataset_governance.manifest import ManifestRow, load_manifest
+from ecdd.dataset_governance.leakage_scan import scan, union_groups
+from ecdd.dataset_governance.lineage_tags import (
+    DataSplit,
+    LineageError,
+    LineageTag,
+    SplitRow,
+    split_digest,
+    write_split,
+)
+from ecdd.dataset_governance.manifest import UNKNOWN_IDENTITY, ManifestRow, load_manifest
 from ecdd.dataset_governance.validate_lineage import validate_lineage
 
 _SHARES: Final = {
@@ -27,7 +34,12 @@ _MOST_USED_FIRST: Final = (LineageTag.TRAIN, LineageTag.CALIBRATION, LineageTag.
 _SALT: Final = "ecdd data split 1"
 
 
-def assign_lineage(rows: list[ManifestRow], hash_groups: dict[str, str], groups: dict[str, str]) -> list[SplitRow]:
+def assign_lineage(
+    rows: list[ManifestRow],
+    hash_groups: dict[str, str],
+    groups: dict[str, str],
+    fixed: dict[str, LineageTag] | None = None,
+) -> list[SplitRow]:
     """Tag every picture, group by group, in fixed shares of each source.
 
     Parameters
@@ -40,18 +52,46 @@ def assign_lineage(rows: list[ManifestRow], hash_groups: dict[str, str], groups:
         SHA-256 to near-duplicate group. A group of several hash groups takes the most used of their tags (TRAIN before
         CALIBRATION before TEST-NEVER-TOUCH): a pair of crops found later then moves no other picture, and nothing
         that was trained or calibrated on ever becomes a test picture.
+    fixed : dict of str to LineageTag, optional
+        SHA-256 to a tag that stands whatever would be dealt; the whole group takes it.
 
     Returns
     -------
     list of SplitRow
         One a picture. A group of several sources counts for its first member's source.
+
+    Raises
+    ------
+    LineageError
+        Naming both ends wherever one group holds two fixed tags.
     """
     dealt = _deal(rows, hash_groups)
     tags: dict[str, LineageTag] = {}
     for row in rows:
         mine, group = dealt[hash_groups[row.sha256]], groups[row.sha256]
         tags[group] = min(mine, tags.get(group, mine), key=_MOST_USED_FIRST.index)
+    tags |= _fixed_by_group(rows, groups, fixed or {})
     return [_split_row(row, groups[row.sha256], tags[groups[row.sha256]]) for row in rows]
+
+
+def _fixed_by_group(
+    rows: list[ManifestRow], groups: dict[str, str], fixed: dict[str, LineageTag]
+) -> dict[str, LineageTag]:
+    found: dict[str, tuple[LineageTag, str]] = {}
+    problems = []
+    for row in sorted(rows, key=lambda row: row.sha256):
+        tag = fixed.get(row.sha256)
+        if tag is None:
+            continue
+        first = found.setdefault(groups[row.sha256], (tag, row.name))
+        if first[0] != tag:
+            problems.append(
+                f"{first[1]} is to be {first[0]} and {row.name} {tag}, but they are near-duplicates or one person; "
+                "give both one lineage"
+            )
+    if problems:
+        raise LineageError(problems)
+    return {group: tag for group, (tag, _) in found.items()}
 
 
 def _deal(rows: list[ManifestRow], groups: dict[str, str]) -> dict[str, LineageTag]:
@@ -84,47 +124,83 @@ def _tag_at(position: float, scope: str) -> LineageTag:
 
 def _split_row(row: ManifestRow, group: str, tag: LineageTag) -> SplitRow:
     label = "" if row.label is None else str(row.label)
-    return SplitRow(row.sha256, tag, group, "unknown", label, row.scope, row.source)
+    return SplitRow(row.sha256, tag, group, row.identity, label, row.scope, row.source)
 
 
-def build_split(data: Path, out: Path, contract: Path | None = None) -> DataSplit:
+def build_split(
+    data: Path,
+    out: Path,
+    contract: Path | None = None,
+    base: DataSplit | None = None,
+    held_out: Collection[str] = (),
+) -> DataSplit:
     """Scan a data folder for duplicates, tag it, check the tags and write them.
 
     Parameters
     ----------
     data : Path
-        Manifest or its folder.
+        Manifest or its folder; its columns ``identity`` and ``lineage`` count where they are filled.
     out : Path
         CSV to write.
     contract : Path, optional
         Decoding and near-duplicate policy; the default bundle's contract where not given.
+    base : DataSplit, optional
+        An earlier split: its pictures keep their tags, and carry them to their new near-duplicates.
+    held_out : collection of str
+        Sources of which every picture becomes TEST-NEVER-TOUCH.
 
     Returns
     -------
     DataSplit
-        What was written.
+        What was written: the manifest's pictures, in groups of near-duplicates and known persons.
+
+    Raises
+    ------
+    LineageError
+        Naming both ends of every contradiction, or a held-out source that the manifest does not have.
+    ManifestError, LeakageError
+        From reading the manifest and its pictures.
     """
     policy = load_contract(contract).policy
     rows = load_manifest(data)
-    files = [(row.sha256, row.path) for row in rows]
-    found = scan(files, policy.pixel_pipeline, policy.dataset_governance)
-    tagged = assign_lineage(rows, found.hash_groups, found.groups)
+    if missing := sorted(set(held_out) - {row.source for row in rows}):
+        raise LineageError([f"held-out source {name}: no picture of the manifest has it" for name in missing])
+    found = scan([(row.sha256, row.path) for row in rows], policy.pixel_pipeline, policy.dataset_governance)
+    groups = _with_persons(rows, found.groups)
+    tagged = assign_lineage(rows, found.hash_groups, groups, _fixed_tags(rows, base, held_out))
     split = DataSplit({row.sha256: row for row in tagged}, split_digest(tagged))
     validate_lineage(split, rows)
     write_split(tagged, out)
     return split
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--contract", type=Path)
-    options = parser.parse_args()
-    split = build_split(options.data, options.out, options.contract)
-    print(f"{len(split.rows)} pictures, digest {split.digest}")  # noqa: T201 - a command's answer
+def _with_persons(rows: list[ManifestRow], groups: dict[str, str]) -> dict[str, str]:
+    """Join the groups that share a known person."""
+    persons: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        if row.identity != UNKNOWN_IDENTITY:
+            persons[row.identity].append(row.sha256)
+    pairs = [(row.sha256, groups[row.sha256]) for row in rows]
+    pairs += [(pictures[0], other) for pictures in persons.values() for other in pictures[1:]]
+    return union_groups([row.sha256 for row in rows], pairs)
 
 
-if __name__ == "__main__":
-    main()
+def _fixed_tags(rows: list[ManifestRow], base: DataSplit | None, held_out: Collection[str]) -> dict[str, LineageTag]:
+    """Tags that stand: of the earlier split, of held-out sources, and those that the manifest asks for."""
+    fixed: dict[str, LineageTag] = {}
+    problems = []
+    for row in rows:
+        earlier = None if base is None else base.rows.get(row.sha256)
+        tags = [earlier.lineage] if earlier else []
+        tags += [LineageTag.TEST_NEVER_TOUCH] if row.source in held_out else []
+        tags += [row.lineage] if row.lineage else []
+        if len(set(tags)) > 1:
+            wanted = " and ".join(dict.fromkeys(tags))
+            problems.append(
+                f"{row.name}: earlier split, held-out source and manifest want {wanted}; a tag never changes"
+            )
+        elif tags:
+            fixed[row.sha256] = tags[0]
+    if problems:
+        raise LineageError(problems)
+    return fixed

@@ -142,7 +142,9 @@ def load_split(path: Path) -> DataSplit:
     return DataSplit(rows=rows, digest=split_digest(rows.values()))
 
 
-def read_table(path: Path, columns: tuple[str, ...], *, exactly: bool) -> list[tuple[int, dict[str, str]]]:
+def read_table(
+    path: Path, columns: tuple[str, ...], *, exactly: bool, ragged: list[str] | None = None
+) -> list[tuple[int, dict[str, str]]]:
     """Read a CSV whose every row has a cell in every column.
 
     Parameters
@@ -153,6 +155,8 @@ def read_table(path: Path, columns: tuple[str, ...], *, exactly: bool) -> list[t
         Columns that must be there.
     exactly : bool
         No other column, and in this order.
+    ragged : list of str, optional
+        Takes a line for every row with too few or too many cells, which is then left out of the result.
 
     Returns
     -------
@@ -173,10 +177,13 @@ def read_table(path: Path, columns: tuple[str, ...], *, exactly: bool) -> list[t
         raise LineageError([f"{path.name}: cannot be read as a CSV file: {error.__class__.__name__}"]) from error
     if (header != columns) if exactly else not set(columns) <= set(header):
         raise LineageError([f"{path.name}: columns {list(header)}, expected {list(columns)}"])
-    ragged = [line for line, cells in lines if None in cells or None in cells.values()]
-    if ragged:
-        raise LineageError([f"{path.name}:{line}: not {len(header)} cells like the header" for line in ragged])
-    return lines
+    bad = {line for line, cells in lines if None in cells or None in cells.values()}
+    problems = [f"{path.name}:{line}: not {len(header)} cells like the header" for line in sorted(bad)]
+    if problems and ragged is None:
+        raise LineageError(problems)
+    if ragged is not None:
+        ragged += problems
+    return [(line, cells) for line, cells in lines if line not in bad]
 
 
 def _row_problems(cells: Mapping[str, str]) -> list[str]:

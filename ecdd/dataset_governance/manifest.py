@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ecdd.dataset_governance.lineage_tags import LABELS, SCOPES, LineageError, read_table
+from ecdd.dataset_governance.lineage_tags import LABELS, SCOPES, LineageError, LineageTag, read_table
 
 _REQUIRED: Final = ("path", "label", "scope", "source")
+UNKNOWN_IDENTITY: Final = "unknown"
 
 
 class ManifestError(Exception):
@@ -22,7 +23,10 @@ class ManifestError(Exception):
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One picture of a data manifest; ``path`` is absolute or relative to the manifest."""
+    """One picture of a data manifest; ``path`` is absolute or relative to the manifest.
+
+    ``identity`` names the person where the manifest does; ``lineage`` is a tag that the manifest itself asks for.
+    """
 
     path: Path
     name: str
@@ -31,6 +35,8 @@ class ManifestRow:
     source: str
     year: int | None
     sha256: str
+    identity: str = "unknown"
+    lineage: LineageTag | None = None
 
 
 def manifest_path(data: Path) -> Path:
@@ -38,16 +44,20 @@ def manifest_path(data: Path) -> Path:
     return data / "manifest.csv" if data.is_dir() else data
 
 
-def load_manifest(data: Path, *, check_digests: bool = True) -> list[ManifestRow]:
+def load_manifest(data: Path, *, check_digests: bool = True, skipped: list[str] | None = None) -> list[ManifestRow]:
     """Load a manifest and check every row.
 
     Parameters
     ----------
     data : Path
         Manifest, or a folder with ``manifest.csv``; columns ``path,label,scope,source`` and optionally
-        ``year,sha256``.
+        ``year,identity,lineage,sha256``.
     check_digests : bool
         Read every file and compare its SHA-256 with the manifest's; without the column the digest is computed.
+    skipped : list of str, optional
+        Take the problems here and leave the rows that have one out (``--skip-bad``), instead of refusing the manifest.
+        Of a picture that stands twice the first row stays. A person in two lineages is refused all the same: which
+        of the rows is wrong is nothing that a program can know.
 
     Returns
     -------
@@ -57,30 +67,50 @@ def load_manifest(data: Path, *, check_digests: bool = True) -> list[ManifestRow
     Raises
     ------
     ManifestError
-        One error listing every row with a missing file, wrong digest, bad label or scope, or met twice.
+        One error listing every row with too few cells, a missing file, a wrong digest, a bad label, scope or lineage,
+        a picture met twice, a person in two lineages; or nothing is left.
     """
     path = manifest_path(data)
-    problems: list[str] = []
-    rows: list[ManifestRow] = []
-    seen: dict[str, int] = {}
     if not path.is_file():
         raise ManifestError([f"{path.name}: no such manifest; give a CSV file or a folder with manifest.csv"])
+    problems: list[str] = []
     try:
-        table = read_table(path, _REQUIRED, exactly=False)
+        table = read_table(path, _REQUIRED, exactly=False, ragged=problems)
     except LineageError as error:
         raise ManifestError(error.problems) from error
+    rows: list[ManifestRow] = []
+    seen: dict[str, int] = {}
     for line, cells in table:
         row, found = _read_row(path.parent, cells, check_digests=check_digests)
         if row.sha256 and row.sha256 in seen:
             found.append(f"the same picture as line {seen[row.sha256]}")
         seen.setdefault(row.sha256, line)
         problems += [f"{path.name}:{line}: {cells['path']}: {text}" for text in found]
-        rows.append(row)
+        if not found:
+            rows.append(row)
+    crossings = _identities_in_two_lineages(path.name, rows)
     if not rows:
-        problems.append(f"{path.name}: no rows")
-    if problems:
-        raise ManifestError(problems)
+        problems.append(
+            f"{path.name}: no rows" if not problems and not table else f"{path.name}: no row without a problem"
+        )
+    if crossings or not rows or (problems and skipped is None):
+        raise ManifestError(problems + crossings)
+    if skipped is not None:
+        skipped += problems
     return rows
+
+
+def _identities_in_two_lineages(name: str, rows: list[ManifestRow]) -> list[str]:
+    tags: dict[str, dict[LineageTag, str]] = {}
+    for row in rows:
+        if row.identity != UNKNOWN_IDENTITY and row.lineage is not None:
+            tags.setdefault(row.identity, {}).setdefault(row.lineage, row.name)
+    return [
+        f"{name}: identity {person} is in {' and in '.join(f'{tag} ({path})' for tag, path in sorted(found.items()))}; "
+        "one person belongs to one lineage"
+        for person, found in sorted(tags.items())
+        if len(found) > 1
+    ]
 
 
 def _read_row(root: Path, cells: dict[str, str], *, check_digests: bool) -> tuple[ManifestRow, list[str]]:
@@ -94,6 +124,9 @@ def _read_row(root: Path, cells: dict[str, str], *, check_digests: bool) -> tupl
         problems.append("a picture in scope needs a label")
     if year and not year.isdigit():
         problems.append(f"year {year!r} is not a number")
+    lineage, identity = cells.get("lineage") or "", cells.get("identity") or UNKNOWN_IDENTITY
+    if lineage and lineage not in LineageTag.__members__.values():
+        problems.append(f"lineage {lineage!r}, allowed are {', '.join(LineageTag)} and empty")
     if not cells["source"]:
         problems.append("no source")
     path = root / cells["path"]
@@ -117,6 +150,8 @@ def _read_row(root: Path, cells: dict[str, str], *, check_digests: bool) -> tupl
         source=cells["source"],
         year=int(year) if year.isdigit() else None,
         sha256=sha256,
+        identity=identity,
+        lineage=LineageTag(lineage) if lineage in LineageTag.__members__.values() else None,
     )
     return row, problems
 

@@ -145,6 +145,29 @@ def fill_cache(rows: list[TaggedRow], contract: LoadedContract, config: Training
         yield row.sha256
 
 
+def unreadable(rows: list[TaggedRow], folder: Path) -> list[str]:
+    """List the pictures that could not be decoded: bad data, while a face that is missing or blurred is a finding.
+
+    Parameters
+    ----------
+    rows : list of (ManifestRow, SplitRow)
+        Pictures whose tensors are in the cache.
+    folder : Path
+        Filled cache.
+
+    Returns
+    -------
+    list of str
+        Name and reason code, one a picture.
+    """
+    lines = []
+    for row, _ in rows:
+        content: dict[str, Any] = json.loads((folder / f"{row.sha256}.json").read_text(encoding="utf-8"))
+        codes = [reason.removeprefix(f"{ORIGINAL}: ") for reason in content["dropped"] if reason.startswith(ORIGINAL)]
+        lines += [f"{row.name}: {code}" for code in codes if not code.startswith("GR-")]
+    return lines
+
+
 def load_variants(
     rows: list[TaggedRow], folder: Path, gates: QualityGates
 ) -> tuple[list[Variant], dict[str, dict[str, int]]]:

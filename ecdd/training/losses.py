@@ -91,8 +91,9 @@ def distillation_loss(maps: Tensor, teacher: Tensor, settings: DistilSettings) -
     """Distance between a student's and a teacher's map, cell by cell.
 
     ``mse``: squared difference of logits, in units of the variance of the teacher's cells in the batch: a teacher
-    that is careful (small logits) is followed as closely as one that is not. ``kl``: Kullback-Leibler divergence of the two-class distributions at a
-    temperature, times its square, so that gradients keep their size (Hinton, Vinyals and Dean, 2015).
+    that is careful (small logits) is followed as closely as one that is not. ``kl``: Kullback-Leibler divergence of
+    the two-class distributions at a temperature, times its square, so that gradients keep their size (Hinton, Vinyals
+    and Dean, 2015).
 
     Parameters
     ----------

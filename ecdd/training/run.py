@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import platform
 from collections.abc import Callable
@@ -19,7 +20,16 @@ from ecdd.dataset_governance.usable_faces import TaggedRow, usable_faces
 from ecdd.files import write_text
 from ecdd.models.checkpoint import check_operator, identity_of, load_weights, save_weights
 from ecdd.models.patch_network import PatchNetwork
-from ecdd.training.cache import FORGED, Variant, cache_folder, fill_cache, load_variants
+from ecdd.training.cache import (
+    FORGED,
+    HARMONISED,
+    ORIGINAL,
+    Variant,
+    cache_folder,
+    fill_cache,
+    load_variants,
+    unreadable,
+)
 from ecdd.training.config import TrainingConfig, TrainingError
 from ecdd.training.curves import write_figure
 from ecdd.training.forged_cache import fill_forged_cache, forged_folder, load_forged
@@ -27,6 +37,7 @@ from ecdd.training.forgeries.registry import UnknownGeneratorError, find_generat
 from ecdd.training.measuring import by_source, measure, score_variants
 from ecdd.training.processes import Processes
 from ecdd.training.sampling import BalancedSet, balanced
+from ecdd.training.shortcut_audit import audit_lines, shortcut_audit
 from ecdd.training.source_folds import SourceFold, fold_parts, source_folds
 from ecdd.training.trainer import Start, outcome, train_network
 
@@ -62,6 +73,10 @@ class RunOptions:
         Regular expressions of parameters that stay as they are.
     teacher : Path, optional
         Folder of a teacher's training: every training follows the teacher that saw the same sources.
+    skip_bad : bool
+        Leave out pictures that cannot be decoded, and say so in the record, instead of refusing to train.
+    skipped : tuple of str
+        Rows of the manifest that were left out before, for the record.
     """
 
     out: Path
@@ -69,6 +84,8 @@ class RunOptions:
     init: Path | None = None
     freeze: tuple[str, ...] = ()
     teacher: Path | None = None
+    skip_bad: bool = False
+    skipped: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +98,7 @@ class _Inputs:
     identity: dict[str, str]
     options: RunOptions
     processes: Processes
+    outcomes: dict[str, dict[str, int]]
 
 
 def run_training(
@@ -91,6 +109,7 @@ def run_training(
     options: RunOptions,
     processes: Processes,
     progress: Progress = lambda _: None,
+    say: Progress = lambda _: None,
 ) -> dict[str, Any]:
     """Train once for every left-out pair of sources, then on every source, and write weights and record.
 
@@ -112,6 +131,8 @@ def run_training(
         This process among its peers.
     progress : callable
         Called with one line after every picture and epoch.
+    say : callable
+        Called with every line of the shortcut audit, before anything is trained.
 
     Returns
     -------
@@ -124,10 +145,15 @@ def run_training(
         Each says what to change.
     """
     _check_settings(config, options)
-    rows = usable_faces(manifest, split, [LineageTag.TRAIN])
+    faces = usable_faces(manifest, split, [LineageTag.TRAIN])
+    folder = cache_folder(options.cache, contract, config)
+    rows, bad = _readable(faces, contract, config, folder, options, processes, progress)
+    audit = shortcut_audit(rows, contract, folder, config.seed) if processes.first else {}
+    for line in audit_lines(audit) if audit else ():
+        say(line)
     variants, left_out = _variants(rows, contract, config, options.cache, processes, progress)
     identity = training_identity(manifest, split, contract)
-    inputs = _Inputs(contract, config, variants, identity, options, processes)
+    inputs = _Inputs(contract, config, variants, identity, options, processes, left_out)
     folds = source_folds(config.leave_one_source_out) if config.leave_one_source_out else []
     table = [_one_training(inputs, fold, progress)[1] for fold in folds]
     model, shipped = _one_training(inputs, None, progress)
@@ -137,6 +163,8 @@ def run_training(
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **identity,
         "pictures": _counts(rows),
+        "skipped": {"manifest": list(options.skipped), "unreadable": bad},
+        "shortcut_audit": audit,
         "tensors_by_outcome": left_out,
         "config": config.model_dump(mode="json"),
         "versions": {name: version(name) for name in ("torch", "numpy", "pillow", "ai-edge-litert", "scikit-learn")},
@@ -159,6 +187,28 @@ def run_training(
     return record
 
 
+def _readable(
+    rows: list[TaggedRow],
+    contract: LoadedContract,
+    config: TrainingConfig,
+    folder: Path,
+    options: RunOptions,
+    processes: Processes,
+    progress: Progress,
+) -> tuple[list[TaggedRow], list[str]]:
+    """Fill the tensor cache in the first process, the others wait; pictures that cannot be decoded are all named."""
+    if processes.first:
+        for count, _ in enumerate(fill_cache(rows, contract, config, folder), start=1):
+            progress(f"tensors: {count} of {len(rows)} pictures")
+    processes.agree(None)
+    bad = unreadable(rows, folder)
+    if bad and not options.skip_bad:
+        lines = [f"{len(bad)} pictures cannot be decoded; repair or remove them, or train with --skip-bad:", *bad]
+        raise TrainingError("\n".join(lines))
+    names = {line.rpartition(": ")[0] for line in bad}
+    return [pair for pair in rows if pair[0].name not in names], bad
+
+
 def _variants(
     rows: list[TaggedRow],
     contract: LoadedContract,
@@ -167,13 +217,11 @@ def _variants(
     processes: Processes,
     progress: Progress,
 ) -> tuple[list[Variant], dict[str, dict[str, int]]]:
-    """Fill the tensor cache in the first process, the others wait; then list what passes the gates."""
+    """Forge what is missing in the first process, the others wait; then list what passes the gates."""
     folder = cache_folder(cache, contract, config)
     generators = config.forgeries.generators if config.forgeries else []
     forged = {name: forged_folder(cache, contract, config, name) for name in generators}
     if processes.first:
-        for count, _ in enumerate(fill_cache(rows, contract, config, folder), start=1):
-            progress(f"tensors: {count} of {len(rows)} pictures")
         for name, place in forged.items():
             for count, _ in enumerate(fill_forged_cache(rows, contract, config, name, place), start=1):
                 progress(f"{name}: {count} pictures")
@@ -195,7 +243,7 @@ def _one_training(inputs: _Inputs, fold: SourceFold | None, progress: Progress) 
     train = _balanced(place.name, "training", parts.train, config)
     validation = _balanced(place.name, "validation", parts.validation, config)
     if inputs.processes.first:
-        _same_inputs(out / INPUTS_FILE, inputs_text(config, inputs.identity, options))
+        _same_inputs(out / INPUTS_FILE, inputs_text(config, inputs.identity, options, place))
     start = _start(inputs, place)
     for epoch in train_network(config, policy, train, validation, out, start, inputs.processes):
         progress(f"{place.name}: epoch {epoch.epoch}, loss {epoch.loss:.4f}, validation AUC {epoch.validation_auc:.4f}")
@@ -209,6 +257,8 @@ def _one_training(inputs: _Inputs, fold: SourceFold | None, progress: Progress) 
         write_figure(result.history, sources, out / FIGURE_NAME)
     return result.model, {
         "left_out": None if fold is None else asdict(fold),
+        "abstain_rates": abstain_rates(inputs.outcomes, sorted({v.source for v in test})),
+        "teacher_sha256": _teacher_sha256(options, place),
         "training": _set_summary(train),
         "validation": _set_summary(validation),
         "best": asdict(result.best),
@@ -234,9 +284,20 @@ def _start(inputs: _Inputs, place: Path) -> Start:
     init = None if options.init is None else _checked_weights(options.init, contract).state_dict()
     teacher = None
     if options.teacher is not None:
-        path = options.teacher / (WEIGHTS_NAME if place.name == SHIPPED_FOLDER else place / WEIGHTS_NAME)
-        teacher = _checked_weights(path, contract).eval().to(inputs.processes.device)
+        teacher = _checked_weights(_teacher_weights(options.teacher, place), contract)
+        teacher = teacher.eval().to(inputs.processes.device)
     return Start(init, options.freeze, teacher)
+
+
+def _teacher_weights(folder: Path, place: Path) -> Path:
+    return folder / (WEIGHTS_NAME if place.name == SHIPPED_FOLDER else place / WEIGHTS_NAME)
+
+
+def _teacher_sha256(options: RunOptions, place: Path) -> str | None:
+    if options.teacher is None:
+        return None
+    path = _teacher_weights(options.teacher, place)
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _checked_weights(path: Path, contract: LoadedContract) -> PatchNetwork:
@@ -273,13 +334,39 @@ def training_identity(manifest: list[ManifestRow], split: DataSplit, contract: L
     }
 
 
-def inputs_text(config: TrainingConfig, identity: dict[str, str], options: RunOptions) -> str:
+def abstain_rates(outcomes: dict[str, dict[str, int]], sources: list[str]) -> dict[str, dict[str, float | None]]:
+    """Share of the tensors of each source that the guardrails keep from the detector, by kind of tensor.
+
+    Parameters
+    ----------
+    outcomes : dict
+        By source: how many of a kind were kept, and dropped by reason, as ``"kind: reason"``.
+    sources : list of str
+        Which to count.
+
+    Returns
+    -------
+    dict
+        By source, for ``original`` (the file as it is) and ``harmonised`` tensors: 0 … 1, None without any.
+    """
+    rates: dict[str, dict[str, float | None]] = {}
+    for source in sources:
+        rates[source] = {}
+        for kind in (ORIGINAL, HARMONISED):
+            counts = {key: count for key, count in outcomes.get(source, {}).items() if key.startswith(f"{kind}: ")}
+            total = sum(counts.values())
+            rates[source][kind] = 1 - counts.get(f"{kind}: kept", 0) / total if total else None
+    return rates
+
+
+def inputs_text(config: TrainingConfig, identity: dict[str, str], options: RunOptions, place: Path) -> str:
     """Describe what a training state depends on, so that no state is resumed with other inputs."""
     chosen = {
         "config": config.model_dump(mode="json"),
         "init": options.init.name if options.init else None,
         "freeze": list(options.freeze),
         "teacher": options.teacher.name if options.teacher else None,
+        "teacher_sha256": _teacher_sha256(options, place),
         **identity,
     }
     return json.dumps(chosen, indent=2, sort_keys=True) + "\n"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -121,3 +123,35 @@ def test_settings_that_cannot_be_are_named_without_a_traceback(
     assert done.returncode == 1, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_bad_rows_and_pictures_are_all_named_before_training_or_skipped_and_recorded(
+    data: Path, tmp_path: Path
+) -> None:
+    """A corrupt picture and a row without a file: refused with both named, or left out and recorded."""
+    folder = tmp_path / "data"
+    shutil.copytree(data, folder)
+    manifest, split = folder / "manifest.csv", folder / "split.csv"
+    victim = folder / manifest.read_text(encoding="utf-8").splitlines()[1].split(",")[0]
+    content = victim.read_bytes()
+    victim.write_bytes(content[: len(content) // 2])
+    old, new = (hashlib.sha256(stored).hexdigest() for stored in (content, victim.read_bytes()))
+    split.write_text(split.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+    run = command(folder, tmp_path / "run", SMOKE)
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert f"{victim.name}: IO-" in done.stderr
+    assert "--skip-bad" in done.stderr
+    assert not (tmp_path / "run" / "shipped").exists()
+    with manifest.open("a", encoding="utf-8") as stream:
+        stream.write("gone.jpg,0,face,portraits\nshort,1\n")
+    done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 1
+    assert "gone.jpg: no such file" in done.stderr
+    done = subprocess.run([*run, "--skip-bad"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "3 bad rows and pictures were left out" in done.stdout
+    assert "shortcut audit of" in done.stdout
+    record = json.loads((tmp_path / "run" / "training_record.json").read_text(encoding="utf-8"))
+    assert [len(record["skipped"][kind]) for kind in ("manifest", "unreadable")] == [2, 1]
+    assert record["shortcut_audit"]["pictures"]["real"] > 0
