@@ -35,7 +35,7 @@ COMMANDS: dict[str, _Entry] = {
     "golden": _Entry("ecdd.commands.golden", "Golden sets: show, check and freeze."),
     "govern": _Entry("ecdd.commands.govern", "Lineage tags of a data set."),
     "train": _Entry("ecdd.commands.train", "Train a teacher or a student."),
-    "models": _Entry("ecdd.commands.models", "Read checkpoints of other projects."),
+    "models": _Entry("ecdd.commands.models", "Read checkpoints of other projects, and store weights smaller."),
     "forgeries": _Entry("ecdd.commands.forgeries", "Make forgeries and look at them."),
     "calibrate": _Entry("ecdd.commands.calibrate", "Fit calibration and thresholds on a calibration split."),
     "export": _Entry("ecdd.commands.export", "Turn a checkpoint into TFLite and ONNX."),

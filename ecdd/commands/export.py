@@ -13,7 +13,7 @@ def export(
     out: Annotated[Path, typer.Option(help="Folder for model.tflite and model.onnx.")],
     contract: Annotated[Path, typer.Option(help="Policy contract.")] = Path("contracts/policy_contract.yaml"),
 ) -> None:
-    """Export a student to folded float32 TFLite and ONNX, compare both with it, and time the TFLite file."""
+    """Export a teacher or student to folded float32 TFLite and ONNX, compare both with it, and time the TFLite file."""
     from ecdd.bundle.manifest import MODEL_FILE
     from ecdd.contract.loading import ContractError, load_contract
     from ecdd.export.artifact_manifest import ONNX_FILE, check_identity, export_model

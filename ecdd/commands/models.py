@@ -1,4 +1,4 @@
-"""``ecdd models import``."""
+"""``ecdd models import`` and ``ecdd models store``."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Read checkpoints of other projects.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Read and store checkpoints.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
 def _group() -> None:
-    """Read checkpoints of other projects."""
+    """Read and store checkpoints."""
 
 
 @app.command("import")
@@ -50,4 +50,39 @@ def import_(
     parameters = sum(parameter.numel() for parameter in model.parameters())
     typer.echo(
         f"{out}: {arch}, width {width:g}, {parameters} parameters, {operator} x {factor:.4g}, state {digest[:12]}"
+    )
+
+
+@app.command()
+def store(
+    *,
+    weights: Annotated[Path, typer.Argument(help="weights.safetensors of a training.")],
+    out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
+    storage: Annotated[str, typer.Option(help="float32, or float16: half the file, 11 significant bits.")] = "float16",
+) -> None:
+    """Write weights in another storage, and say how far the patch-logit map moves by it.
+
+    Exit code 1 where a weight is too large for the storage.
+    """
+    import dataclasses
+
+    import torch
+
+    from ecdd.models.checkpoint import load_weights, save_weights
+    from ecdd.models.state_dicts import CheckpointError
+
+    try:
+        model, identity = load_weights(weights)
+        digest = save_weights(model, dataclasses.replace(identity, storage=storage), out)
+        side = identity.input_size
+        tensors = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            before, after = model(tensors), load_weights(out)[0](tensors)
+    except (CheckpointError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    moved, spread = float((after - before).abs().max()), float(before.std())
+    typer.echo(
+        f"{out}: {out.stat().st_size} bytes, {storage}, state {digest[:12]}; a patch logit of seeded noise moves by "
+        f"at most {moved:.2g}, the map's spread is {spread:.2g}"
     )

@@ -26,7 +26,6 @@ from ecdd.export.tflite_export import tflite_bytes
 from ecdd.files import write_bytes, write_text
 from ecdd.models.checkpoint import CheckpointIdentity, check_operator, load_weights
 from ecdd.models.patch_network import PatchNetwork
-from ecdd.models.tiny_ladeda import TinyLaDeDa
 from ecdd.pipeline.preprocess import normalise
 
 ONNX_FILE = "model.onnx"
@@ -77,9 +76,6 @@ def export_model(model: PatchNetwork, contract: LoadedContract, seed: int = 0, n
         for _ in range(k % 4):  # from white noise to something smooth
             levels[k] = (levels[k] + np.roll(levels[k], 1, 0) + np.roll(levels[k], 1, 1)) / 3
     batch = np.stack([normalise(np.round(level).astype(np.uint8), policy.pixel_pipeline) for level in levels])
-    if not isinstance(model, TinyLaDeDa):
-        msg = f"a {model.architecture} is no student; only tiny_ladeda is exported to TFLite and ONNX"
-        raise ExportError(msg)
     folded = fold(model)
     tflite, onnx = tflite_bytes(folded, side), onnx_bytes(folded, side)
     return Exported(tflite, onnx, compare(model, tflite, onnx, batch, policy.patch_grid.tolerance_s5))

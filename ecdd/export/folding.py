@@ -1,4 +1,4 @@
-"""Fold the student into four plain convolutions: what both exported files are built from."""
+"""Fold teacher or student into plain convolutions: the one description that both exported files are built from."""
 
 from __future__ import annotations
 
@@ -9,86 +9,178 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ecdd.contract.layer_geometry import GridGeometry
+from ecdd.models.gradients import operator_kernel
+from ecdd.models.ladeda import Bottleneck, LaDeDa9
+from ecdd.models.patch_network import PatchNetwork
 from ecdd.models.tiny_ladeda import TinyLaDeDa
 
 Array = NDArray[np.float64]
+IMAGE = "image"  # S4, or NPR of it where `FoldedNetwork.npr` says so
 
 
 class ExportError(Exception):
     """A model cannot be exported, or an exported file does not do what the model does."""
 
 
-@dataclass(frozen=True)
-class FoldedStudent:
-    """Weights of the folded student, float64, kernels as height x width x in x out.
+@dataclass(frozen=True, eq=False)
+class FoldedConv:
+    """One convolution with its bias.
 
     Attributes
     ----------
-    stem, stem_bias : ndarray, shapes (3, 3, 3, 8) and (8,)
-        First two convolutions, batch norm and the operator's scale, on the unscaled NPR.
-    mix, mix_bias : ndarray, shapes (1, 1, 8, 8) and (8,)
-        1x1 convolution with its batch norm.
-    down, down_bias : ndarray, shapes (3, 3, 8, 8) and (8,)
-        3x3 convolution at stride 2 with its batch norm.
-    cell, cell_bias : ndarray, shapes (3, 3, 8, 1) and (1,)
-        Linear head and the 3x3 mean at stride 4 as one convolution.
+    name, source : str
+        Its output, and the output that it reads (`IMAGE` or a step before it).
+    kernel : ndarray, float64, (height, width, in, out)
+        Weights.
+    bias : ndarray, float64, (out,)
+        Bias.
+    stride, padding : int
+        Pixels of its input; zeros are padded on all four sides.
+    relu : bool
+        Whether negative outputs become 0.
     """
 
-    stem: Array
-    stem_bias: Array
-    mix: Array
-    mix_bias: Array
-    down: Array
-    down_bias: Array
-    cell: Array
-    cell_bias: Array
+    name: str
+    source: str
+    kernel: Array
+    bias: Array
+    stride: int = 1
+    padding: int = 0
+    relu: bool = True
 
 
-def fold(model: TinyLaDeDa) -> FoldedStudent:
+@dataclass(frozen=True)
+class FoldedSum:
+    """Sum of a block's path and its shortcut, then ReLU.
+
+    Attributes
+    ----------
+    name, path, shortcut : str
+        Its output, and what it adds.
+    crop : int
+        So many last rows and columns of the shortcut are left out: its top left corner lies on the path's.
+    """
+
+    name: str
+    path: str
+    shortcut: str
+    crop: int
+
+
+@dataclass(frozen=True)
+class FoldedNetwork:
+    """A network from S4 to its patch-logit map.
+
+    Attributes
+    ----------
+    architecture : str
+        Name.
+    npr : bool
+        The first step reads the unscaled NPR of S4 instead of S4.
+    steps : tuple
+        First to last; the last one's single channel is the map.
+    model : PatchNetwork
+        Where it came from.
+    """
+
+    architecture: str
+    npr: bool
+    steps: tuple[FoldedConv | FoldedSum, ...]
+    model: PatchNetwork
+
+    def geometry(self, height: int, width: int) -> GridGeometry:
+        """Compose the grid for a tensor of this size, px."""
+        return self.model.geometry(height, width)
+
+
+def fold(model: PatchNetwork) -> FoldedNetwork:
     """Fold convolutions, batch norms, operator scale, head and cell mean, in float64.
 
-    The second convolution follows the first without anything between them, so both are one 3x3 convolution;
-    head and mean commute because both are linear and come after the last ReLU.
+    The second convolution follows the first without anything between them, so both are one 3x3 convolution; the
+    student's head and cell mean commute because both are linear and come after the last ReLU.
 
     Parameters
     ----------
-    model : TinyLaDeDa
-        In evaluation mode (batch statistics cannot be folded), operator NPR.
+    model : PatchNetwork
+        In evaluation mode (batch statistics cannot be folded).
 
     Returns
     -------
-    FoldedStudent
+    FoldedNetwork
         Same function as the model, up to rounding.
 
     Raises
     ------
     ExportError
-        If the model is in training mode or has another operator than NPR.
+        If the model is in training mode, or its architecture has no folding.
     """
     if model.training:
         msg = "the model is in training mode: batch norm would use batch statistics; call eval() before export"
         raise ExportError(msg)
-    if model.input_operator != "NPR":
-        msg = f"input_operator {model.input_operator!r} cannot be exported; only NPR has a folded graph"
+    steps: list[FoldedConv | FoldedSum] = []
+    source, scale = IMAGE, model.operator_scale
+    if model.input_operator not in {"NPR", "raw"}:  # at the border zeros are padded: not one with what follows
+        kernel = np.einsum("hw,io->hwio", operator_kernel(model.input_operator), np.eye(3)) * scale
+        steps.append(FoldedConv("operator", source, kernel, np.zeros(3), padding=1, relu=False))
+        source, scale = "operator", 1.0
+    if isinstance(model, TinyLaDeDa):
+        steps += _student_steps(model, source, scale)
+    elif isinstance(model, LaDeDa9):
+        steps += _teacher_steps(model, source, scale)
+    else:
+        msg = f"architecture {model.architecture!r} has no folding; fold one of ladeda9, tiny_ladeda"
         raise ExportError(msg)
-    block = model.layer1[0]
+    return FoldedNetwork(model.architecture, model.input_operator == "NPR", tuple(steps), model)
+
+
+def _student_steps(model: TinyLaDeDa, source: str, scale: float) -> list[FoldedConv]:
+    block, cells = model.layer1[0], model.declared("cells")
+    conv1, conv2 = (cast(nn.Conv2d, getattr(block, name)) for name in ("conv1", "conv2"))
+    mix, mix_bias = _with_norm(_array(conv1.weight), cast(nn.BatchNorm2d, block.bn1))
+    down, down_bias = _with_norm(_array(conv2.weight), cast(nn.BatchNorm2d, block.bn2))
+    head = _array(model.fc.weight).reshape(-1)
+    mean = np.broadcast_to(head[None, None, :, None], (cells.kernel, cells.kernel, len(head), 1)) / cells.kernel**2
+    return [
+        _stem(model, source, scale),
+        FoldedConv("mix", "stem", _hwio(mix), mix_bias),
+        FoldedConv("down", "mix", _hwio(down), down_bias, stride=conv2.stride[0]),
+        FoldedConv("cell", "down", np.ascontiguousarray(mean), _array(model.fc.bias), cells.stride, relu=False),
+    ]
+
+
+def _teacher_steps(model: LaDeDa9, source: str, scale: float) -> list[FoldedConv | FoldedSum]:
+    steps: list[FoldedConv | FoldedSum] = [_stem(model, source, scale)]
+    for place, stage in enumerate(model.stages(), start=1):
+        for number, block in enumerate(stage):
+            steps += _bottleneck_steps(cast(Bottleneck, block), f"layer{place}_{number}", steps[-1].name)
+    head = _array(model.fc.weight)[:, :, None, None]
+    return [*steps, FoldedConv("cell", steps[-1].name, _hwio(head), _array(model.fc.bias), relu=False)]
+
+
+def _bottleneck_steps(block: Bottleneck, name: str, source: str) -> list[FoldedConv | FoldedSum]:
+    convs = [(block.conv1, block.bn1), (block.conv2, block.bn2), (block.conv3, block.bn3)]
+    steps: list[FoldedConv | FoldedSum] = []
+    before = source
+    for number, (conv, norm) in enumerate(convs, start=1):
+        kernel, bias = _with_norm(_array(conv.weight), norm)
+        steps.append(FoldedConv(f"{name}_{number}", before, _hwio(kernel), bias, conv.stride[0], relu=number < 3))
+        before = steps[-1].name
+    shortcut = source
+    if block.downsample is not None:
+        conv, norm = cast("tuple[nn.Conv2d, nn.BatchNorm2d]", tuple(block.downsample))
+        kernel, bias = _with_norm(_array(conv.weight), norm)
+        shortcut = f"{name}_shortcut"
+        steps.append(FoldedConv(shortcut, source, _hwio(kernel), bias, conv.stride[0], relu=False))
+    crop = (block.conv2.kernel_size[0] - 1) // block.conv2.stride[0]
+    return [*steps, FoldedSum(f"{name}_sum", before, shortcut, crop)]
+
+
+def _stem(model: TinyLaDeDa | LaDeDa9, source: str, scale: float) -> FoldedConv:
     first = _array(model.conv1.weight)[:, :, 0, 0]  # (mid, in)
-    stem = np.einsum("omhw,mi->oihw", _array(model.conv2.weight), first) * model.operator_scale
-    stem, stem_bias = _with_norm(stem, model.bn1)
-    mix, mix_bias = _with_norm(_array(cast(nn.Conv2d, block.conv1).weight), cast(nn.BatchNorm2d, block.bn1))
-    down, down_bias = _with_norm(_array(cast(nn.Conv2d, block.conv2).weight), cast(nn.BatchNorm2d, block.bn2))
-    head, side = _array(model.fc.weight).reshape(-1), model.declared("cells").kernel
-    cell = np.broadcast_to(head[None, None, :, None], (side, side, len(head), 1)) / side**2
-    return FoldedStudent(
-        stem=_hwio(stem),
-        stem_bias=stem_bias,
-        mix=_hwio(mix),
-        mix_bias=mix_bias,
-        down=_hwio(down),
-        down_bias=down_bias,
-        cell=np.ascontiguousarray(cell),
-        cell_bias=_array(model.fc.bias),
-    )
+    merged = np.einsum("omhw,mi->oihw", _array(model.conv2.weight), first) * scale
+    kernel, bias = _with_norm(merged, model.bn1)
+    return FoldedConv("stem", source, _hwio(kernel), bias)
 
 
 def _array(tensor: Tensor) -> Array:

@@ -1,4 +1,4 @@
-"""Folded student to an ONNX file, NHWC at its border like the TFLite file."""
+"""Folded network to an ONNX file, NHWC at its border like the TFLite file."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecdd.export.folding import ExportError, FoldedStudent
+from ecdd.export.folding import IMAGE, ExportError, FoldedConv, FoldedNetwork, FoldedSum
 from ecdd.export.tflite_export import INPUT_NAME, OUTPUT_NAME, npr_kernel
 
 OPSET = 17
 IR_VERSION = 8
 
 
-def onnx_bytes(folded: FoldedStudent, input_size: int | None = None) -> bytes:
-    """Build the folded student as an ONNX graph, checked and shape-inferred.
+def onnx_bytes(folded: FoldedNetwork, input_size: int | None = None) -> bytes:
+    """Build a folded network as an ONNX graph, checked and shape-inferred.
 
     Parameters
     ----------
-    folded : FoldedStudent
-        Weights.
+    folded : FoldedNetwork
+        Teacher or student.
     input_size : int or None
         Side of the input, px, even; None leaves height and width free (for tests on non-square content).
 
@@ -45,11 +45,11 @@ def onnx_bytes(folded: FoldedStudent, input_size: int | None = None) -> bytes:
     width: int | str = "width" if input_size is None else input_size
     grid: tuple[int | str, int | str] = ("rows", "cols")
     if input_size is not None:
-        cells = ((input_size - 4) // 2 - 3) // 4 + 1
-        grid = (cells, cells)
+        cells = folded.geometry(input_size, input_size)
+        grid = (cells.rows, cells.cols)
     graph = helper.make_graph(
         nodes,
-        "tiny_ladeda",
+        folded.architecture,
         [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, ["batch", side, width, 3])],
         [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", *grid])],
         initialisers,
@@ -66,32 +66,46 @@ def onnx_bytes(folded: FoldedStudent, input_size: int | None = None) -> bytes:
     return data
 
 
-def _graph(onnx: Any, folded: FoldedStudent) -> tuple[list[Any], list[Any]]:  # noqa: ANN401 - onnx has no types
+def _graph(onnx: Any, folded: FoldedNetwork) -> tuple[list[Any], list[Any]]:  # noqa: ANN401 - onnx has no types
     make_node, tensor = onnx.helper.make_node, onnx.numpy_helper.from_array
     nodes = [make_node("Transpose", [INPUT_NAME], ["nchw"], perm=[0, 3, 1, 2])]
     initialisers = []
+    outputs = {IMAGE: "nchw"}
 
-    def conv(name: str, kernel: NDArray[Any], bias: NDArray[Any] | None, source: str, stride: int, relu: bool) -> str:
-        oihw = np.ascontiguousarray(kernel.transpose(3, 2, 0, 1), np.float32)
-        initialisers.append(tensor(oihw, f"{name}_kernel"))
-        inputs = [source, f"{name}_kernel"]
-        if bias is not None:
-            initialisers.append(tensor(np.asarray(bias, np.float32), f"{name}_bias"))
-            inputs.append(f"{name}_bias")
-        nodes.append(
-            make_node("Conv", inputs, [name], kernel_shape=list(oihw.shape[2:]), strides=[stride, stride], pads=[0] * 4)
-        )
-        if relu:
-            nodes.append(make_node("Relu", [name], [f"{name}_relu"]))
-            return f"{name}_relu"
+    def constant(name: str, values: NDArray[Any]) -> str:
+        initialisers.append(tensor(values, name))
         return name
 
-    out = conv("npr_blocks", npr_kernel(), None, "nchw", 2, relu=False)
-    nodes.append(make_node("DepthToSpace", [out], ["npr"], blocksize=2, mode="DCR"))
-    out = conv("stem", folded.stem, folded.stem_bias, "npr", 1, relu=True)
-    out = conv("mix", folded.mix, folded.mix_bias, out, 1, relu=True)
-    out = conv("down", folded.down, folded.down_bias, out, 2, relu=True)
-    out = conv("cell", folded.cell, folded.cell_bias, out, 4, relu=False)
-    initialisers.append(tensor(np.array([1], np.int64), "channel_axis"))
-    nodes.append(make_node("Squeeze", [out, "channel_axis"], [OUTPUT_NAME]))
+    def conv(step: FoldedConv) -> str:
+        oihw = np.ascontiguousarray(step.kernel.transpose(3, 2, 0, 1), np.float32)
+        inputs = [outputs[step.source], constant(f"{step.name}_kernel", oihw)]
+        inputs.append(constant(f"{step.name}_bias", np.asarray(step.bias, np.float32)))
+        shape, strides, pads = list(oihw.shape[2:]), [step.stride] * 2, [step.padding] * 4
+        nodes.append(make_node("Conv", inputs, [step.name], kernel_shape=shape, strides=strides, pads=pads))
+        return relu(step.name) if step.relu else step.name
+
+    def add(step: FoldedSum) -> str:
+        short = outputs[step.shortcut]
+        if step.crop:
+            span = [constant(f"{step.name}_{part}", np.array(values, np.int64)) for part, values in
+                    (("starts", [0, 0]), ("ends", [-step.crop, -step.crop]), ("axes", [2, 3]))]  # fmt: skip
+            nodes.append(make_node("Slice", [short, *span], [f"{step.name}_shortcut"]))
+            short = f"{step.name}_shortcut"
+        nodes.append(make_node("Add", [outputs[step.path], short], [step.name]))
+        return relu(step.name)
+
+    def relu(name: str) -> str:
+        nodes.append(make_node("Relu", [name], [f"{name}_relu"]))
+        return f"{name}_relu"
+
+    if folded.npr:
+        oihw = np.ascontiguousarray(npr_kernel().transpose(3, 2, 0, 1), np.float32)
+        inputs = ["nchw", constant("npr_blocks_kernel", oihw)]
+        nodes.append(make_node("Conv", inputs, ["npr_blocks"], kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4))
+        nodes.append(make_node("DepthToSpace", ["npr_blocks"], ["npr"], blocksize=2, mode="DCR"))
+        outputs[IMAGE] = "npr"
+    for step in folded.steps:
+        outputs[step.name] = conv(step) if isinstance(step, FoldedConv) else add(step)
+    last = outputs[folded.steps[-1].name]
+    nodes.append(make_node("Squeeze", [last, constant("channel_axis", np.array([1], np.int64))], [OUTPUT_NAME]))
     return nodes, initialisers

@@ -1,4 +1,4 @@
-"""Folded student to a float32 TFLite file.
+"""Folded network to a float32 TFLite file.
 
 The graph is built from plain TensorFlow operations with copied weights. NPR is a strided 2x2 convolution with
 weights 1 and -1 (12 channels: every pixel of a block minus its top-left pixel) and a depth-to-space: exact, since
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ecdd.export.folding import ExportError, FoldedStudent
+from ecdd.export.folding import IMAGE, ExportError, FoldedConv, FoldedNetwork
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "patch_logits"
@@ -39,13 +39,13 @@ def npr_kernel() -> NDArray[np.float32]:
     return kernel
 
 
-def tflite_bytes(folded: FoldedStudent, input_size: int = 256) -> bytes:
-    """Convert the folded student to TFLite, float32, any batch size.
+def tflite_bytes(folded: FoldedNetwork, input_size: int = 256) -> bytes:
+    """Convert a folded network to TFLite, float32, any batch size.
 
     Parameters
     ----------
-    folded : FoldedStudent
-        Weights.
+    folded : FoldedNetwork
+        Teacher or student.
     input_size : int
         Side of the input, px, even.
 
@@ -76,28 +76,34 @@ def tflite_bytes(folded: FoldedStudent, input_size: int = 256) -> bytes:
     return data
 
 
-def _module(tf: Any, folded: FoldedStudent, input_size: int) -> Any:  # noqa: ANN401 - tensorflow has no types
+def _module(tf: Any, folded: FoldedNetwork, input_size: int) -> Any:  # noqa: ANN401 - tensorflow has no types
     def constant(array: NDArray[np.float64] | NDArray[np.float32]) -> Any:  # noqa: ANN401
         return tf.constant(np.ascontiguousarray(array, np.float32))
 
-    npr, zero = constant(npr_kernel()), constant(np.zeros(12))
-    rows = ((input_size - 4) // 2 - 3) // 4 + 1
+    def conv(step: FoldedConv, x: Any) -> Any:  # noqa: ANN401
+        around = [step.padding, step.padding]
+        padding = [[0, 0], around, around, [0, 0]] if step.padding else "VALID"
+        x = tf.nn.bias_add(tf.nn.conv2d(x, constant(step.kernel), step.stride, padding), constant(step.bias))
+        return tf.nn.relu(x) if step.relu else x
 
-    class Student(tf.Module):  # type: ignore[misc]
+    npr, zero = constant(npr_kernel()), constant(np.zeros(12))
+    grid = folded.geometry(input_size, input_size)
+
+    class Network(tf.Module):  # type: ignore[misc]
         @tf.function(  # type: ignore[untyped-decorator]
             input_signature=[tf.TensorSpec([None, input_size, input_size, 3], tf.float32, name=INPUT_NAME)]
         )
         def __call__(self, image: Any) -> dict[str, Any]:  # noqa: ANN401
-            x = tf.nn.bias_add(tf.nn.conv2d(image, npr, 2, "VALID"), zero)
-            x = tf.nn.depth_to_space(x, 2)
-            x = tf.nn.relu(
-                tf.nn.bias_add(tf.nn.conv2d(x, constant(folded.stem), 1, "VALID"), constant(folded.stem_bias))
-            )
-            x = tf.nn.relu(tf.nn.bias_add(tf.nn.conv2d(x, constant(folded.mix), 1, "VALID"), constant(folded.mix_bias)))
-            x = tf.nn.relu(
-                tf.nn.bias_add(tf.nn.conv2d(x, constant(folded.down), 2, "VALID"), constant(folded.down_bias))
-            )
-            x = tf.nn.bias_add(tf.nn.conv2d(x, constant(folded.cell), 4, "VALID"), constant(folded.cell_bias))
-            return {OUTPUT_NAME: tf.reshape(x, [-1, rows, rows])}
+            x = image
+            if folded.npr:
+                x = tf.nn.depth_to_space(tf.nn.bias_add(tf.nn.conv2d(image, npr, 2, "VALID"), zero), 2)
+            found = {IMAGE: x}
+            for step in folded.steps:
+                if isinstance(step, FoldedConv):
+                    found[step.name] = conv(step, found[step.source])
+                else:
+                    path, short = found[step.path], found[step.shortcut]
+                    found[step.name] = tf.nn.relu(path + short[:, : path.shape[1], : path.shape[2], :])
+            return {OUTPUT_NAME: tf.reshape(found[folded.steps[-1].name], [-1, grid.rows, grid.cols])}
 
-    return Student()
+    return Network()

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
@@ -46,6 +48,20 @@ def operator_name(text: str) -> Operator:
             return name  # type: ignore[no-any-return]
     msg = f"input_operator {text!r} is not known; choose one of {', '.join(get_args(Operator))}"
     raise ValueError(msg)
+
+
+def operator_kernel(name: str) -> NDArray[np.float64]:
+    """The 3x3 kernel of a derivative operator, float64, shape (3, 3); it correlates, zeros around the picture.
+
+    Raises
+    ------
+    ValueError
+        For an operator that is no derivative.
+    """
+    if name not in _KERNELS:
+        msg = f"input_operator {name!r} has no kernel of its own; those that have are {', '.join(_KERNELS)}"
+        raise ValueError(msg)
+    return np.array(_KERNELS[name], np.float64)
 
 
 def neighbouring_pixel_residual(x: Tensor) -> Tensor:

@@ -25,7 +25,7 @@ STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))
 REDUCED_WIDTH = 0.1875
 
 
-class _Bottleneck(nn.Module):
+class Bottleneck(nn.Module):
     """1x1, then the stage's own convolution, then 1x1 to four times the channels; a shortcut, no padding.
 
     Parameters
@@ -53,6 +53,7 @@ class _Bottleneck(nn.Module):
             self.downsample = nn.Sequential(shortcut, nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Compute (N, 4 x planes, rows, cols) from (N, inputs, H, W), both non-negative."""
         out = functional.relu(self.bn1(self.conv1(x)))
         out = functional.relu(self.bn2(self.conv2(out)))
         out = self.bn3(self.conv3(out))
@@ -95,7 +96,7 @@ class LaDeDa9(PatchNetwork):
         made = []
         for k in range(blocks):
             layer = self.declared(f"{name}.{k}.conv2")
-            made.append(_Bottleneck(inputs, planes, layer.kernel, layer.stride, project=k == 0))
+            made.append(Bottleneck(inputs, planes, layer.kernel, layer.stride, project=k == 0))
             inputs = planes * EXPANSION
         return nn.Sequential(*made)
 

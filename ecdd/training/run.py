@@ -4,26 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag
-from ecdd.dataset_governance.manifest import ManifestRow, manifest_digest
+from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.dataset_governance.usable_faces import TaggedRow, usable_faces
 from ecdd.files import write_text
 from ecdd.models.checkpoint import check_operator, identity_of, load_weights, save_weights
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.training.cache import (
-    FORGED,
-    HARMONISED,
-    ORIGINAL,
     Variant,
     cache_folder,
     fill_cache,
@@ -40,6 +33,15 @@ from ecdd.training.sampling import BalancedSet, balanced
 from ecdd.training.shortcut_audit import audit_lines, shortcut_audit
 from ecdd.training.source_folds import SourceFold, fold_parts, source_folds
 from ecdd.training.trainer import Start, outcome, train_network
+from ecdd.training.training_record import (
+    NOT_TESTED_ON,
+    RECORD_SCHEMA,
+    abstain_rates,
+    environment,
+    picture_counts,
+    set_summary,
+    training_identity,
+)
 
 Progress = Callable[[str], None]
 INPUTS_FILE = "inputs.json"
@@ -47,14 +49,6 @@ WEIGHTS_NAME = "weights.safetensors"
 RECORD_NAME = "training_record.json"
 FIGURE_NAME = "curves.png"
 FOLDS_FOLDER, SHIPPED_FOLDER = "folds", "shipped"
-NOT_TESTED_ON = (
-    "any picture of lineage TEST-NEVER-TOUCH: only gates read those",
-    "any generator but Stable Diffusion 3, StyleGAN2 and StyleGAN2 inversions",
-    "face swaps, reenactment, lip-sync and other local forgeries; the fakes are whole generated pictures",
-    "video frames, screenshots, messenger re-compression chains and printed or re-photographed pictures",
-    "phones: all latency and parity figures come from a desktop CPU",
-    "balance over age, gender or skin tone: the manifest has no such columns",
-)
 
 
 @dataclass(frozen=True)
@@ -158,18 +152,16 @@ def run_training(
     table = [_one_training(inputs, fold, progress)[1] for fold in folds]
     model, shipped = _one_training(inputs, None, progress)
     record: dict[str, Any] = {
-        "schema_version": 2,
+        "schema_version": RECORD_SCHEMA,
         "architecture": config.architecture.model_dump(mode="json"),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **identity,
-        "pictures": _counts(rows),
+        "pictures": picture_counts(rows),
         "skipped": {"manifest": list(options.skipped), "unreadable": bad},
         "shortcut_audit": audit,
         "tensors_by_outcome": left_out,
         "config": config.model_dump(mode="json"),
-        "versions": {name: version(name) for name in ("torch", "numpy", "pillow", "ai-edge-litert", "scikit-learn")},
-        "python": platform.python_version(),
-        "threads": torch.get_num_threads(),
+        **environment(),
         "processes": processes.count,
         "device": processes.device,
         "initialised_from": options.init.name if options.init else None,
@@ -259,8 +251,8 @@ def _one_training(inputs: _Inputs, fold: SourceFold | None, progress: Progress) 
         "left_out": None if fold is None else asdict(fold),
         "abstain_rates": abstain_rates(inputs.outcomes, sorted({v.source for v in test})),
         "teacher_sha256": _teacher_sha256(options, place),
-        "training": _set_summary(train),
-        "validation": _set_summary(validation),
+        "training": set_summary(train),
+        "validation": set_summary(validation),
         "best": asdict(result.best),
         "history": [asdict(epoch) for epoch in result.history],
         "seconds": sum(epoch.seconds for epoch in result.history),
@@ -322,43 +314,6 @@ def _check_settings(config: TrainingConfig, options: RunOptions) -> None:
         raise TrainingError(msg)
 
 
-def training_identity(manifest: list[ManifestRow], split: DataSplit, contract: LoadedContract) -> dict[str, str]:
-    """Name the data and the parts of the contract that decide which tensors are trained on."""
-    gates = contract.policy.quality_gates
-    kept = ("min_image_side", "min_face_side", "blur_threshold", "min_jpeg_quality", "max_blockiness")
-    return {
-        "data_manifest_digest": manifest_digest(manifest),
-        "data_split_digest": split.digest,
-        "tensor_digest": contract.tensor_digest,
-        "quality_gates": ", ".join(f"{name} {getattr(gates, name):g}" for name in kept),
-    }
-
-
-def abstain_rates(outcomes: dict[str, dict[str, int]], sources: list[str]) -> dict[str, dict[str, float | None]]:
-    """Share of the tensors of each source that the guardrails keep from the detector, by kind of tensor.
-
-    Parameters
-    ----------
-    outcomes : dict
-        By source: how many of a kind were kept, and dropped by reason, as ``"kind: reason"``.
-    sources : list of str
-        Which to count.
-
-    Returns
-    -------
-    dict
-        By source, for ``original`` (the file as it is) and ``harmonised`` tensors: 0 … 1, None without any.
-    """
-    rates: dict[str, dict[str, float | None]] = {}
-    for source in sources:
-        rates[source] = {}
-        for kind in (ORIGINAL, HARMONISED):
-            counts = {key: count for key, count in outcomes.get(source, {}).items() if key.startswith(f"{kind}: ")}
-            total = sum(counts.values())
-            rates[source][kind] = 1 - counts.get(f"{kind}: kept", 0) / total if total else None
-    return rates
-
-
 def inputs_text(config: TrainingConfig, identity: dict[str, str], options: RunOptions, place: Path) -> str:
     """Describe what a training state depends on, so that no state is resumed with other inputs."""
     chosen = {
@@ -378,27 +333,3 @@ def _same_inputs(path: Path, text: str) -> None:
     elif path.read_text(encoding="utf-8") != text:
         msg = f"{path}: the folder holds a training with other settings, data or contract; choose another --out"
         raise TrainingError(msg)
-
-
-def _counts(rows: list[TaggedRow]) -> dict[str, int]:
-    names = [f"{row.source} ({'fake' if row.label else 'real'})" for row, _ in rows]
-    return {name: names.count(name) for name in sorted(set(names))}
-
-
-def _set_summary(data: BalancedSet) -> dict[str, Any]:
-    def pictures(label: int) -> dict[str, int]:
-        of_source: dict[str, set[str]] = {}
-        for variant in data.variants:
-            if variant.label == label:
-                of_source.setdefault(
-                    f"ours: {variant.generator}" if variant.kind == FORGED else variant.source, set()
-                ).add(variant.picture)
-        return {source: len(names) for source, names in sorted(of_source.items())}
-
-    return {
-        "tensors": len(data.variants),
-        "cells": len(data.cells),
-        "real_pictures": pictures(0),
-        "fake_pictures": pictures(1),
-        "tensors_in_one_class_cells": data.dropped,
-    }

@@ -24,7 +24,7 @@ from ecdd.files import write_text
 
 HERE: Final = Path(__file__).resolve().parent
 DEFAULT_OUT: Final = HERE.parents[1] / "reports" / "default"
-FILES: Final = ("bench_predict.py", "bench_process.py")
+FILES: Final = ("bench_predict.py", "bench_process.py", "bench_training.py")
 LIBRARIES: Final = ("numpy", "pillow", "ai-edge-litert", "pydantic", "typer", "torch", "dlib-bin")
 COMMAND: Final = "make bench"
 
@@ -78,8 +78,26 @@ def _over_naive(key: str) -> Callable[[Measured], float]:
     return lambda found: naive(found) / ours(found)
 
 
+def _per_second(name: str, key: str) -> Callable[[Measured], float]:
+    return lambda found: float(found[name]["extra_info"]["images"]) / float(found[name]["stats"][key])
+
+
+def _over_decoding(kind: str) -> Target:
+    """How much faster a training reads from the cache than by decoding; the rest of the step is the same."""
+    cached, decoding = (f"test_training[{kind}-{loader}]" for loader in ("cached", "decoding"))
+
+    def ratio(key: str) -> Callable[[Measured], float]:
+        return lambda found: _stat(decoding, key)(found) / _stat(cached, key)(found)
+
+    what = "the loader alone" if kind == "none" else f"{kind} training"
+    return Target(f"{what}: images/s from the cache / decoding every epoch", 3, False, ratio("median"), ratio("min"))
+
+
 _COLD, _JOBS, _GROWTH = "test_cold_predict", "test_two_jobs", "test_memory_over_5000"
 _RATIO = "one_job_over_two_jobs"
+_SCORING = "test_scoring_from_a_warm_cache"
+_KINDS = ("none", "student", "teacher")
+_TRAINING = tuple(f"test_training[{kind}-{loader}]" for kind in _KINDS for loader in ("cached", "decoding"))
 TARGETS: Final = (
     Target("cold `ecdd predict` of a 512x512 JPEG, wall, s", 0.8, True, _stat(_COLD, "median"), _stat(_COLD, "min")),
     Target("the same, largest peak memory, MB", 130, True, _extra(_COLD, "peak_mb"), _extra(_COLD, "peak_mb")),
@@ -96,6 +114,14 @@ TARGETS: Final = (
     ),
     Target(
         "memory growth over 5000 predictions, MB", 5, True, _extra(_GROWTH, "growth_mb"), _extra(_GROWTH, "growth_mb")
+    ),
+    *(_over_decoding(kind) for kind in _KINDS),
+    Target(
+        "student in torch from a warm cache, two jobs, images/s",
+        60,
+        False,
+        _per_second(_SCORING, "median"),
+        _per_second(_SCORING, "min"),
     ),
 )
 
@@ -120,7 +146,15 @@ def measure() -> Measured:
         if not result.exists():
             sys.exit(int(code) or 1)
         found = {entry["name"]: entry for entry in json.loads(result.read_text("utf-8"))["benchmarks"]}
-    needed = {_COLD, _JOBS, _GROWTH, "test_naive_path", *(f"test_warm_predict[{size}]" for size in _sizes())}
+    needed = {
+        _COLD,
+        _JOBS,
+        _GROWTH,
+        _SCORING,
+        *_TRAINING,
+        "test_naive_path",
+        *(f"test_warm_predict[{size}]" for size in _sizes()),
+    }
     if missing := sorted(needed - found.keys()):
         sys.stderr.write(f"benchmarks failed, nothing was written: {', '.join(missing)}\n")
         sys.exit(int(code) or 1)
@@ -174,6 +208,10 @@ def table(found: Measured, about: dict[str, str], payload: str) -> str:
         lines.append(f"| {target.what} | {sign} {target.limit:g} | {value:.2f} | {best:.2f} | {verdict} |")
     naive = found["test_naive_path"]["stats"]
     lines += ["", f"The naive path took {naive['median'] * 1e3:.1f} ms (best {naive['min'] * 1e3:.1f} ms)."]
+    rates = {name: f"{_per_second(name, 'median')(found):.0f}" for name in _TRAINING}
+    lines += ["", "Images a second in training, one thread, pictures of 1024x1024: " + ", ".join(
+        f"{'loader alone' if kind == 'none' else kind} {rates[f'test_training[{kind}-cached]']} from the cache and "
+        f"{rates[f'test_training[{kind}-decoding]']} decoding" for kind in _KINDS) + "."]  # fmt: skip
     by_size = {size: found[f"test_warm_predict[{size}]"]["extra_info"]["median_ms_by_stage"] for size in _sizes()}
     stages = list(by_size[_sizes()[0]])
     lines += ["", "Median milliseconds by stage, warm:", "", f"| picture | {' | '.join(stages)} |"]

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from ecdd.models.architectures import build_network
 from ecdd.models.checkpoint import state_digest
+from ecdd.training.batches import pooled_logits
 from ecdd.training.config import DistilSettings, TrainingConfig, TrainingError, load_config
 from ecdd.training.curves import EpochRecord, write_figure
 from ecdd.training.processes import Processes, join_processes
@@ -154,3 +157,12 @@ def test_the_figure_is_a_picture(tmp_path: Path) -> None:
     history = [EpochRecord(k, 0.7 - 0.1 * k, 0.5 + 0.1 * k, 0.6, 0.01, 1.0) for k in (1, 2, 3)]
     write_figure(history, {"portraits": (0.7, 0.6, 0.8)}, tmp_path / "curves.png")
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scoring_in_several_jobs_does_not_change_a_bit(tmp_path: Path) -> None:
+    variants = training_set(tmp_path).variants
+    network = build_network("tiny_ladeda", "NPR", 2 / 3, 1.0)
+    one, three = (pooled_logits(network, variants[:7], policy(), jobs=jobs) for jobs in (1, 3))
+    assert one.shape == (7,)
+    assert np.array_equal(one, three)
+    assert network.training
