@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from ecdd.dataset_governance.usable_faces import TaggedRow
 
 JUDGED = "judged"
+SCORES_FILE = "calibration_scores.csv"
 
 
 @dataclass(frozen=True)

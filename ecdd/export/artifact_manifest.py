@@ -15,7 +15,7 @@ import numpy as np
 
 from ecdd.bundle import BundleError, ModelDescription, load_bundle, write_manifest
 from ecdd.bundle.manifest import CALIBRATION_FILE, CONTRACT_FILE, MODEL_FILE, WEIGHTS_FILE
-from ecdd.calibration.calibration_set_contract import ScoredPicture, score_pictures, scores_csv
+from ecdd.calibration.calibration_set_contract import SCORES_FILE, ScoredPicture, score_pictures, scores_csv
 from ecdd.calibration.fitting import FittedCalibration, fit_calibration
 from ecdd.contract.loading import LoadedContract, load_contract
 from ecdd.dataset_governance.usable_faces import TaggedRow
@@ -29,7 +29,6 @@ from ecdd.models.patch_network import PatchNetwork
 from ecdd.pipeline.preprocess import normalise
 
 ONNX_FILE = "model.onnx"
-SCORES_FILE = "calibration_scores.csv"
 TRAINING_FILE = "training_record.json"
 LIBRARIES = ("pillow", "numpy", "ai-edge-litert", "tensorflow", "onnx", "torch", "scipy")
 

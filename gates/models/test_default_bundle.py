@@ -10,11 +10,18 @@ import numpy as np
 import pytest
 
 from ecdd.bundle import default_bundle_path, load_bundle
-from ecdd.calibration.calibration_set_contract import JUDGED, ScoredPicture, judged_set, read_scores, scores_csv
+from ecdd.calibration.calibration_set_contract import (
+    JUDGED,
+    SCORES_FILE,
+    ScoredPicture,
+    judged_set,
+    read_scores,
+    scores_csv,
+)
 from ecdd.calibration.fitting import fit_calibration
 from ecdd.calibration.temperature_scaling import CalibrationError
 from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
-from ecdd.export.artifact_manifest import ONNX_FILE, SCORES_FILE, TRAINING_FILE, check_identity, previous_release
+from ecdd.export.artifact_manifest import ONNX_FILE, TRAINING_FILE, check_identity, previous_release
 from ecdd.export.exported_parity import onnx_map, reference_map, tflite_map
 from ecdd.export.folding import ExportError, fold
 from ecdd.export.onnx_export import onnx_bytes
@@ -90,13 +97,26 @@ def test_training_record_says_what_it_was_not_tested_on_and_shows_the_baseline()
     assert record["tensor_digest"] == load_bundle().contract.tensor_digest
     split = load_split(ROOT / "golden" / "data_split.csv")
     assert record["data_split_digest"] == split.digest
-    for training in record["trainings"].values():
-        for kind in ("harmonised", "files_as_they_are"):
-            assert 0 <= training[kind]["student_auc"] <= 1
-            assert 0 <= training[kind]["shortcut_baseline"]["auc"] <= 1
-    disjoint = record["trainings"]["source_disjoint"]["training"]
-    held = record["trainings"]["source_disjoint"]["validation"]["fake_pictures"]
-    assert not set(disjoint["fake_pictures"]) & set(held)
+    folds = record["leave_one_source_out"]
+    assert {(f["left_out"]["family"], f["left_out"]["real_source"]) for f in folds} == {
+        (family, real) for family in ("sd3", "stylegan2") for real in ("18f", "congress", "pif")
+    }
+    for training in [*folds, record["shipped"]]:
+        for kind in ("size_matched", "size_and_sharpness_matched", "files_as_they_are"):
+            measured = training["measured"][kind]
+            low, high = measured["interval"]
+            assert 0 <= low <= measured["auc"] <= high <= 1
+            assert 0 <= measured["shortcut_baseline"]["auc"] <= 1
+        assert all(0 <= rate <= 1 for rates in training["abstain_rates"].values() for rate in rates.values())
+        assert len(training["teacher_sha256"]) == 64
+    for without in folds:
+        left_out = {*without["left_out"]["fake_sources"], without["left_out"]["real_source"]}
+        for part in ("training", "validation"):
+            seen = without[part]["fake_pictures"] | without[part]["real_pictures"]
+            assert not left_out & set(seen), f"{left_out} was left out, and is in {part}"
+        assert set(without["abstain_rates"]) == left_out
+    assert record["skipped"] == {"manifest": [], "unreadable": []}
+    assert record["shortcut_audit"]["baseline"]["auc"] > 0.9  # the raw files give themselves away; the record says so
     assert (BUNDLE / TRAINING_FILE).read_bytes() == content
 
 
