@@ -84,7 +84,7 @@ def shortcut_audit(rows: list[TaggedRow], contract: LoadedContract, folder: Path
 def audit_lines(audit: dict[str, Any]) -> list[str]:
     """The audit as lines of text: what separates the classes most comes first."""
     lines = [f"shortcut audit of {audit['pictures']['real']} real and {audit['pictures']['fake']} fake pictures"]
-    numbers = sorted(audit["numbers"].items(), key=lambda item: -abs((item[1]["auc"] or 0.5) - 0.5))
+    numbers = sorted(audit["numbers"].items(), key=lambda item: -_apart(item[1]["auc"]))
     for name, about in numbers:
         if about["auc"] is not None:
             medians = f"median {about['median_real']:.3g} real, {about['median_fake']:.3g} fake"
@@ -101,6 +101,10 @@ def audit_lines(audit: dict[str, Any]) -> list[str]:
             f"  classifier on all of these: AUC {baseline['auc']:.3f} [{low:.3f}, {high:.3f}]; 0.5 would be none"
         )
     return lines
+
+
+def _apart(value: float | None) -> float:
+    return 0.0 if value is None else abs(value - 0.5)
 
 
 def _facts_of(row: Any, policy: PolicyContract, folder: Path) -> dict[str, Any] | None:  # noqa: ANN401
