@@ -78,13 +78,13 @@ def test_larger_means_fake(
 @pytest.mark.experiment("E3.3")
 def test_golden_pictures_do_not_refute_the_rule(evidence: Any, studied: Any, policy: Any) -> None:
     """Thirty faces cannot choose a rule, but they can show one to be wrong: first two steps of the rule of choice."""
-    found, labels = _table(evidence, "golden", studied("golden"), policy)
-    choose(found, labels, policy.pooling.max_patch_reaction, policy.operating_point.confidence)
+    found, _, _ = _chosen(evidence, "golden", studied("golden"), policy)
     row = found[name_of(policy.pooling)].row
     limit = policy.pooling.max_patch_reaction
     evidence.check("golden_largest_patch_reaction", row["largest_patch_reaction"], limit=limit, unit="sd of the logit",
                    worst=[row["worst_face"]], n=row["faces"])  # fmt: skip
     evidence.check("golden_auc_below_best_bound", row.get("auc_below_best_bound"), limit=0, unit="AUC", n=row["faces"])
+    evidence.check("golden_nll_above_best_bound", row.get("nll_above_best_bound"), limit=0, unit="nat", n=row["faces"])
 
 
 @pytest.mark.experiment("E3.3")
@@ -94,9 +94,8 @@ def test_data_choose_the_rule_and_its_trimmed_fraction(evidence: Any, studied: A
     if not faces:
         evidence.not_tested("choice of the pooling rule", "needs --data")
         return
-    found, labels = _table(evidence, "data", faces, policy)
+    found, labels, chosen = _chosen(evidence, "data", faces, policy)
     limit, confidence = policy.pooling.max_patch_reaction, policy.operating_point.confidence
-    chosen = choose(found, labels, limit, confidence)
     evidence.measure("chosen_rule", chosen)
     evidence.check("contract_holds_the_chosen_rule", int(chosen == name_of(policy.pooling)), limit=1, op="==",
                    worst=[chosen], n=len(labels))  # fmt: skip
@@ -105,8 +104,9 @@ def test_data_choose_the_rule_and_its_trimmed_fraction(evidence: Any, studied: A
     evidence.check("contract_holds_the_chosen_fraction", same, limit=1, op="==", worst=[trimmed], n=len(labels))
 
 
-def _table(evidence: Any, origin: str, faces: Any, policy: Any) -> Any:
+def _chosen(evidence: Any, origin: str, faces: Any, policy: Any) -> Any:
     found = study(faces, variants(policy.pooling, *KINDS))
     labels = np.array([face.label for face in faces])
+    chosen = choose(found, labels, policy.pooling.max_patch_reaction, policy.operating_point.confidence)
     evidence.table(f"pooling_{origin}", [studied.row for studied in found.values()])
-    return found, labels
+    return found, labels, chosen
