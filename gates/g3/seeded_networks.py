@@ -1,10 +1,12 @@
-"""Teacher and student with seeded weights, for what holds of the architecture whatever it has learnt."""
+"""Teacher and student: with seeded weights, for what holds whatever they have learnt, and as they were trained."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 ARCHITECTURES = (("ladeda9", 0.1875), ("tiny_ladeda", 1.0))
+TRAINED_TEACHER = Path(__file__).resolve().parents[2] / "ecdd" / "models" / "teacher" / "weights.safetensors"
 NO_TORCH = "torch is not installed (the extra `train`; make test installs it)"
 
 
@@ -26,3 +28,11 @@ def seeded_network(torch: Any, name: str, width: float, policy: Any, seed: int) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return build_network(name, grid.input_operator, grid.operator_scale, width).eval()
+
+
+def trained_networks(bundle: Any) -> dict[str, Any]:
+    """The teacher that ships and the bundle's own network, in evaluation mode."""
+    from ecdd.models.checkpoint import load_weights
+
+    files = {"trained teacher": TRAINED_TEACHER, "trained student": bundle.path / "weights.safetensors"}
+    return {name: load_weights(path)[0] for name, path in files.items()}

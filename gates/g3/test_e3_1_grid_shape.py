@@ -14,7 +14,7 @@ from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.torch import TorchRuntime
 from gates.g3.frozen_maps import frozen_faces, spread_difference
 from gates.g3.influence import textured
-from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none
+from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none, trained_networks
 
 RUNTIMES = ("tflite", "onnx")
 OPERATORS = [(n, s) for n in ("NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag") for s in (2 / 3, 1.0)]
@@ -64,16 +64,16 @@ def test_cells_come_row_by_row(evidence: Any, bundle: Any, policy: Any) -> None:
 
 
 @pytest.mark.experiment("E3.1")
-def test_networks_give_the_shape_and_order_too(evidence: Any, policy: Any) -> None:
-    """Teacher of reduced width and student, seeded weights, in torch; also for a tensor that is not square."""
+def test_networks_give_the_shape_and_order_too(evidence: Any, bundle: Any, policy: Any) -> None:
+    """Teacher of reduced width and student, seeded and trained, in torch; also for a tensor that is not square."""
     if (torch := torch_or_none(evidence, "shape and order of teacher and student")) is None:
         return
     grid, wrong, n = policy.patch_grid, [], 0
-    for name, width in ARCHITECTURES:
-        network = seeded_network(torch, name, width, policy, seed=5)
+    networks = {name: seeded_network(torch, name, width, policy, seed=5) for name, width in ARCHITECTURES}
+    for name, network in (networks | trained_networks(bundle)).items():
         for height, breadth in ((policy.pixel_pipeline.input_size,) * 2, (256, 320)):
             x = torch.randn(1, 3, height, breadth, generator=torch.Generator().manual_seed(6))
-            composed = compose(layers_of(name, grid.input_operator), height, breadth)
+            composed = compose(layers_of(network.architecture, grid.input_operator), height, breadth)
             with torch.inference_mode():
                 before = network(x)[0]
                 changed = x.clone()

@@ -20,7 +20,7 @@ from ecdd.pipeline.preprocess import cut, normalise, resize
 from gates.g2.portraits import png
 from gates.g3.drawn_grid import draw_grid
 from gates.g3.influence import null_pixels, outside_influence, support, textured
-from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none
+from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none, trained_networks
 
 RUNTIMES = ("tflite", "onnx")
 # Half width of Pillow's kernels, in output pixels when reducing and in input pixels when enlarging.
@@ -52,8 +52,11 @@ def test_every_pixel_of_a_box_reaches_its_cell_but_null_pixels(
 
 
 @pytest.mark.experiment("E3.2")
-def test_gradients_of_seeded_networks_stay_inside_the_boxes(evidence: Any, policy: Any) -> None:
-    """Float64 gradients of every second cell, whose boxes do not touch: union over weights and tensors."""
+def test_gradients_of_networks_stay_inside_the_boxes(evidence: Any, bundle: Any, policy: Any) -> None:
+    """Float64 gradients of every second cell, whose boxes do not touch: union over weights and tensors.
+
+    Trained networks may have learnt to leave pixels out; of seeded ones every pixel must count.
+    """
     if (torch := torch_or_none(evidence, "gradients of teacher and student")) is None:
         return
     grid, side, null = policy.patch_grid, policy.pixel_pipeline.input_size, null_pixels(policy)
@@ -67,13 +70,22 @@ def test_gradients_of_seeded_networks_stay_inside_the_boxes(evidence: Any, polic
     for name, width in ARCHITECTURES:
         seen = np.zeros((side, side), bool)
         for seed in range(3):
-            network = seeded_network(torch, name, width, policy, seed).double()
-            x = torch.from_numpy(textured(seed, side).transpose(0, 3, 1, 2).astype(np.float64)).requires_grad_()
-            (gradient,) = torch.autograd.grad(network(x)[0, ::2, ::2].sum(), x)
-            seen |= (gradient[0] != 0).any(dim=0).numpy()
+            seen |= _with_gradient(torch, seeded_network(torch, name, width, policy, seed), side, seed)
         outside, without = np.argwhere(seen & ~inside), np.argwhere(inside & ~seen)
         evidence.none(f"{name}_pixels_outside_with_gradient", outside.tolist(), n=int((~inside).sum()), unit="pixel")
         evidence.none(f"{name}_pixels_inside_without_gradient", without.tolist(), n=int(inside.sum()), unit="pixel")
+    for name, network in trained_networks(bundle).items():
+        seen = _with_gradient(torch, network, side, seed=9)
+        outside = np.argwhere(seen & ~inside)
+        evidence.none(f"{name}_pixels_outside_with_gradient", outside.tolist(), n=int((~inside).sum()), unit="pixel")
+        evidence.measure(f"{name}_share_of_pixels_with_gradient", float(seen.sum() / inside.sum()))
+
+
+def _with_gradient(torch: Any, network: Any, side: int, seed: int) -> Any:
+    """Pixels of a seeded tensor that move any of every second cell."""
+    x = torch.from_numpy(textured(seed, side).transpose(0, 3, 1, 2).astype(np.float64)).requires_grad_()
+    (gradient,) = torch.autograd.grad(network.double()(x)[0, ::2, ::2].sum(), x)
+    return (gradient[0] != 0).any(dim=0).numpy()
 
 
 @pytest.mark.experiment("E3.2")

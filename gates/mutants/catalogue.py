@@ -81,7 +81,7 @@ _SHAPE = (
 )
 _SUPPORT = (
     "E3.2",
-    "test_e3_2_cell_mapping.py::test_gradients_of_seeded_networks_stay_inside_the_boxes",
+    "test_e3_2_cell_mapping.py::test_gradients_of_networks_stay_inside_the_boxes",
     "tiny_ladeda_pixels_inside_without_gradient",
 )
 _PAIR = ("E3.3", "test_e3_3_pooling_rules.py::test_larger_means_fake", "known_pair_margin")
