@@ -13,6 +13,7 @@ from ecdd import __version__
 from ecdd.bundle.loading import Bundle, load_bundle
 from ecdd.contract.contract_error import ContractError, Problem
 from ecdd.contract.loading import LoadedContract, check_reason_codes, load_contract
+from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.stages import JudgedFace, ModelOutputError, argmax_cell, judge, map_checksum
 from ecdd.pipeline.decode import decoder_fingerprint, read_file
@@ -215,15 +216,8 @@ class Detector:
         check_tensor(batch, self.policy.pixel_pipeline)
         self.model_calls += len(batch)
         maps = self.runtime.patch_map(batch)
-        calibration = self.bundle.calibration
-        judged = judge(
-            maps,
-            len(batch),
-            self.policy.patch_grid,
-            self.policy.pooling,
-            calibration.temperature,
-            calibration.bias,
-        )
+        applied = AppliedCalibration.of(self.bundle.calibration)
+        judged = judge(maps, len(batch), self.policy.patch_grid, self.policy.pooling, applied)
         milliseconds["model"] = 1e3 * (time.perf_counter() - start)
         return dict(zip(prepared.judgeable, judged, strict=True))
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecdd.calibration.temperature_scaling import CalibrationError
+from ecdd.calibration.calibration_error import CalibrationError
+from ecdd.inference.calibration import UNCALIBRATED
 from ecdd.inference.stages import judge
 from ecdd.pipeline.decode import read_file
 from ecdd.pipeline.face import load_detector
@@ -85,7 +86,7 @@ def score_pictures(rows: list[TaggedRow], policy: PolicyContract, model: bytes) 
             batch = picture.batch(policy.pixel_pipeline)
             if len(batch):
                 maps = runtime.patch_map(batch)
-                faces = judge(maps, len(batch), policy.patch_grid, policy.pooling, 1.0, 0.0)
+                faces = judge(maps, len(batch), policy.patch_grid, policy.pooling, UNCALIBRATED)
                 logit = max(face.pooled_logit for face in faces)
             else:
                 codes = {*picture.reason_codes, *(c for face in picture.faces for c in face.reason_codes)}

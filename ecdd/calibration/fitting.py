@@ -1,4 +1,4 @@
-"""From a scored calibration set to the record that ships: temperature, thresholds, and what they achieve."""
+"""From a scored calibration set to the record that ships: calibration, thresholds, and what they achieve."""
 
 from __future__ import annotations
 
@@ -7,33 +7,27 @@ from dataclasses import dataclass
 
 from ecdd.bundle.calibration_record import CalibrationRecord
 from ecdd.bundle.calibration_record import Thresholds as RecordedThresholds
+from ecdd.calibration.bootstrap import calibration_intervals
 from ecdd.calibration.calibration_set_contract import JudgedSet, ScoredPicture, judged_set
-from ecdd.calibration.metrics import (
-    auc,
-    bootstrap_interval,
-    brier,
-    expected_calibration_error,
-    negative_log_likelihood,
-    sigmoid,
-)
+from ecdd.calibration.calibrators import CalibratorFit, apply, fit_calibrator
+from ecdd.calibration.metrics import sigmoid
 from ecdd.calibration.operating_point import Thresholds, choose_thresholds
-from ecdd.calibration.temperature_scaling import CalibrationError, TemperatureFit, fit_temperature
 from ecdd.contract.schema import PolicyContract
 
 
 @dataclass(frozen=True)
 class FittedCalibration:
-    """Temperature and thresholds with the record that goes into the bundle."""
+    """Calibration and thresholds with the record that goes into the bundle."""
 
     record: CalibrationRecord
-    temperature: TemperatureFit
+    calibrator: CalibratorFit
     thresholds: Thresholds
 
 
 def fit_calibration(
     pictures: list[ScoredPicture], policy: PolicyContract, model_sha256: str, created: datetime.date
 ) -> FittedCalibration:
-    """Fit temperature and thresholds on the shipped model's own logits.
+    """Fit the contract's calibration and thresholds on the shipped model's own logits.
 
     Parameters
     ----------
@@ -54,18 +48,18 @@ def fit_calibration(
     Raises
     ------
     CalibrationError
-        If the contract asks for another method, the set is too small, or the fit fails.
+        If the set is too small, its logits cannot be calibrated, or the fit fails.
     """
-    if policy.calibration.method != "temperature":
-        msg = f"calibration.method {policy.calibration.method!r} cannot be fitted yet; only temperature can"
-        raise CalibrationError(msg)
     data = judged_set(pictures, policy.calibration)
-    fit = fit_temperature(data.logits, data.labels, data.groups)
-    thresholds = choose_thresholds(sigmoid(data.logits / fit.temperature), data.labels, policy.operating_point)
+    fit = fit_calibrator(policy.calibration.method, data.logits, data.labels, data.groups)
+    calibrated = apply(fit.applied, data.logits)
+    thresholds = choose_thresholds(sigmoid(calibrated), data.labels, policy.operating_point)
     record = CalibrationRecord(
-        method="temperature",
-        temperature=fit.temperature,
-        bias=0.0,
+        # a refused calibration applies nothing; of isotonic there is no such curve, so the contract must name another
+        method="temperature" if policy.calibration.method == "isotonic" and not fit.accepted else fit.method,
+        temperature=fit.applied.temperature,
+        bias=fit.applied.bias,
+        knots=fit.applied.knots,
         fitted_on_model_sha256=model_sha256,
         calibration_set_digest=data.digest,
         n_real=data.n_real,
@@ -78,23 +72,19 @@ def fit_calibration(
 
 
 def _metrics(
-    pictures: list[ScoredPicture], data: JudgedSet, fit: TemperatureFit, thresholds: Thresholds
+    pictures: list[ScoredPicture], data: JudgedSet, fit: CalibratorFit, thresholds: Thresholds
 ) -> dict[str, float | int | str | None]:
-    p = sigmoid(data.logits / fit.temperature)
-    low, high = bootstrap_interval(lambda k: auc(p[k], data.labels[k]), data.labels, data.groups)
-    numbers: dict[str, float | int | str | None] = {
-        "auc": auc(p, data.labels),
-        "auc_low_95": low,
-        "auc_high_95": high,
-        "nll": negative_log_likelihood(data.logits / fit.temperature, data.labels),
-        "brier": brier(p, data.labels),
-        "ece": expected_calibration_error(p, data.labels),
-        "temperature_decision": fit.reason,
-        "temperature_fitted": fit.fitted,
+    numbers: dict[str, float | int | str | None] = {}
+    for name, interval in calibration_intervals(apply(fit.applied, data.logits), data.labels, data.groups).items():
+        numbers |= {name: interval.estimate, f"{name}_low_95": interval.low, f"{name}_high_95": interval.high}
+    numbers |= {
+        "calibration_decision": fit.reason,
+        "overfit_nll": fit.overfit,
         "nll_out_of_fold_before": fit.nll_before,
         "nll_out_of_fold_after": fit.nll_after,
         "ece_out_of_fold_before": fit.ece_before,
         "ece_out_of_fold_after": fit.ece_after,
+        "warnings": "; ".join(fit.warnings) or None,
         "false_positives": thresholds.false_positives,
         "fpr_upper": thresholds.fpr_upper,
         "false_negatives": thresholds.false_negatives,

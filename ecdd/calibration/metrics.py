@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from dataclasses import dataclass
+from typing import Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,10 +69,37 @@ def brier(probabilities: NDArray[np.floating], labels: NDArray[np.integer]) -> f
     return float(np.mean((p - y) ** 2))
 
 
+Binning = Literal["equal_mass", "equal_width"]
+
+
+@dataclass(frozen=True)
+class ReliabilityBin:
+    """One bin of a reliability curve.
+
+    Attributes
+    ----------
+    n : int
+        Pictures.
+    mean_probability, share_fake : float
+        Of the bin; where they differ, the calibration is wrong.
+    low, high : float
+        Clopper-Pearson interval of the share.
+    """
+
+    n: int
+    mean_probability: float
+    share_fake: float
+    low: float
+    high: float
+
+
 def expected_calibration_error(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 10
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    bins: int = 10,
+    binning: Binning = "equal_mass",
 ) -> float:
-    """Expected calibration error of P(fake) over bins of equal count.
+    """Expected calibration error of P(fake).
 
     Parameters
     ----------
@@ -80,19 +108,71 @@ def expected_calibration_error(
     labels : ndarray, integer, shape (n,)
         1 fake, 0 real.
     bins : int
-        Number of bins; equal counts, because equal widths leave bins empty on small sets.
+        Number of bins.
+    binning : {"equal_mass", "equal_width"}
+        Bins of equal count (equal widths leave bins empty on small sets), or of equal width on 0 … 1.
 
     Returns
     -------
     float
         Mean over pictures of |mean probability - share of fakes| of their bin, 0 to 1.
     """
+    curve = reliability_curve(probabilities, labels, bins, binning)
+    total = sum(part.n for part in curve)
+    return sum(part.n * abs(part.mean_probability - part.share_fake) for part in curve) / total
+
+
+def classwise_calibration_error(
+    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 10, binning: Binning = "equal_width"
+) -> dict[str, float]:
+    """Calibration error of each class's own probability: P(real) against reals, P(fake) against fakes."""
+    p, y = _checked_probabilities(probabilities, labels)
+    return {
+        "real": expected_calibration_error(1 - p, 1 - y, bins, binning),
+        "fake": expected_calibration_error(p, y, bins, binning),
+    }
+
+
+def reliability_curve(
+    probabilities: NDArray[np.floating],
+    labels: NDArray[np.integer],
+    bins: int = 10,
+    binning: Binning = "equal_mass",
+    confidence: float = 0.95,
+) -> list[ReliabilityBin]:
+    """Compare predicted probability and observed share of fakes, bin by bin.
+
+    Parameters
+    ----------
+    probabilities, labels, bins, binning
+        As in `expected_calibration_error`.
+    confidence : float
+        Of the two-sided Clopper-Pearson intervals.
+
+    Returns
+    -------
+    list of ReliabilityBin
+        By rising probability; empty bins are left out.
+    """
+    from scipy.stats import beta
+
     p, y = _checked_probabilities(probabilities, labels)
     order = np.argsort(p, kind="stable")
-    total = 0.0
-    for chunk in np.array_split(order, min(bins, len(order))):
-        total += len(chunk) * abs(float(p[chunk].mean()) - float(y[chunk].mean()))
-    return total / len(p)
+    if binning == "equal_mass":
+        parts = np.array_split(order, min(bins, len(order)))
+    else:
+        edges = np.searchsorted(p[order], np.linspace(0, 1, bins + 1)[1:-1], side="left")
+        parts = np.split(order, edges)
+    tail, curve = (1 - confidence) / 2, []
+    for part in parts:
+        n = len(part)
+        if not n:
+            continue
+        fakes = int(y[part].sum())
+        low = 0.0 if fakes == 0 else float(beta.ppf(tail, fakes, n - fakes + 1))
+        high = 1.0 if fakes == n else float(beta.ppf(1 - tail, fakes + 1, n - fakes))
+        curve.append(ReliabilityBin(n, float(p[part].mean()), fakes / n, low, high))
+    return curve
 
 
 def auc(scores: NDArray[np.floating], labels: NDArray[np.integer], weights: Floats | None = None) -> float:

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from ecdd.calibration.metrics import Floats, MetricError, checked
+from ecdd.calibration.abstain_policy import STEP, choose_t_real
+from ecdd.calibration.binomial_bounds import (
+    allowed_errors,
+    clopper_pearson_upper,
+    learn_then_test,
+    least_auc,
+    pictures_needed,
+)
+from ecdd.calibration.metrics import Floats, checked
 from ecdd.contract.model_sections import OperatingPoint
-
-# Distance kept between a threshold and the score it must exclude, and the grid thresholds are rounded to:
-# a threshold closer to a score than two runtimes' difference would be decided by rounding.
-STEP = 1e-6
-
-
-class OperatingPointError(Exception):
-    """No threshold exists, for example because a class is missing."""
 
 
 @dataclass(frozen=True)
@@ -55,52 +55,14 @@ class Thresholds:
     notes: tuple[str, ...]
 
 
-def clopper_pearson_upper(errors: int, n: int, confidence: float) -> float:
-    """One-sided exact upper bound of a binomial rate.
-
-    Parameters
-    ----------
-    errors, n : int
-        Observed errors of n trials, n >= 1.
-    confidence : float
-        Probability that the bound holds, e.g. 0.95.
-
-    Returns
-    -------
-    float
-        0 to 1.
-
-    Raises
-    ------
-    MetricError
-        If n < 1 or errors is outside 0 … n.
-    """
-    from scipy.stats import beta
-
-    if n < 1 or not 0 <= errors <= n:
-        msg = f"{errors} errors of {n} trials: nothing can be bounded"
-        raise MetricError(msg)
-    return 1.0 if errors == n else float(beta.ppf(confidence, errors + 1, n - errors))
-
-
-def allowed_errors(n: int, limit: float, confidence: float) -> int:
-    """Largest number of errors of n whose upper bound stays within the limit; -1 when not even zero does.
-
-    It depends on n alone, so a threshold set by it from the sorted scores keeps the bound's guarantee.
-    """
-    errors = -1
-    while errors + 1 < n and clopper_pearson_upper(errors + 1, n, confidence) <= limit:
-        errors += 1
-    return errors
-
-
 def choose_thresholds(
     probabilities: NDArray[np.floating], labels: NDArray[np.integer], policy: OperatingPoint
 ) -> Thresholds:
     """Choose t_fake from the reals and t_real from the fakes, in the order of the contract's priorities.
 
-    The primary constraint (FPR) always decides ``t_fake``; the secondary (FNR) decides ``t_real`` below it. The
-    abstain rate is what remains, and is reported as not met where it exceeds its limit.
+    The primary constraint (FPR) always decides ``t_fake``; the secondary (FNR) bounds ``t_real`` below it. Where the
+    abstain limit leaves room, ``t_real`` goes down to the least selective risk; where it cannot hold, that is noted
+    with the least AUC that would suffice, and the bounds on errors are kept.
 
     Parameters
     ----------
@@ -125,7 +87,8 @@ def choose_thresholds(
     real, fake = np.sort(p[y == 0]), np.sort(p[y == 1])
     notes: list[str] = []
     t_fake = _t_fake(real, policy, notes)
-    t_real = _t_real(fake, t_fake, policy, notes)
+    highest = _t_real(fake, t_fake, policy, notes)
+    t_real = round(choose_t_real(p, y, highest, t_fake, policy.max_abstain_rate), 6)
     false_positives, false_negatives = int((real >= t_fake).sum()), int((fake <= t_real).sum())
     fpr = clopper_pearson_upper(false_positives, len(real), policy.confidence)
     fnr = clopper_pearson_upper(false_negatives, len(fake), policy.confidence)
@@ -133,7 +96,8 @@ def choose_thresholds(
     if max(abstain) > policy.max_abstain_rate:
         notes.append(
             f"operating_point.max_abstain_rate {policy.max_abstain_rate:g} is not met: {abstain[0]:.3f} of the reals "
-            f"and {abstain[1]:.3f} of the fakes abstain; the bounds on FPR and FNR were kept instead"
+            f"and {abstain[1]:.3f} of the fakes abstain; the bounds on FPR and FNR were kept instead; with pictures "
+            f"without end an AUC of {least_auc(policy.max_fpr, policy.max_fnr, policy.max_abstain_rate):.3f} would do"
         )
     met = {
         "max_fpr": fpr <= policy.max_fpr,
@@ -156,12 +120,40 @@ def choose_thresholds(
     )
 
 
+def ltt_threshold(real: Floats, policy: OperatingPoint) -> float | None:
+    """Learn-then-Test over the grid of all scores: the second way to the same promise as `choose_thresholds`.
+
+    Returns
+    -------
+    float or None
+        Lowest t_fake whose FPR is shown; None where even a threshold above every score is not.
+    """
+    grid = np.concatenate([(np.floor(np.unique(real) / STEP) + 2) * STEP, [1.0]])
+    return learn_then_test(real, grid, policy.max_fpr, policy.confidence)
+
+
+def shortfall(errors: int, n: int, limit: float, confidence: float) -> int | None:
+    """How many more pictures of a class would show the limit if the estimate is the truth; 0 when it is shown.
+
+    Returns
+    -------
+    int or None
+        None where the estimate itself is not below the limit.
+    """
+    if clopper_pearson_upper(errors, n, confidence) <= limit:
+        return 0
+    needed = pictures_needed(errors / n, limit, confidence)
+    return None if needed is None else max(needed - n, 1)
+
+
 def _t_fake(real: Floats, policy: OperatingPoint, notes: list[str]) -> float:
     allowed = allowed_errors(len(real), policy.max_fpr, policy.confidence)
     if allowed < 0:
+        needed = pictures_needed(0.0, policy.max_fpr, policy.confidence)
         notes.append(
             f"operating_point.max_fpr {policy.max_fpr:g} cannot be shown at confidence {policy.confidence:g} with "
-            f"{len(real)} reals, whatever the threshold; t_fake lies above every one of them"
+            f"{len(real)} reals, whatever the threshold ({needed} without an error would "
+            "show it); t_fake lies above every one of them"
         )
         allowed = 0
     highest_excluded = float(real[len(real) - 1 - allowed])
@@ -177,9 +169,11 @@ def _t_fake(real: Floats, policy: OperatingPoint, notes: list[str]) -> float:
 def _t_real(fake: Floats, t_fake: float, policy: OperatingPoint, notes: list[str]) -> float:
     allowed = allowed_errors(len(fake), policy.max_fnr, policy.confidence)
     if allowed < 0:
+        needed = pictures_needed(0.0, policy.max_fnr, policy.confidence)
         notes.append(
             f"operating_point.max_fnr {policy.max_fnr:g} cannot be shown at confidence {policy.confidence:g} with "
-            f"{len(fake)} fakes, whatever the threshold; t_real lies below every one of them"
+            f"{len(fake)} fakes, whatever the threshold ({needed} without an error would "
+            "show it); t_real lies below every one of them"
         )
         allowed = 0
     lowest_excluded = float(fake[allowed])

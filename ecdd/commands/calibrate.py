@@ -1,10 +1,10 @@
-"""``ecdd calibrate``: calibrate a student and write, or write anew, the bundle that ships it."""
+"""``ecdd calibrate``: fit calibration and thresholds, and write a new bundle with them."""
 
 from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -14,71 +14,85 @@ if TYPE_CHECKING:
 
 def calibrate(
     *,
-    data: Annotated[Path, typer.Option(help="Data manifest, or its folder.")],
-    out: Annotated[Path, typer.Option(help="Bundle folder.")] = Path("ecdd/bundles/default"),
-    training: Annotated[
-        Path | None, typer.Option(help="Folder of a training; the bundle's own weights where not given.")
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle; nothing may be there yet.")],
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle to begin with: weights, contract, record; the default bundle.")
     ] = None,
-    contract: Annotated[Path, typer.Option(help="Its two thresholds are rewritten.")] = Path(
-        "contracts/policy_contract.yaml"
-    ),
+    training: Annotated[
+        Path | None, typer.Option(help="Folder of a training, in place of the bundle's weights.")
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Data manifest, or its folder; the bundle's own logits where not given.")
+    ] = None,
+    contract: Annotated[Path | None, typer.Option(help="Policy contract, in place of the bundle's.")] = None,
     split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    method: Annotated[str | None, typer.Option(help="calibration.method: temperature, platt or isotonic.")] = None,
+    fpr: Annotated[float | None, typer.Option(help="operating_point.max_fpr.")] = None,
+    fnr: Annotated[float | None, typer.Option(help="operating_point.max_fnr.")] = None,
+    confidence: Annotated[float | None, typer.Option(help="operating_point.confidence.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for tensors: also measure on harmonised pictures.")] = None,
     config: Annotated[Path, typer.Option(help="How to harmonise.")] = Path("configs/student.yaml"),
-    name: Annotated[str | None, typer.Option(help="Name of a new bundle.")] = None,
-    release: Annotated[str | None, typer.Option(help="Version of a new bundle, such as 0.1.0.")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new bundle.")] = None,
+    release: Annotated[str | None, typer.Option(help="Its version; the old one with its last number raised.")] = None,
     frozen_on: Annotated[
         datetime.datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Day the calibration set was frozen; kept where not given."),
+        typer.Option(formats=["%Y-%m-%d"], help="Day the calibration set was frozen; today for newly scored pictures."),
     ] = None,
 ) -> None:
-    """Score the CALIBRATION pictures with the exported model, fit temperature and thresholds, write the bundle."""
+    """Fit calibration and thresholds by the contract, and write a new bundle; none is changed in place.
+
+    With --data the CALIBRATION pictures are scored by the exported model; without it the bundle's committed logits are
+    calibrated again. Exit code 1 where that cannot be, with what to do.
+    """
     from rich.progress import Progress
 
-    from ecdd.bundle import BundleError
+    from ecdd.bundle import BundleError, default_bundle_path, load_bundle
+    from ecdd.calibration.calibration_error import CalibrationError
     from ecdd.calibration.metrics import MetricError
-    from ecdd.calibration.temperature_scaling import CalibrationError
     from ecdd.contract.loading import ContractError, load_contract
     from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, load_split
     from ecdd.dataset_governance.manifest import ManifestError, load_manifest
     from ecdd.dataset_governance.usable_faces import usable_faces
-    from ecdd.export.artifact_manifest import TRAINING_FILE, build_bundle, previous_release
+    from ecdd.export.artifact_manifest import (
+        TRAINING_FILE,
+        NewBundle,
+        build_bundle,
+        previous_release,
+        recalibrate_bundle,
+        set_contract_values,
+    )
     from ecdd.export.folding import ExportError
     from ecdd.export.harmonised_check import harmonised_metrics
     from ecdd.models.state_dicts import CheckpointError
     from ecdd.training.config import TrainingError, load_config
 
-    day = frozen_on.date() if frozen_on else None
+    if training is not None and data is None:
+        raise typer.BadParameter(
+            "--training brings another model, whose logits are not known; name pictures with --data"
+        )
+    source = bundle or default_bundle_path()
     try:
-        if training is None:
-            old = previous_release(out)
-            name, release, day, record = name or old[0], release or old[1], day or old[2], old[3]
-        else:
-            name, release = name or "tiny-ladeda-default", release or "0.1.0"
-            day = day or datetime.datetime.now(datetime.UTC).date()
+        old_name, old_release, old_day, record = previous_release(source)
+        text = (contract or source / "policy_contract.yaml").read_text(encoding="utf-8")
+        chosen = _chosen(method=method, fpr=fpr, fnr=fnr, confidence=confidence)
+        text = set_contract_values(text, chosen, "frozen") if chosen else text
+        if training is not None:
             record = (training / TRAINING_FILE).read_bytes()
-        rows = usable_faces(load_manifest(data), load_split(split), [LineageTag.CALIBRATION])
-        more = None
-        if cache is not None:
-            policy, settings, folder = load_contract(contract), load_config(config), cache
-
-            def more(model: bytes, temperature: float) -> dict[str, float | int | str | None]:
-                return harmonised_metrics(rows, policy, settings, folder, model, temperature)
-
-        with Progress(transient=True) as bar:
-            task = bar.add_task("scoring", total=len(rows))
-            fitted = build_bundle(
-                (training or out) / "weights.safetensors",
-                contract,
-                rows,
-                out,
-                name=name,
-                release=release,
-                training_record=record,
-                frozen_on=day,
-                more_metrics=more,
-                progress=lambda _: bar.advance(task),
-            )
+        today = datetime.datetime.now(datetime.UTC).date()
+        day = frozen_on.date() if frozen_on else (today if data else old_day)
+        new = NewBundle(out, name or old_name, release or _raised(old_release), text, record, day)
+        if data is None:
+            fitted = recalibrate_bundle(load_bundle(source), new)
+        else:
+            rows = usable_faces(load_manifest(data), load_split(split), [LineageTag.CALIBRATION])
+            more: Any = None
+            if cache is not None:
+                policy, settings = load_contract(contract or source / "policy_contract.yaml"), load_config(config)
+                more = lambda model, applied: harmonised_metrics(rows, policy, settings, cache, model, applied)  # noqa: E731
+            with Progress(transient=True) as bar:
+                task = bar.add_task("scoring", total=len(rows))
+                weights = (training or source) / "weights.safetensors"
+                fitted = build_bundle(weights, rows, new, more_metrics=more, progress=lambda _: bar.advance(task))
     except (
         BundleError,
         CalibrationError,
@@ -94,11 +108,35 @@ def calibrate(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     _show(fitted)
+    typer.echo(
+        f"{out}: bundle {new.name} {new.release}; freeze its golden outputs with pytest --snapshot-update --bundle"
+    )
+
+
+def _chosen(
+    *, method: str | None, fpr: float | None, fnr: float | None, confidence: float | None
+) -> dict[str, float | str]:
+    """Contract values that the caller sets, by key."""
+    values = {
+        "calibration.method": method,
+        "operating_point.max_fpr": fpr,
+        "operating_point.max_fnr": fnr,
+        "operating_point.confidence": confidence,
+    }
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def _raised(release: str) -> str:
+    """The next version: the last number raised by one."""
+    head, _, last = release.rpartition(".")
+    return f"{head}.{int(last) + 1}" if last.isdigit() and head else f"{release}.1"
 
 
 def _show(fitted: FittedCalibration) -> None:
     thresholds = fitted.thresholds
-    typer.echo(f"temperature {fitted.temperature.reason}")
+    for warning in fitted.calibrator.warnings:
+        typer.echo(f"warning: {warning}")
+    typer.echo(fitted.calibrator.reason)
     typer.echo(
         f"t_real {thresholds.t_real:.6f}, t_fake {thresholds.t_fake:.6f}; FPR <= {thresholds.fpr_upper:.4f} "
         f"({thresholds.false_positives} of {thresholds.n_real}), FNR <= {thresholds.fnr_upper:.4f} "

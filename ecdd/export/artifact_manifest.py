@@ -6,6 +6,7 @@ import datetime
 import hashlib
 import platform
 import re
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -13,9 +14,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ecdd.bundle import BundleError, ModelDescription, load_bundle, write_manifest
+from ecdd.bundle import Bundle, BundleError, ModelDescription, load_bundle, write_manifest
 from ecdd.bundle.manifest import CALIBRATION_FILE, CONTRACT_FILE, MODEL_FILE, WEIGHTS_FILE
-from ecdd.calibration.calibration_set_contract import SCORES_FILE, ScoredPicture, score_pictures, scores_csv
+from ecdd.calibration.calibration_set_contract import (
+    SCORES_FILE,
+    ScoredPicture,
+    read_scores,
+    score_pictures,
+    scores_csv,
+)
 from ecdd.calibration.fitting import FittedCalibration, fit_calibration
 from ecdd.contract.loading import LoadedContract, load_contract
 from ecdd.dataset_governance.usable_faces import TaggedRow
@@ -24,6 +31,7 @@ from ecdd.export.folding import ExportError, fold
 from ecdd.export.onnx_export import OPSET, onnx_bytes
 from ecdd.export.tflite_export import tflite_bytes
 from ecdd.files import write_bytes, write_text
+from ecdd.inference.calibration import AppliedCalibration
 from ecdd.models.checkpoint import CheckpointIdentity, check_operator, load_weights
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.pipeline.preprocess import normalise
@@ -33,7 +41,7 @@ TRAINING_FILE = "training_record.json"
 LIBRARIES = ("pillow", "numpy", "ai-edge-litert", "tensorflow", "onnx", "torch", "scipy")
 
 
-MoreMetrics = Callable[[bytes, float], Mapping[str, float | int | str | None]]
+MoreMetrics = Callable[[bytes, AppliedCalibration], Mapping[str, float | int | str | None]]
 
 
 @dataclass(frozen=True)
@@ -106,42 +114,52 @@ def check_identity(identity: CheckpointIdentity, contract: LoadedContract, path:
         raise ExportError(msg)
 
 
+@dataclass(frozen=True)
+class NewBundle:
+    """What a new bundle is called and begins with.
+
+    Attributes
+    ----------
+    out : Path
+        Folder to write; it must not exist, or be empty: a bundle is never changed in place.
+    name, release : str
+        Name and version.
+    contract : str
+        Text of the contract; its two thresholds are rewritten.
+    training_record : bytes
+        JSON text that ships beside the model.
+    frozen_on : date
+        Day the calibration set was frozen.
+    """
+
+    out: Path
+    name: str
+    release: str
+    contract: str
+    training_record: bytes
+    frozen_on: datetime.date
+
+
 def build_bundle(
     weights: Path,
-    contract_path: Path,
     rows: list[TaggedRow],
-    out: Path,
+    new: NewBundle,
     *,
-    name: str,
-    release: str,
-    training_record: bytes,
-    frozen_on: datetime.date,
     more_metrics: MoreMetrics | None = None,
     progress: Callable[[ScoredPicture], None] = lambda _: None,
 ) -> FittedCalibration:
-    """Export weights, calibrate the exported file, and write the bundle.
-
-    Thresholds go into the contract at ``contract_path`` (comments kept) and into the bundle's copy of it, marked
-    frozen; every other value stays as it is.
+    """Export weights, score the calibration pictures with the exported file, calibrate, and write a new bundle.
 
     Parameters
     ----------
     weights : Path
         Checkpoint written by `ecdd.models.checkpoint.save_weights`.
-    contract_path : Path
-        The contract to ship; its two thresholds are rewritten.
     rows : list of (ManifestRow, SplitRow)
         CALIBRATION faces.
-    out : Path
-        Bundle folder; golden outputs in it are kept, and must be frozen again when the scores changed.
-    name, release : str
-        Name and version of the bundle.
-    training_record : bytes
-        JSON text that ships beside the model.
-    frozen_on : date
-        Day the calibration set was frozen.
+    new : NewBundle
+        Where and what.
     more_metrics : callable, optional
-        Given the TFLite file and the temperature, returns numbers that stand beside the calibration's own.
+        Given the TFLite file and the calibration, returns numbers that stand beside the calibration's own.
     progress : callable
         Called after every scored picture.
 
@@ -155,37 +173,83 @@ def build_bundle(
     ExportError, CheckpointError, CalibrationError, ContractError, BundleError
         Each names the file, the value and what to do.
     """
-    contract = load_contract(contract_path)
+    refuse_existing(new.out)
+    contract = read_contract(new.contract, new.out)
     model, identity = load_weights(weights)
     check_identity(identity, contract, weights)
     exported = export_model(model, contract)
-    model_sha256 = hashlib.sha256(exported.tflite).hexdigest()
     pictures = []
     for picture in score_pictures(rows, contract.policy, exported.tflite):
         pictures.append(picture)
         progress(picture)
-    fitted = fit_calibration(pictures, contract.policy, model_sha256, frozen_on)
+    files = {WEIGHTS_FILE: weights.read_bytes(), MODEL_FILE: exported.tflite, ONNX_FILE: exported.onnx}
+    return _write_calibrated(files, pictures, contract, new, more_metrics)
+
+
+def recalibrate_bundle(bundle: Bundle, new: NewBundle) -> FittedCalibration:
+    """Calibrate a bundle's model anew from its own committed calibration logits; parameters as in `build_bundle`.
+
+    Raises
+    ------
+    BundleError
+        If the bundle holds no calibration logits.
+    """
+    refuse_existing(new.out)
+    if SCORES_FILE not in bundle.manifest.files:
+        raise BundleError(bundle.path, f"the bundle holds no {SCORES_FILE}; score pictures with --data")
+    contract = read_contract(new.contract, new.out)
+    files = {name: bundle.read(name) for name in (WEIGHTS_FILE, MODEL_FILE, ONNX_FILE) if name in bundle.manifest.files}
+    return _write_calibrated(files, read_scores(bundle.path / SCORES_FILE), contract, new, None)
+
+
+def _write_calibrated(
+    files: dict[str, bytes],
+    pictures: list[ScoredPicture],
+    contract: LoadedContract,
+    new: NewBundle,
+    more_metrics: MoreMetrics | None,
+) -> FittedCalibration:
+    model_sha256 = hashlib.sha256(files[MODEL_FILE]).hexdigest()
+    fitted = fit_calibration(pictures, contract.policy, model_sha256, new.frozen_on)
     record = fitted.record
     if more_metrics is not None:
-        metrics = {**record.metrics, **more_metrics(exported.tflite, record.temperature)}
-        record = record.model_copy(update={"metrics": metrics})
-    _freeze_thresholds(contract_path, contract, fitted)
-    if weights.resolve() != (out / WEIGHTS_FILE).resolve():
-        write_bytes(out / WEIGHTS_FILE, weights.read_bytes())
-    write_bytes(out / MODEL_FILE, exported.tflite)
-    write_bytes(out / ONNX_FILE, exported.onnx)
-    write_bytes(out / CONTRACT_FILE, contract_path.read_bytes())
-    write_text(out / SCORES_FILE, scores_csv(pictures))
-    write_bytes(out / CALIBRATION_FILE, record.text())
-    write_bytes(out / TRAINING_FILE, training_record)
+        applied = AppliedCalibration.of(record)
+        record = record.model_copy(update={"metrics": {**record.metrics, **more_metrics(files[MODEL_FILE], applied)}})
+    text = with_thresholds(new.contract, contract, fitted)
+    for name, content in files.items():
+        write_bytes(new.out / name, content)
+    write_text(new.out / CONTRACT_FILE, text)
+    write_text(new.out / SCORES_FILE, scores_csv(pictures))
+    write_bytes(new.out / CALIBRATION_FILE, record.text())
+    write_bytes(new.out / TRAINING_FILE, new.training_record)
     write_manifest(
-        out,
-        name=name,
-        version=release,
-        model=_description(contract, model, out / WEIGHTS_FILE),
+        new.out,
+        name=new.name,
+        version=new.release,
+        model=_description(contract, new.out / WEIGHTS_FILE),
         created_by=_created_by(),
     )
     return fitted
+
+
+def refuse_existing(out: Path) -> None:
+    """Refuse to write into a folder that holds something.
+
+    Raises
+    ------
+    BundleError
+        Naming it.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise BundleError(out, "already there; a bundle is never changed in place, name a new folder with --out")
+
+
+def read_contract(text: str, place: Path) -> LoadedContract:
+    """Load a contract from its text; messages name ``place``."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / (place.name + ".yaml")
+        path.write_text(text, encoding="utf-8")
+        return load_contract(path)
 
 
 def previous_release(bundle: Path) -> tuple[str, str, datetime.date, bytes]:
@@ -263,17 +327,18 @@ def set_contract_values(text: str, values: dict[str, float | str], status: str) 
     return "".join(lines)
 
 
-def _freeze_thresholds(path: Path, contract: LoadedContract, fitted: FittedCalibration) -> None:
+def with_thresholds(text: str, contract: LoadedContract, fitted: FittedCalibration) -> str:
+    """Text of the contract with the fitted thresholds, marked frozen; everything else stays as it is."""
     values: dict[str, float | str] = {
         "operating_point.t_real": fitted.thresholds.t_real,
         "operating_point.t_fake": fitted.thresholds.t_fake,
     }
     contract.with_values(dict(values), status="frozen")  # refuses what the schema does not allow
-    text = set_contract_values(path.read_text(encoding="utf-8"), values, "frozen")
-    write_text(path, text)
+    return set_contract_values(text, values, "frozen")
 
 
-def _description(contract: LoadedContract, model: PatchNetwork, weights: Path) -> ModelDescription:
+def _description(contract: LoadedContract, weights: Path) -> ModelDescription:
+    model, _ = load_weights(weights)
     grid, pixels = contract.policy.patch_grid, contract.policy.pixel_pipeline
     return ModelDescription(
         architecture=model.architecture,

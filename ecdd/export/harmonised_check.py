@@ -20,6 +20,7 @@ from ecdd.calibration.metrics import (
 )
 from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.usable_faces import TaggedRow
+from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.stages import judge
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.tflite import TFLiteRuntime
@@ -36,7 +37,7 @@ def harmonised_metrics(
     config: TrainingConfig,
     cache: Path,
     model: bytes,
-    temperature: float,
+    calibration: AppliedCalibration,
 ) -> dict[str, float | int | str | None]:
     """Score harmonised variants of the calibration pictures with the shipped model.
 
@@ -52,7 +53,7 @@ def harmonised_metrics(
         Folder for tensors, outside the project.
     model : bytes
         TFLite file.
-    temperature : float
+    calibration : AppliedCalibration
         Fitted on the files as they are.
 
     Returns
@@ -69,7 +70,7 @@ def harmonised_metrics(
     logits = np.empty(len(data.variants))
     for k, variant in enumerate(data.variants):
         maps = runtime.patch_map(normalise(variant.s3(), policy.pixel_pipeline)[None])
-        logits[k] = judge(maps, 1, policy.patch_grid, policy.pooling, temperature, 0.0)[0].calibrated_logit
+        logits[k] = judge(maps, 1, policy.patch_grid, policy.pooling, calibration)[0].calibrated_logit
     labels, weights = data.labels(), data.weights()
     names = {name: k for k, name in enumerate(sorted({v.group for v in data.variants}))}
     groups = np.array([names[v.group] for v in data.variants], np.int64)

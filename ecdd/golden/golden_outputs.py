@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecdd.golden.golden_hashes import platform_fingerprint
+from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.stages import JudgedFace, argmax_cell, judge, map_checksum
 from ecdd.pipeline.preprocess import normalise
 
@@ -73,15 +74,8 @@ def compute_output(item: GoldenItem, detector: Detector, s3: Sequence[NDArray[np
     judged = judgement.judged
     if indices and s3 is not None and len(s3) == len(faces):
         batch = np.stack([normalise(s3[index], policy.pixel_pipeline) for index in indices])
-        calibration = detector.bundle.calibration
-        again = judge(
-            detector.runtime.patch_map(batch),
-            len(indices),
-            policy.patch_grid,
-            policy.pooling,
-            calibration.temperature,
-            calibration.bias,
-        )
+        found, applied = detector.runtime.patch_map(batch), AppliedCalibration.of(detector.bundle.calibration)
+        again = judge(found, len(indices), policy.patch_grid, policy.pooling, applied)
         judged = dict(zip(indices, again, strict=True))
     step = policy.patch_grid.checksum_step
     content = {

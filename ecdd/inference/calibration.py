@@ -3,26 +3,52 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ecdd.bundle.calibration_record import CalibrationRecord
 
 
-def calibrated_logit(logit: float, temperature: float, bias: float) -> float:
-    """Apply temperature or Platt scaling: ``logit / temperature + bias``.
+@dataclass(frozen=True)
+class AppliedCalibration:
+    """A fitted calibration, ready to apply: ``logit / temperature + bias``, or a monotone curve through knots.
 
-    Parameters
+    Attributes
     ----------
-    logit : float
-        S6.
     temperature : float
-        Above 0.
+        Above 0. Platt scaling with slope a has 1 / a.
     bias : float
         0 for temperature scaling.
-
-    Returns
-    -------
-    float
-        Calibrated logit.
+    knots : tuple of (float, float)
+        Pooled logit, rising, and calibrated logit, not falling (isotonic); between them a straight line, beyond them
+        the end's value. Empty for the other methods.
     """
-    return logit / temperature + bias
+
+    temperature: float = 1.0
+    bias: float = 0.0
+    knots: tuple[tuple[float, float], ...] = ()
+
+    @classmethod
+    def of(cls, record: CalibrationRecord) -> AppliedCalibration:
+        """Take the parameters from a bundle's ``calibration.json``."""
+        return cls(record.temperature, record.bias, record.knots)
+
+    def logit(self, pooled: float) -> float:
+        """Calibrate a pooled logit (S6); never falls where the pooled logit rises."""
+        if not self.knots:
+            return pooled / self.temperature + self.bias
+        place = bisect_right(self.knots, (pooled, math.inf))
+        if place == 0:
+            return self.knots[0][1]
+        if place == len(self.knots):
+            return self.knots[-1][1]
+        (x0, y0), (x1, y1) = self.knots[place - 1], self.knots[place]
+        return y0 + (y1 - y0) * ((pooled - x0) / (x1 - x0))
+
+
+UNCALIBRATED = AppliedCalibration()
 
 
 def probability(logit: float) -> float:

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecdd.inference.calibration import calibrated_logit, probability
+from ecdd.inference.calibration import probability
 from ecdd.inference.pooling import pool
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecdd.contract.model_sections import PatchGrid, Pooling
+    from ecdd.inference.calibration import AppliedCalibration
 
 
 class ModelOutputError(Exception):
@@ -45,7 +46,7 @@ class JudgedFace:
 
 
 def judge(
-    maps: NDArray[np.float32], faces: int, grid: PatchGrid, pooling: Pooling, temperature: float, bias: float
+    maps: NDArray[np.float32], faces: int, grid: PatchGrid, pooling: Pooling, calibration: AppliedCalibration
 ) -> list[JudgedFace]:
     """Pool and calibrate a batch of patch-logit maps.
 
@@ -59,8 +60,8 @@ def judge(
         Expected shape.
     pooling : Pooling
         Rule.
-    temperature, bias : float
-        Calibration.
+    calibration : AppliedCalibration
+        From pooled to calibrated logit.
 
     Returns
     -------
@@ -86,7 +87,7 @@ def judge(
         if not math.isfinite(pooled):
             msg = f"the patch-logit map reaches {np.abs(patch_map).max():.3g}: pooled in float32 it is {pooled}"
             raise ModelOutputError(msg)
-        calibrated = calibrated_logit(pooled, temperature, bias)
+        calibrated = calibration.logit(pooled)
         judged.append(JudgedFace(patch_map, pooled, calibrated, probability(calibrated)))
     return judged
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ecdd.calibration.temperature_scaling import minimise_nll
+from ecdd.calibration.temperature_scaling import fit_temperature
 from ecdd.inference.patch_grid import cell_box
 from ecdd.inference.pooling import pool
 from ecdd.pipeline.preprocess import normalise
@@ -166,7 +166,7 @@ def calibrated_losses(scores: Scores, labels: NDArray[np.int64]) -> Scores:
         members = np.flatnonzero(labels == value)
         fold[np.random.default_rng([35, value]).permutation(members)] = np.arange(members.size) % CALIBRATION_FOLDS
     for k in range(CALIBRATION_FOLDS):
-        scaled = scores[fold == k] / minimise_nll(scores[fold != k], labels[fold != k])
+        scaled = scores[fold == k] / fit_temperature(scores[fold != k], labels[fold != k])
         losses[fold == k] = np.logaddexp(0, scaled) - labels[fold == k] * scaled
     return losses
 

@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from ecdd.calibration.binomial_bounds import allowed_errors, clopper_pearson_upper
+from ecdd.calibration.calibration_error import CalibrationError
+from ecdd.calibration.calibrators import fit_calibrator
 from ecdd.calibration.metrics import (
     MetricError,
     auc,
@@ -15,9 +18,10 @@ from ecdd.calibration.metrics import (
     negative_log_likelihood,
     sigmoid,
 )
-from ecdd.calibration.operating_point import allowed_errors, choose_thresholds, clopper_pearson_upper
-from ecdd.calibration.temperature_scaling import CalibrationError, fit_temperature, minimise_nll
+from ecdd.calibration.operating_point import choose_thresholds
+from ecdd.calibration.temperature_scaling import fit_temperature
 from ecdd.contract.model_sections import OperatingPoint
+from ecdd.inference.calibration import UNCALIBRATED
 
 
 def policy(max_fpr: float = 0.05, max_fnr: float = 0.1, abstain: float = 0.3) -> OperatingPoint:
@@ -42,9 +46,9 @@ def planted(temperature: float, n: int = 2000, seed: int = 0) -> tuple[np.ndarra
 @pytest.mark.parametrize("temperature", [0.25, 2.0, 5.0])
 def test_planted_temperature_is_found_and_helps(temperature: float) -> None:
     logits, labels = planted(temperature)
-    fit = fit_temperature(logits, labels)
+    fit = fit_calibrator("temperature", logits, labels)
     assert fit.accepted
-    assert fit.temperature == pytest.approx(temperature, rel=0.12)
+    assert fit.applied.temperature == pytest.approx(temperature, rel=0.12)
     assert fit.nll_after < fit.nll_before
     assert fit.ece_after < fit.ece_before
 
@@ -53,19 +57,19 @@ def test_temperature_that_does_not_help_is_refused() -> None:
     rng = np.random.default_rng(3)
     logits, labels = rng.normal(0, 0.3, 400), (rng.random(400) < 0.5).astype(np.int64)
     logits = logits * 0.02  # already as unsure as it should be
-    fit = fit_temperature(logits, labels)
-    assert fit.temperature == (fit.fitted if fit.accepted else 1.0)
+    fit = fit_calibrator("temperature", logits, labels)
+    assert fit.applied == (fit.fitted if fit.accepted else UNCALIBRATED)
     assert fit.accepted == (fit.nll_after < fit.nll_before and fit.ece_after < fit.ece_before)
     well, truth = planted(1.0, n=300, seed=9)
-    refused = fit_temperature(well, truth)
+    refused = fit_calibrator("temperature", well, truth)
     assert not refused.accepted
-    assert refused.temperature == 1.0
+    assert refused.applied == UNCALIBRATED
     assert "refused" in refused.reason
 
 
 def test_minimum_is_a_minimum() -> None:
     logits, labels = planted(3.0)
-    best = minimise_nll(logits, labels)
+    best = fit_temperature(logits, labels)
     least = negative_log_likelihood(logits / best, labels)
     for factor in (0.9, 0.99, 1.01, 1.1):
         assert negative_log_likelihood(logits / (best * factor), labels) > least
@@ -73,7 +77,7 @@ def test_minimum_is_a_minimum() -> None:
 
 def test_too_small_a_class_raises() -> None:
     with pytest.raises(CalibrationError, match="one class only"):
-        fit_temperature(np.array([-1.0, -0.5, 0.2, 1.0]), np.array([0, 0, 0, 1]), folds=4)
+        fit_calibrator("temperature", np.array([-1.0, -0.5, 0.2, 1.0]), np.array([0, 0, 0, 1]), folds=4)
 
 
 def test_scores_that_cannot_be_measured_are_refused() -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ecdd.bundle import default_bundle_path, load_bundle
+from ecdd.calibration.calibration_error import CalibrationError
 from ecdd.calibration.calibration_set_contract import (
     JUDGED,
     SCORES_FILE,
@@ -19,7 +20,6 @@ from ecdd.calibration.calibration_set_contract import (
     scores_csv,
 )
 from ecdd.calibration.fitting import fit_calibration
-from ecdd.calibration.temperature_scaling import CalibrationError
 from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
 from ecdd.export.artifact_manifest import ONNX_FILE, TRAINING_FILE, check_identity, previous_release
 from ecdd.export.exported_parity import onnx_map, reference_map, tflite_map
@@ -47,7 +47,8 @@ def test_calibration_follows_from_the_committed_scores() -> None:
     scores = read_scores(BUNDLE / SCORES_FILE)
     record = bundle.calibration
     fitted = fit_calibration(scores, bundle.contract.policy, record.fitted_on_model_sha256, record.created)
-    assert fitted.record.temperature == pytest.approx(record.temperature, rel=1e-6)
+    assert (fitted.record.temperature, fitted.record.bias) == (record.temperature, record.bias), "bit for bit"
+    assert fitted.record.knots == record.knots
     assert fitted.record.thresholds == record.thresholds
     assert fitted.record.calibration_set_digest == record.calibration_set_digest
     assert fitted.thresholds.met["max_fpr"]

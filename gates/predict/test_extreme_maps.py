@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from ecdd.detector import Detector
+from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.stages import ModelOutputError, judge, map_checksum
 from ecdd.runtimes.base import PatchRuntime
 from gates.predict.drawn_pictures import CONTRACT, FAKE, contract, portrait
@@ -30,7 +31,7 @@ def test_any_finite_map_is_judged_by_finite_numbers_or_refused(rule: str, maps: 
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         try:
-            (face,) = judge(maps, 1, GRID, POOLING.model_copy(update={"rule": rule}), 0.5, 0.0)
+            (face,) = judge(maps, 1, GRID, POOLING.model_copy(update={"rule": rule}), AppliedCalibration(0.5))
         except ModelOutputError as error:
             assert "pooled in float32" in str(error)  # noqa: PT017 - allowed, and only for this reason
             assert float(abs(maps).max()) > LARGEST / maps.size / 2

@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from ecdd.contract.model_sections import PatchGrid, Pooling
-from ecdd.inference.calibration import calibrated_logit, probability
+from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration, probability
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.patch_grid import PixelBox, cell_box, cell_box_in_picture, cells_seeing, unseen_from
 from ecdd.inference.pooling import attention_weights, pool, top_k_indices
@@ -181,11 +181,12 @@ def test_attention_never_overflows(values: NDArray[np.float32], temperature: flo
 @SEEDED
 @given(st.floats(-1e6, 1e6), st.floats(0.01, 100), st.floats(-20, 20))
 def test_probability_is_one_and_symmetric(logit: float, temperature: float, bias: float) -> None:
-    scaled = calibrated_logit(logit, temperature, bias)
+    applied = AppliedCalibration(temperature, bias)
+    scaled = applied.logit(logit)
     p = probability(scaled)
     assert 0 <= p <= 1
     assert p + probability(-scaled) == pytest.approx(1, abs=1e-12)
-    assert calibrated_logit(logit + 1, temperature, bias) >= scaled
+    assert applied.logit(logit + 1) >= scaled
 
 
 def test_probability_at_known_points() -> None:
@@ -193,7 +194,14 @@ def test_probability_at_known_points() -> None:
     assert probability(math.log(3)) == pytest.approx(0.75)
     assert probability(800.0) == 1.0
     assert probability(-800.0) == 0.0
-    assert calibrated_logit(3.0, 2.0, 0.25) == 1.75
+    assert AppliedCalibration(2.0, 0.25).logit(3.0) == 1.75
+    assert UNCALIBRATED.logit(3.0) == 3.0
+
+
+def test_knots_are_joined_by_lines_and_end_flat() -> None:
+    applied = AppliedCalibration(knots=((-1.0, -2.0), (0.0, 0.0), (2.0, 1.0)))
+    points = {-5.0: -2.0, -1.0: -2.0, -0.5: -1.0, 0.0: 0.0, 1.0: 0.5, 2.0: 1.0, 9.0: 1.0}
+    assert {x: applied.logit(x) for x in points} == points
 
 
 def test_the_checksum_names_its_rounding_and_feels_one_step() -> None:
@@ -228,13 +236,13 @@ def test_the_largest_cell_is_the_first_among_equals() -> None:
 )
 def test_nothing_of_a_broken_map_is_used(broken: NDArray[Any], what: str) -> None:
     with pytest.raises(ModelOutputError) as caught:
-        judge(broken, 1, GRID, POOLING, 1.0, 0.0)
+        judge(broken, 1, GRID, POOLING, UNCALIBRATED)
     assert what in str(caught.value)
 
 
 def test_judge_keeps_the_order_of_faces() -> None:
     batch = np.stack([np.full((31, 31), value, np.float32) for value in (1.0, -2.0, 0.5)])
-    judged = judge(batch, 3, GRID, POOLING, 2.0, 0.1)
+    judged = judge(batch, 3, GRID, POOLING, AppliedCalibration(2.0, 0.1))
     assert [face.pooled_logit for face in judged] == pytest.approx([1.0, -2.0, 0.5])
     assert [face.calibrated_logit for face in judged] == pytest.approx([0.6, -0.9, 0.35])
     assert all(face.probability == probability(face.calibrated_logit) for face in judged)
