@@ -102,6 +102,11 @@ class OperatingPoint(Section):
         float, Knob("probability", "E4.4"), Field(description="confidence of the bounds", ge=0.5, lt=1)
     ]
     max_abstain_rate: Annotated[Rate, Knob("rate", "E4.5"), Field(description="of each class, at the model")]
+    max_threshold_spread: Annotated[
+        float,
+        Knob("probability", "E4.2"),
+        Field(description="width that holds 90 % of a threshold's resamples", gt=0, le=1),
+    ]
     t_real: Annotated[float, Knob("probability", "E4.5"), Field(description="P(fake) at or below: real", gt=0, lt=1)]
     t_fake: Annotated[float, Knob("probability", "E4.4"), Field(description="P(fake) at or above: fake", gt=0, lt=1)]
     abstain_action: Annotated[

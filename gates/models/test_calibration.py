@@ -30,6 +30,7 @@ def policy(max_fpr: float = 0.05, max_fnr: float = 0.1, abstain: float = 0.3) ->
         max_fnr=max_fnr,
         confidence=0.95,
         max_abstain_rate=abstain,
+        max_threshold_spread=0.25,
         t_real=0.3,
         t_fake=0.7,
         abstain_action="manual_review",

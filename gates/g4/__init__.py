@@ -1,0 +1,1 @@
+"""Gate G4: calibration, thresholds, abstention."""
