@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -132,7 +134,8 @@ def judged_set(pictures: list[ScoredPicture], policy: Calibration) -> JudgedSet:
     Raises
     ------
     CalibrationError
-        If a class has fewer pictures than the contract asks for.
+        If a picture stands twice, a sampled source was never judged, or a class has fewer pictures than the contract
+        asks for; every violation is listed.
     """
     judged = sorted((p for p in pictures if p.logit is not None), key=lambda p: p.sha256)
     names = sorted({p.group for p in judged})
@@ -144,14 +147,36 @@ def judged_set(pictures: list[ScoredPicture], policy: Calibration) -> JudgedSet:
         np.array([number[p.group] for p in judged], np.int64),
         hashlib.sha256(lines.encode()).hexdigest(),
     )
+    problems = _violations(pictures)
     for name, count in (("real", out.n_real), ("fake", out.n_fake)):
         if count < policy.min_samples_per_class:
-            msg = (
+            problems.append(
                 f"calibration.min_samples_per_class is {policy.min_samples_per_class}, but only {count} {name} "
                 f"pictures of {len(pictures)} reached the model; add CALIBRATION pictures"
             )
-            raise CalibrationError(msg)
+    if problems:
+        raise CalibrationError("\n".join(problems))
     return out
+
+
+def _violations(pictures: list[ScoredPicture]) -> list[str]:
+    """What is wrong with a set whatever its size: duplicates, sources that never reached the model, odd numbers."""
+    times = Counter(picture.sha256 for picture in pictures)
+    problems = [
+        f"picture {key[:12]} stands {count} times; keep one row" for key, count in sorted(times.items()) if count > 1
+    ]
+    problems += [
+        f"picture {p.sha256[:12]}: label {p.label} and logit {p.logit}; allowed are labels 0 and 1 and finite logits"
+        for p in pictures
+        if p.label not in (0, 1) or (p.logit is not None and not math.isfinite(p.logit))
+    ]
+    judged = {picture.source for picture in pictures if picture.logit is not None}
+    problems += [
+        f"source {source}: none of its pictures reached the model (sampling_rule stratified_by_source); "
+        "add pictures of it, or leave the source out"
+        for source in sorted({picture.source for picture in pictures} - judged)
+    ]
+    return problems
 
 
 def scores_csv(pictures: list[ScoredPicture]) -> str:

@@ -24,7 +24,7 @@ from ecdd.files import write_text
 
 HERE: Final = Path(__file__).resolve().parent
 DEFAULT_OUT: Final = HERE.parents[1] / "reports" / "default"
-FILES: Final = ("bench_predict.py", "bench_process.py", "bench_training.py")
+FILES: Final = ("bench_predict.py", "bench_process.py", "bench_training.py", "bench_calibration.py")
 LIBRARIES: Final = ("numpy", "pillow", "ai-edge-litert", "pydantic", "typer", "torch", "dlib-bin")
 COMMAND: Final = "make bench"
 
@@ -97,6 +97,7 @@ _COLD, _JOBS, _GROWTH = "test_cold_predict", "test_two_jobs", "test_memory_over_
 _RATIO = "one_job_over_two_jobs"
 _SCORING = "test_scoring_from_a_warm_cache"
 _KINDS = ("none", "student", "teacher")
+_TEN_THOUSAND, _MILLION = "test_calibration_of_10k", "test_calibration_of_1m"
 _TRAINING = tuple(f"test_training[{kind}-{loader}]" for kind in _KINDS for loader in ("cached", "decoding"))
 TARGETS: Final = (
     Target("cold `ecdd predict` of a 512x512 JPEG, wall, s", 0.8, True, _stat(_COLD, "median"), _stat(_COLD, "min")),
@@ -122,6 +123,20 @@ TARGETS: Final = (
         False,
         _per_second(_SCORING, "median"),
         _per_second(_SCORING, "min"),
+    ),
+    Target(
+        "calibration, bounds and 2000 resamples of 10 000 logits, s",
+        3,
+        True,
+        _stat(_TEN_THOUSAND, "median"),
+        _stat(_TEN_THOUSAND, "min"),
+    ),
+    Target(
+        "calibration of a million logits, largest memory, MB",
+        300,
+        True,
+        _extra(_MILLION, "peak_mb"),
+        _extra(_MILLION, "peak_mb"),
     ),
 )
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gates.mutants import decoding_mutants, guardrail_mutants, model_mutants, preprocessing_mutants
+from gates.mutants import (
+    calibration_mutants,
+    decoding_mutants,
+    guardrail_mutants,
+    model_mutants,
+    preprocessing_mutants,
+)
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,28 @@ _K = (
     "counts_differing_from_the_ceiling",
 )
 
+_PLANTED_T = (
+    "E4.2",
+    "test_e4_2_temperature_scaling.py::test_a_planted_temperature_is_found",
+    "planted_0.2_relative_error",
+)
+_NLL = (
+    "E4.2",
+    "test_e4_2_temperature_scaling.py::test_applied_probabilities_are_the_recorded_ones",
+    "nll_differs_from_record",
+)
+_OVERFIT = ("E4.3", "test_e4_3_platt_scaling.py::test_overfitting_of_small_sets_is_seen", "temperature_overfit_of_40")
+_DISJOINT = (
+    "E4.1",
+    "test_e4_1_calibration_set.py::test_the_set_is_all_of_calibration_and_nothing_of_train_or_test",
+    "pictures_not_tagged_calibration",
+)
+_PROMISE = (
+    "E4.4",
+    "test_e4_4_operating_point.py::test_the_promise_holds_when_it_is_repeated",
+    "repetitions_within_max_fpr",
+)
+
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
     experiment, tests, metric = where
@@ -141,4 +169,10 @@ MUTANTS: dict[str, Mutant] = {
     "inverted_label": _mutant(_LABELS, model_mutants.inverted_label),
     "pool_max_for_mean": _mutant(_S6, model_mutants.pool_max_for_mean),
     "topk_floor": _mutant(_K, model_mutants.topk_floor),
+    "temperature_noop": _mutant(_PLANTED_T, calibration_mutants.temperature_noop),
+    "double_sigmoid": _mutant(_NLL, calibration_mutants.double_sigmoid),
+    "fit_on_report_split": _mutant(_OVERFIT, calibration_mutants.fit_on_report_split),
+    "calibration_train_overlap": _mutant(_DISJOINT, calibration_mutants.calibration_train_overlap),
+    "labels_shifted": _mutant(_NLL, calibration_mutants.labels_shifted),
+    "threshold_point_estimate": _mutant(_PROMISE, calibration_mutants.threshold_point_estimate),
 }
