@@ -84,7 +84,7 @@ def export_model(model: PatchNetwork, contract: LoadedContract, seed: int = 0, n
             levels[k] = (levels[k] + np.roll(levels[k], 1, 0) + np.roll(levels[k], 1, 1)) / 3
     batch = np.stack([normalise(np.round(level).astype(np.uint8), policy.pixel_pipeline) for level in levels])
     folded = fold(model)
-    tflite, onnx = tflite_bytes(folded, side), onnx_bytes(folded, side)
+    tflite, onnx = tflite_bytes(folded, side, policy.pooling), onnx_bytes(folded, side, policy.pooling)
     return Exported(tflite, onnx, compare(model, tflite, onnx, batch, policy.patch_grid.tolerance_s5))
 
 

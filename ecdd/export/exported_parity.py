@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 
 from ecdd.export.folding import ExportError
-from ecdd.export.tflite_export import INPUT_NAME, OUTPUT_NAME
 from ecdd.models.patch_network import PatchNetwork
+from ecdd.runtimes.onnx import OnnxRuntime
+from ecdd.runtimes.tflite import TFLiteRuntime
 
 
 @dataclass(frozen=True)
@@ -72,23 +73,12 @@ def tflite_map(data: bytes, batch: NDArray[np.float32]) -> NDArray[np.float32]:
     ndarray, float32, shape (N, rows, cols)
         S5.
     """
-    from ai_edge_litert.interpreter import Interpreter
-
-    interpreter = Interpreter(model_content=data, num_threads=1)
-    _resize(interpreter, batch.shape)
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], batch)
-    interpreter.invoke()
-    return np.array(interpreter.get_tensor(interpreter.get_output_details()[0]["index"]), np.float32)
+    return TFLiteRuntime(data).patch_map(batch)
 
 
 def onnx_map(data: bytes, batch: NDArray[np.float32]) -> NDArray[np.float32]:
     """Run an ONNX file on one batch, one thread; shapes as in `tflite_map`."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    return np.asarray(session.run([OUTPUT_NAME], {INPUT_NAME: batch})[0], np.float32)
+    return OnnxRuntime(data).patch_map(batch)
 
 
 def tflite_latency(data: bytes, input_size: int = 256, runs: int = 200) -> float:

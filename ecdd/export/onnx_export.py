@@ -7,14 +7,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecdd.contract.model_sections import Pooling
 from ecdd.export.folding import IMAGE, ExportError, FoldedConv, FoldedNetwork, FoldedSum
 from ecdd.export.tflite_export import INPUT_NAME, OUTPUT_NAME, npr_kernel
+from ecdd.inference.pooling import top_k_count, trimmed_count
+from ecdd.runtimes.base import POOLED_NAME
 
 OPSET = 17
 IR_VERSION = 8
 
 
-def onnx_bytes(folded: FoldedNetwork, input_size: int | None = None) -> bytes:
+def onnx_bytes(folded: FoldedNetwork, input_size: int | None = None, pooling: Pooling | None = None) -> bytes:
     """Build a folded network as an ONNX graph, checked and shape-inferred.
 
     Parameters
@@ -23,11 +26,14 @@ def onnx_bytes(folded: FoldedNetwork, input_size: int | None = None) -> bytes:
         Teacher or student.
     input_size : int or None
         Side of the input, px, even; None leaves height and width free (for tests on non-square content).
+    pooling : Pooling, optional
+        Rule that becomes part of the graph, with an ``input_size``; the map alone where not given.
 
     Returns
     -------
     bytes
-        ONNX model, opset 17; input ``image`` float32 (N, H, W, 3), output ``patch_logits`` float32 (N, rows, cols).
+        ONNX model, opset 17; input ``image`` float32 (N, H, W, 3), outputs ``patch_logits`` float32 (N,
+        rows, cols) and, with ``pooling``, ``pooled_logit`` float32 (N,).
 
     Raises
     ------
@@ -40,18 +46,25 @@ def onnx_bytes(folded: FoldedNetwork, input_size: int | None = None) -> bytes:
     except ImportError as error:
         msg = "onnx is needed to write an ONNX file; install the extra `export`"
         raise ExportError(msg) from error
+    if pooling is not None and input_size is None:
+        msg = "pooling counts cells: give an input_size, or export the map alone"
+        raise ExportError(msg)
     nodes, initialisers = _graph(onnx, folded)
+    outputs = []
     side: int | str = "height" if input_size is None else input_size
     width: int | str = "width" if input_size is None else input_size
     grid: tuple[int | str, int | str] = ("rows", "cols")
     if input_size is not None:
         cells = folded.geometry(input_size, input_size)
         grid = (cells.rows, cells.cols)
+        if pooling is not None:
+            nodes, initialisers = _with_pooling(onnx, nodes, initialisers, pooling, cells.rows * cells.cols)
+            outputs = [helper.make_tensor_value_info(POOLED_NAME, TensorProto.FLOAT, ["batch"])]
     graph = helper.make_graph(
         nodes,
         folded.architecture,
         [helper.make_tensor_value_info(INPUT_NAME, TensorProto.FLOAT, ["batch", side, width, 3])],
-        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", *grid])],
+        [helper.make_tensor_value_info(OUTPUT_NAME, TensorProto.FLOAT, ["batch", *grid]), *outputs],
         initialisers,
     )
     model = helper.make_model(
@@ -109,3 +122,42 @@ def _graph(onnx: Any, folded: FoldedNetwork) -> tuple[list[Any], list[Any]]:  # 
     last = outputs[folded.steps[-1].name]
     nodes.append(make_node("Squeeze", [last, constant("channel_axis", np.array([1], np.int64))], [OUTPUT_NAME]))
     return nodes, initialisers
+
+
+def _with_pooling(
+    onnx: Any,  # noqa: ANN401
+    nodes: list[Any],
+    initialisers: list[Any],
+    pooling: Pooling,
+    cells: int,
+) -> tuple[list[Any], list[Any]]:
+    """Add the contract's pooling behind the map: (N, rows, cols) to (N,)."""
+    make_node, made = onnx.helper.make_node, []
+
+    def constant(name: str, values: list[int] | np.float32) -> str:
+        array = np.asarray(values, np.float32 if isinstance(values, np.float32) else np.int64)
+        made.append(onnx.numpy_helper.from_array(array, name))
+        return name
+
+    added = [make_node("Reshape", [OUTPUT_NAME, constant("flat_shape", [-1, cells])], ["flat"])]
+    source = "flat"
+    if pooling.rule in {"top_k", "trimmed_mean"}:
+        count = top_k_count(pooling.top_k_ratio, cells) if pooling.rule == "top_k" else cells
+        added.append(make_node("TopK", ["flat", constant("top_count", [count])], ["largest", "places"], axis=1))
+        source = "largest"
+    if pooling.rule == "trimmed_mean":
+        cut = trimmed_count(pooling.trim_fraction, cells)
+        span = [constant("cut_start", [cut]), constant("cut_end", [cells - cut]), constant("cut_axis", [1])]
+        added.append(make_node("Slice", ["largest", *span], ["trimmed"]))
+        source = "trimmed"
+    if pooling.rule == "attention":
+        temperature = constant("temperature", np.float32(pooling.attention_temperature))
+        added += [
+            make_node("Div", ["flat", temperature], ["tempered"]),
+            make_node("Softmax", ["tempered"], ["weights"], axis=1),
+            make_node("Mul", ["weights", "flat"], ["weighted"]),
+            make_node("ReduceSum", ["weighted", constant("cells_axis", [1])], [POOLED_NAME], keepdims=0),
+        ]
+    else:
+        added.append(make_node("ReduceMean", [source], [POOLED_NAME], axes=[1], keepdims=0))
+    return [*nodes, *added], [*initialisers, *made]

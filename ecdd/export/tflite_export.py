@@ -14,10 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecdd.contract.model_sections import Pooling
 from ecdd.export.folding import IMAGE, ExportError, FoldedConv, FoldedNetwork
+from ecdd.inference.pooling import top_k_count, trimmed_count
+from ecdd.runtimes.base import MAP_NAME, POOLED_NAME
 
 INPUT_NAME = "image"
-OUTPUT_NAME = "patch_logits"
+OUTPUT_NAME = MAP_NAME
 
 
 def npr_kernel() -> NDArray[np.float32]:
@@ -39,7 +42,7 @@ def npr_kernel() -> NDArray[np.float32]:
     return kernel
 
 
-def tflite_bytes(folded: FoldedNetwork, input_size: int = 256) -> bytes:
+def tflite_bytes(folded: FoldedNetwork, input_size: int = 256, pooling: Pooling | None = None) -> bytes:
     """Convert a folded network to TFLite, float32, any batch size.
 
     Parameters
@@ -48,11 +51,14 @@ def tflite_bytes(folded: FoldedNetwork, input_size: int = 256) -> bytes:
         Teacher or student.
     input_size : int
         Side of the input, px, even.
+    pooling : Pooling, optional
+        Rule that becomes part of the graph; the map alone where not given.
 
     Returns
     -------
     bytes
-        A TFLite file; input ``image`` float32 (N, S, S, 3), output ``patch_logits`` float32 (N, rows, cols).
+        A TFLite file; input ``image`` float32 (N, S, S, 3), outputs ``patch_logits`` float32 (N, rows, cols) and, with
+        ``pooling``, ``pooled_logit`` float32 (N,). The sigmoid is never part of it.
 
     Raises
     ------
@@ -66,7 +72,7 @@ def tflite_bytes(folded: FoldedNetwork, input_size: int = 256) -> bytes:
     except ImportError as error:
         msg = "tensorflow is needed to write a TFLite file; install the extra `export`"
         raise ExportError(msg) from error
-    module = _module(tf, folded, input_size)
+    module = _module(tf, folded, input_size, pooling)
     concrete = module.__call__.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
     data = converter.convert()
@@ -76,7 +82,12 @@ def tflite_bytes(folded: FoldedNetwork, input_size: int = 256) -> bytes:
     return data
 
 
-def _module(tf: Any, folded: FoldedNetwork, input_size: int) -> Any:  # noqa: ANN401 - tensorflow has no types
+def _module(
+    tf: Any,  # noqa: ANN401 - tensorflow has no types
+    folded: FoldedNetwork,
+    input_size: int,
+    pooling: Pooling | None,
+) -> Any:  # noqa: ANN401
     def constant(array: NDArray[np.float64] | NDArray[np.float32]) -> Any:  # noqa: ANN401
         return tf.constant(np.ascontiguousarray(array, np.float32))
 
@@ -104,6 +115,24 @@ def _module(tf: Any, folded: FoldedNetwork, input_size: int) -> Any:  # noqa: AN
                 else:
                     path, short = found[step.path], found[step.shortcut]
                     found[step.name] = tf.nn.relu(path + short[:, : path.shape[1], : path.shape[2], :])
-            return {OUTPUT_NAME: tf.reshape(found[folded.steps[-1].name], [-1, grid.rows, grid.cols])}
+            logits = found[folded.steps[-1].name]
+            outputs = {OUTPUT_NAME: tf.reshape(logits, [-1, grid.rows, grid.cols])}
+            if pooling is not None:
+                outputs[POOLED_NAME] = _pooled(tf, tf.reshape(logits, [-1, grid.rows * grid.cols]), pooling)
+            return outputs
 
     return Network()
+
+
+def _pooled(tf: Any, values: Any, pooling: Pooling) -> Any:  # noqa: ANN401
+    """The contract's pooling as operations; values (N, cells) to (N,)."""
+    cells = int(values.shape[1])
+    if pooling.rule == "mean":
+        return tf.reduce_mean(values, axis=1)
+    if pooling.rule == "top_k":
+        return tf.reduce_mean(tf.math.top_k(values, top_k_count(pooling.top_k_ratio, cells)).values, axis=1)
+    if pooling.rule == "trimmed_mean":
+        cut = trimmed_count(pooling.trim_fraction, cells)
+        return tf.reduce_mean(tf.math.top_k(values, cells).values[:, cut : cells - cut], axis=1)
+    weights = tf.nn.softmax(values / np.float32(pooling.attention_temperature), axis=1)
+    return tf.reduce_sum(weights * values, axis=1)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecdd.runtimes.base import ModelOutputs, RuntimeFileError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -28,7 +30,7 @@ class TFLiteRuntime:
     Raises
     ------
     ValueError
-        If the file is not a model that LiteRT can load.
+        If the file is not a model that LiteRT can load, or (`RuntimeFileError`) its outputs are others.
     """
 
     def __init__(self, model: Path | bytes, *, threads: int = 1, xnnpack: bool = True) -> None:
@@ -40,7 +42,7 @@ class TFLiteRuntime:
             model_content=content, num_threads=threads, experimental_op_resolver_type=resolver
         )
         self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]
+        self._map, self._pooled = _outputs_by_shape(self._interpreter.get_output_details())
         self._batch = 0
         self._lock = threading.Lock()  # an interpreter has one set of buffers
         self._about: dict[str, str | int | bool] = {
@@ -64,6 +66,10 @@ class TFLiteRuntime:
         ndarray, float32, shape (N, rows, cols)
             S5.
         """
+        return self.outputs(batch).maps
+
+    def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
+        """Compute map and pooled logit; shapes as in `ModelOutputs`."""
         with self._lock:
             if batch.shape[0] != self._batch:
                 self._batch = 0  # were the next lines to fail, the following call must not trust the old shape
@@ -72,11 +78,23 @@ class TFLiteRuntime:
                 self._batch = batch.shape[0]
             self._interpreter.set_tensor(self._input["index"], np.ascontiguousarray(batch))
             self._interpreter.invoke()
-            return np.asarray(self._interpreter.get_tensor(self._output["index"]))
+            maps = np.asarray(self._interpreter.get_tensor(self._map["index"]))
+            pooled = None if self._pooled is None else np.asarray(self._interpreter.get_tensor(self._pooled["index"]))
+        return ModelOutputs(maps, pooled)
 
     def describe(self) -> dict[str, str | int | bool]:
         """All that can change a number."""
         return dict(self._about)
+
+
+def _outputs_by_shape(details: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """The map and the pooled logit among the outputs, whatever their order: names of a TFLite file are not kept."""
+    by_rank = {len(detail["shape_signature"]): detail for detail in details}
+    if len(by_rank) != len(details) or not {3} <= set(by_rank) <= {1, 3}:
+        shapes = [detail["shape_signature"].tolist() for detail in details]
+        msg = f"outputs have shapes {shapes}; needed is a patch-logit map (N, rows, cols), pooled logits (N,) if any"
+        raise RuntimeFileError(msg)
+    return by_rank[3], by_rank.get(1)
 
 
 def _library_version() -> str:

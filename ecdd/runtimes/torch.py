@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecdd.runtimes.base import ModelOutputs
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -43,6 +45,10 @@ class TorchRuntime:
             "threads": threads,
             "model_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
         }
+
+    def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
+        """Compute maps; a checkpoint pools nothing."""
+        return ModelOutputs(self.patch_map(batch), None)
 
     def patch_map(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute patch-logit maps; shapes as in `PatchRuntime`."""

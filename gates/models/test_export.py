@@ -6,13 +6,18 @@ import numpy as np
 import pytest
 import torch
 
+from ecdd.bundle import load_bundle
 from ecdd.export.exported_parity import compare, onnx_map, reference_map, tflite_map
 from ecdd.export.folding import ExportError, fold
 from ecdd.export.onnx_export import onnx_bytes
 from ecdd.export.tflite_export import tflite_bytes
+from ecdd.inference.pooling import pool
 from ecdd.models.ladeda import seeded_teacher
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.models.tiny_ladeda import TinyLaDeDa, seeded_student
+from ecdd.runtimes.base import RuntimeFileError
+from ecdd.runtimes.onnx import OnnxRuntime
+from ecdd.runtimes.tflite import TFLiteRuntime
 
 LIMIT = 1e-4  # share of the map's spread; float32 rounding is a hundred times smaller
 
@@ -125,3 +130,33 @@ def test_teacher_of_full_width_is_exported_from_seeded_weights(batch: np.ndarray
     folded = fold(network)
     parity = compare(network, tflite_bytes(folded), onnx_bytes(folded, 256), batch[:1], LIMIT)
     assert parity.spread > 0.01
+
+
+@pytest.mark.parametrize("rule", ["mean", "top_k", "trimmed_mean", "attention"])
+def test_pooling_is_part_of_both_files(rule: str, model: TinyLaDeDa, batch: np.ndarray) -> None:
+    pytest.importorskip("tensorflow", reason="extra `export` is not installed")
+    pooling = load_bundle().contract.policy.pooling.model_copy(update={"rule": rule, "attention_temperature": 2.0})
+    folded = fold(model)
+    for runtime in (TFLiteRuntime(tflite_bytes(folded, 256, pooling)), OnnxRuntime(onnx_bytes(folded, 256, pooling))):
+        for count in (1, 4):
+            found = runtime.outputs(batch[:count])
+            assert found.pooled is not None
+            assert found.pooled.shape == (count,)
+            assert found.pooled.dtype == np.float32
+            expected = [pool(one, pooling) for one in found.maps]
+            assert found.pooled.tolist() == pytest.approx(expected, abs=2e-6)
+
+
+def test_files_with_other_outputs_are_refused(model: TinyLaDeDa) -> None:
+    import onnx
+
+    named = onnx.load_from_string(onnx_bytes(fold(model), 256))
+    named.graph.node[-1].output[0] = named.graph.output[0].name = "renamed"
+    with pytest.raises(RuntimeFileError, match=r"\{'renamed': 3\}; needed is patch_logits: 3"):
+        OnnxRuntime(named.SerializeToString())
+    with pytest.raises(ExportError, match="pooling counts cells"):
+        onnx_bytes(fold(model), None, load_bundle().contract.policy.pooling)
+    from ecdd.pipeline.blazeface import WEIGHTS
+
+    with pytest.raises(RuntimeFileError, match=r"outputs have shapes .* needed is a patch-logit map"):
+        TFLiteRuntime(WEIGHTS.read_bytes())
