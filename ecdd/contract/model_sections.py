@@ -127,12 +127,17 @@ class Quantization(Section):
     """How the shipped model file is quantised and how close it must stay (spec §1)."""
 
     mode: Annotated[
-        Literal["float32", "float16", "dynamic_range", "full_int8"],
+        Literal["float32", "float16", "dynamic_range", "weight_only_int8", "full_int8", "int16x8"],
         Knob("none", "E5.1"),
         Field(description="shipped mode"),
     ]
     min_representative: Annotated[
-        int, Knob("picture", "E5.1"), Field(description="smallest representative set", ge=1, le=10_000)
+        int, Knob("picture", "E5.1"), Field(description="smallest representative set", ge=2, le=10_000)
+    ]
+    max_range_instability: Annotated[
+        float,
+        Knob("ratio", "E5.1"),
+        Field(description="widest / narrowest range that two halves of the representative set give", ge=1, le=10),
     ]
     max_probability_difference: Annotated[
         Rate, Knob("probability", "E5.1"), Field(description="max |p(shipped) - p(float reference)|")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -82,12 +83,15 @@ class FoldedNetwork:
         First to last; the last one's single channel is the map.
     model : PatchNetwork
         Where it came from.
+    operator_gain : tuple of 3 floats
+        Factor on NPR by colour (`in_levels`).
     """
 
     architecture: str
     npr: bool
     steps: tuple[FoldedConv | FoldedSum, ...]
     model: PatchNetwork
+    operator_gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
 
     def geometry(self, height: int, width: int) -> GridGeometry:
         """Compose the grid for a tensor of this size, px."""
@@ -132,6 +136,36 @@ def fold(model: PatchNetwork) -> FoldedNetwork:
         msg = f"architecture {model.architecture!r} has no folding; fold one of ladeda9, tiny_ladeda"
         raise ExportError(msg)
     return FoldedNetwork(model.architecture, model.input_operator == "NPR", tuple(steps), model)
+
+
+def in_levels(folded: FoldedNetwork, std: Sequence[float], pixel_scale: float) -> FoldedNetwork:
+    """Let NPR give differences in levels of 8-bit pixels, and take the factor out of the first kernel.
+
+    The function stays the same. A difference of two pixels of one colour is then a whole number, so that quantising
+    it with a step of 1 loses nothing where it is below 128. With the step that a range of S4 gives, every pixel is
+    rounded to another grid, and that noise is as large as the traces which NPR shows.
+
+    Parameters
+    ----------
+    folded : FoldedNetwork
+        Without effect where it has no NPR.
+    std : sequence of 3 floats
+        Contract: ``pixel_pipeline.normalisation_std``.
+    pixel_scale : float
+        Contract: ``pixel_pipeline.pixel_scale``.
+
+    Returns
+    -------
+    FoldedNetwork
+        With ``operator_gain`` in levels a unit of S4.
+    """
+    first = folded.steps[0]
+    if not folded.npr or not isinstance(first, FoldedConv):
+        return folded
+    red, green, blue = (float(value) / pixel_scale for value in std)
+    kernel = first.kernel / np.array([red, green, blue])[None, None, :, None]
+    steps = (replace(first, kernel=kernel), *folded.steps[1:])
+    return replace(folded, steps=steps, operator_gain=(red, green, blue))
 
 
 def _student_steps(model: TinyLaDeDa, source: str, scale: float) -> list[FoldedConv]:

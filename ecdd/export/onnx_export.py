@@ -112,7 +112,7 @@ def _graph(onnx: Any, folded: FoldedNetwork) -> tuple[list[Any], list[Any]]:  # 
         return f"{name}_relu"
 
     if folded.npr:
-        oihw = np.ascontiguousarray(npr_kernel().transpose(3, 2, 0, 1), np.float32)
+        oihw = np.ascontiguousarray(npr_kernel(folded.operator_gain).transpose(3, 2, 0, 1), np.float32)
         inputs = ["nchw", constant("npr_blocks_kernel", oihw)]
         nodes.append(make_node("Conv", inputs, ["npr_blocks"], kernel_shape=[2, 2], strides=[2, 2], pads=[0] * 4))
         nodes.append(make_node("DepthToSpace", ["npr_blocks"], ["npr"], blocksize=2, mode="DCR"))

@@ -1,203 +1,194 @@
-"""From a float TFLite file to a quantised one, and proof that something in it was quantised."""
+"""From a folded network to a quantised TFLite file, looked into by `ecdd.export.quantised_file`.
+
+Modes that compute with integer activations keep two islands in float. ``operator``: NPR has no weights to shrink, and gives whole
+levels (`ecdd.export.folding.in_levels`), which 8 bits hold without loss; NPR of a quantised S4 would be the
+difference of two roundings. ``cell``: the last layer's output is the map, whose ends a measured range would cut off.
+The pooling behind the map weighs 961 cells by an exponential and stays float in every mode.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 
 from ecdd.contract.schema import PolicyContract
-from ecdd.export.folding import ExportError
-from ecdd.export.representative_data import RepresentativeSet, check_representative
-from ecdd.export.tflite_export import INPUT_NAME
+from ecdd.export.folding import ExportError, FoldedNetwork, in_levels
+from ecdd.export.quantised_file import INTEGER_MODES, WEIGHTS_ONLY, Mode, check_quantised
+from ecdd.export.representative_data import RepresentativeSet, check_ranges, check_representative
+from ecdd.export.tflite_export import INPUT_NAME, OPERATOR, POOLING, tflite_bytes
 
-Mode = Literal["float32", "float16", "dynamic_range", "weight_only_int8", "full_int8", "int16x8"]
-# Pooling weighs 961 cells by an exponential: 8 bits are too few. It stays float behind every quantised map.
-POOLING_OPERATIONS: Final = ("SOFTMAX", "MUL", "SUM", "RESHAPE", "DIV", "MEAN", "SLICE")
+CELL: Final = "cell"  # last step of every folded network
+ISLANDS: Final = (OPERATOR, CELL)
 SIGNATURE: Final = "serving_default"
-# dtype of a convolution's weights and of its activations, by mode
-EXPECTED: Final[dict[Mode, tuple[str, str]]] = {
-    "float32": ("float32", "float32"),
-    "float16": ("float16", "float32"),
-    "dynamic_range": ("int8", "float32"),
-    "weight_only_int8": ("int8", "float32"),
-    "full_int8": ("int8", "int8"),
-    "int16x8": ("int8", "int16"),
-}
+_POOLING_OPERATIONS: Final = ("SOFTMAX", "MUL", "SUM", "RESHAPE", "DIV", "MEAN")
+_LEVELS: Final = (-128.0, 127.0)  # of a step of 1 around 0: NPR's range by its meaning, not by what was measured
+Ranges = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Quantised:
+    """A quantised file and what its ranges were measured on.
+
+    Attributes
+    ----------
+    model : bytes
+        TFLite file.
+    representative : dict or None
+        Manifest of the representative data with the ranges by tensor; None where no range was measured.
+    """
+
+    model: bytes
+    representative: dict[str, object] | None = None
 
 
 def quantise(
-    model: bytes,
+    folded: FoldedNetwork,
     mode: Mode,
     policy: PolicyContract,
     representative: RepresentativeSet | None = None,
     *,
-    float_layers: Sequence[str] = (),
+    float_layers: Sequence[str] = ISLANDS,
     integer_io: bool = False,
-) -> bytes:
-    """Quantise a float TFLite file.
+) -> Quantised:
+    """Export a network in one of the modes.
 
     Parameters
     ----------
-    model : bytes
-        From `ecdd.export.tflite_export.tflite_bytes`.
+    folded : FoldedNetwork
+        Teacher or student.
     mode : str
-        A key of `EXPECTED`; ``float32`` gives the file back.
+        ``float32``, ``float16`` (stored), ``dynamic_range`` (int8 weights, activations quantised on the fly),
+        ``weight_only_int8`` (int8 stored, float computed), ``full_int8``, ``int16x8`` (int16 activations).
     policy : PolicyContract
-        Least representative set and preprocessing.
+        Pixels, pooling and limits of the representative data.
     representative : RepresentativeSet, optional
         Needed for ``full_int8`` and ``int16x8``.
     float_layers : sequence of str
-        Regular expressions of output names that stay float: float islands.
+        Names of layers that stay float where a mode computes with integers: float islands.
     integer_io : bool
-        Input and map as integers too; float input and output where not.
+        Input and map as integers too, without islands: everything but the pooling in integers.
 
     Returns
     -------
-    bytes
-        The quantised file, looked into by `check_quantised`.
+    Quantised
+        The file, looked into.
 
     Raises
     ------
     ExportError
-        Without the extra ``export``, without or with bad representative data, or when nothing was quantised.
+        Without the extra ``export``, without or with bad representative data, for a layer that the network does not
+        have, or when the file is not what the mode says.
     """
+    side = policy.pixel_pipeline.input_size
     if mode == "float32":
-        return model
+        return Quantised(tflite_bytes(folded, side, policy.pooling))
+    islands = () if integer_io or mode in WEIGHTS_ONLY else tuple(float_layers)
+    _refuse_unknown(folded, islands)
+    if mode not in INTEGER_MODES:
+        model = _quantised(tflite_bytes(folded, side, policy.pooling), mode, islands, None, integer_io=False)
+        check_quantised(model, mode, islands)
+        return Quantised(model)
+    if representative is None:
+        raise ExportError(f"{mode} measures ranges of activations: give representative data")
+    check_representative(representative, policy)
+    if OPERATOR in islands:
+        folded = in_levels(folded, policy.pixel_pipeline.normalisation_std, policy.pixel_pipeline.pixel_scale)
+    source = tflite_bytes(folded, side, policy.pooling)
+    halves = [_measured(source, mode, islands, representative, start, integer_io=integer_io) for start in (0, 1)]
+    stability = check_ranges(*halves, limit=policy.quantization.max_range_instability)
+    ranges = {name: (min(a[0], b[0]), max(a[1], b[1])) for name, a, b in _paired(*halves)}
+    if folded.npr and OPERATOR in islands:
+        ranges = {name: _LEVELS if _of(name, OPERATOR) else span for name, span in ranges.items()}
+    model = _quantised(source, mode, islands, ranges, integer_io=integer_io)
+    check_quantised(model, mode, islands)
+    manifest = {
+        **representative.manifest(),
+        "ranges": {name: list(span) for name, span in sorted(ranges.items())},
+        "range_stability": stability,
+        "float_layers": list(islands),
+        "integer_io": integer_io,
+    }
+    return Quantised(model, manifest)
+
+
+def _refuse_unknown(folded: FoldedNetwork, layers: Sequence[str]) -> None:
+    known = {OPERATOR, *(step.name for step in folded.steps)}
+    if unknown := sorted(set(layers) - known):
+        msg = f"float layers {', '.join(unknown)}: the network has no such layer; it has {', '.join(sorted(known))}"
+        raise ExportError(msg)
+
+
+def _of(tensor: str, layer: str) -> bool:
+    """Whether a tensor of the file belongs to a layer: its name begins with the layer's."""
+    return tensor.startswith(f"{layer}/")
+
+
+def _paired(first: Ranges, second: Ranges) -> list[tuple[str, tuple[float, float], tuple[float, float]]]:
+    return [(name, first[name], second[name]) for name in sorted(first)]
+
+
+def _tool(source: bytes, mode: Mode, islands: Sequence[str], *, integer_io: bool) -> Any:  # noqa: ANN401
+    """The quantiser with its recipe set."""
+    # the tool imports tensorflow's logger, which writes to the terminal
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     try:
-        from ai_edge_quantizer import quantizer, recipe
+        from ai_edge_quantizer import qtyping, quantizer, recipe
+        from ai_edge_quantizer.algorithm_manager import AlgorithmName
     except ImportError as error:
         msg = "ai-edge-quantizer is needed to quantise; install the extra `export`"
         raise ExportError(msg) from error
-    work = quantizer.Quantizer(model)
-    _set_recipe(work, recipe, mode, float_layers, integer_io=integer_io)
-    ranges = None
-    if mode in {"full_int8", "int16x8"}:
-        if representative is None:
-            raise ExportError(f"{mode} measures ranges of activations: give representative data")
-        check_representative(representative, policy)
-        samples = [{INPUT_NAME: tensor[None]} for tensor in representative.tensors]
-        ranges = work.calibrate({SIGNATURE: samples}, num_threads=1)
-    done = bytes(work.quantize(ranges, enable_progress_bar=False, enable_progress_report=False).quantized_model)
-    check_quantised(done, mode)
-    return done
-
-
-def _set_recipe(work: Any, recipe: Any, mode: Mode, float_layers: Sequence[str], *, integer_io: bool) -> None:  # noqa: ANN401
-    from ai_edge_quantizer import qtyping
-    from ai_edge_quantizer.algorithm_manager import AlgorithmName
-
     operations = qtyping.TFLOperationName
+    tool = quantizer.Quantizer(source)
     if mode == "float16":
         for name in ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"):
-            work.add_weight_only_config(".*", operations[name], 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
-    else:
-        made = {
-            "dynamic_range": recipe.dynamic_wi8_afp32,
-            "weight_only_int8": recipe.weight_only_wi8_afp32,
-            "full_int8": recipe.static_wi8_ai8,
-            "int16x8": recipe.static_wi8_ai16,
-        }
-        work.load_quantization_recipe(made[mode]())
-    left = [*POOLING_OPERATIONS, *(() if integer_io else ("INPUT", "OUTPUT"))]
-    if mode in {"full_int8", "int16x8"}:
-        for name in left:
+            tool.add_weight_only_config(".*", operations[name], 16, algorithm_key=AlgorithmName.FLOAT_CASTING)
+        return tool
+    recipes = {
+        "dynamic_range": recipe.dynamic_wi8_afp32,
+        "weight_only_int8": recipe.weight_only_wi8_afp32,
+        "full_int8": recipe.static_wi8_ai8,
+        "int16x8": recipe.static_wi8_ai16,
+    }
+    tool.load_quantization_recipe(recipes[mode]())
+    if mode not in WEIGHTS_ONLY:
+        for name in (*_POOLING_OPERATIONS, *(() if integer_io else ("INPUT", "OUTPUT"))):
             if name in operations.__members__:
-                work.update_quantization_recipe(".*", operations[name], algorithm_key=AlgorithmName.NO_QUANTIZE)
-    for layer in float_layers:
-        work.update_quantization_recipe(layer, operations.ALL_SUPPORTED, algorithm_key=AlgorithmName.NO_QUANTIZE)
+                tool.update_quantization_recipe(".*", operations[name], algorithm_key=AlgorithmName.NO_QUANTIZE)
+        for layer in (*islands, POOLING):
+            for left in (operations.CONV_2D, operations.ADD, operations.SLICE):  # rules for all rank below these
+                tool.update_quantization_recipe(f"^{layer}/", left, algorithm_key=AlgorithmName.NO_QUANTIZE)
+    return tool
 
 
-@dataclass(frozen=True)
-class ConvolutionTypes:
-    """What a convolution of a file computes with.
-
-    Attributes
-    ----------
-    name : str
-        Of its output.
-    weights, activations : str
-        Types of kernel and output.
-    scales : int
-        Scales of the kernel: one a channel, or one for all, or 0 where it is float.
-    """
-
-    name: str
-    weights: str
-    activations: str
-    scales: int
+def _measured(
+    source: bytes,
+    mode: Mode,
+    islands: Sequence[str],
+    representative: RepresentativeSet,
+    start: int,
+    *,
+    integer_io: bool,
+) -> Ranges:
+    """Ranges by tensor over every second picture from ``start`` on."""
+    samples = [{INPUT_NAME: tensor[None]} for tensor in representative.tensors[start::2]]
+    tool = _tool(source, mode, islands, integer_io=integer_io)
+    found: Mapping[str, Any] = tool.calibrate({SIGNATURE: samples}, num_threads=1)
+    return {name: (float(np.min(entry["min"])), float(np.max(entry["max"]))) for name, entry in found.items()}
 
 
-def convolutions(model: bytes) -> list[ConvolutionTypes]:
-    """List the convolutions of a TFLite file by looking inside it, not by how it was made.
-
-    Raises
-    ------
-    ExportError
-        If a quantised tensor has a scale that is 0, negative or not finite.
-    """
-    from ai_edge_litert import schema_py_generated as schema
-
-    graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
-    main, found = graph.subgraphs[0], []
-    names = {value: key.lower() for key, value in vars(schema.TensorType).items() if not key.startswith("_")}
-    for tensor in main.tensors:
-        scale = None if tensor.quantization is None else tensor.quantization.scale
-        if scale is not None and len(scale) and not (np.isfinite(scale).all() and (np.asarray(scale) > 0).all()):
-            msg = f"tensor {_text(tensor.name)} has a scale of {float(np.min(scale)):g}; every scale must be above 0"
-            raise ExportError(msg)
-    for operator in main.operators:
-        code = graph.operatorCodes[operator.opcodeIndex]
-        kind = max(code.builtinCode, code.deprecatedBuiltinCode)
-        if kind != schema.BuiltinOperator.CONV_2D:
-            continue
-        kernel, out = main.tensors[_stored(graph, main, operator.inputs[1])], main.tensors[operator.outputs[0]]
-        scale = None if kernel.quantization is None else kernel.quantization.scale
-        found.append(
-            ConvolutionTypes(_text(out.name), names[kernel.type], names[out.type], 0 if scale is None else len(scale))
-        )
-    return found
-
-
-def _stored(graph: Any, main: Any, index: int) -> int:  # noqa: ANN401
-    """The stored tensor behind a kernel: float16 and weight-only kernels pass through a DEQUANTIZE."""
-    if len(
-        graph.buffers[main.tensors[index].buffer].data
-        if graph.buffers[main.tensors[index].buffer].data is not None
-        else ()
-    ):
-        return index
-    for operator in main.operators:
-        if index in operator.outputs:
-            return int(operator.inputs[0])
-    return index
-
-
-def _text(name: bytes | str) -> str:
-    return name.decode() if isinstance(name, bytes) else name
-
-
-def check_quantised(model: bytes, mode: Mode) -> dict[str, int]:
-    """Prove that a file is what its mode says.
-
-    Returns
-    -------
-    dict of str to int
-        Convolutions by types of weights and activations.
-
-    Raises
-    ------
-    ExportError
-        If no convolution has the mode's types: the tool ran and changed nothing, which really happens.
-    """
-    found = convolutions(model)
-    counted = Counter(f"{conv.weights}/{conv.activations}" for conv in found)
-    weights, activations = EXPECTED[mode]
-    as_said = [conv for conv in found if conv.weights == weights and conv.activations == activations]
-    if not as_said:
-        msg = f"{mode}: no convolution has {weights} weights and {activations} activations, found {dict(counted)}"
-        raise ExportError(msg)
-    return dict(counted)
+def _quantised(
+    source: bytes, mode: Mode, islands: Sequence[str], ranges: Ranges | None, *, integer_io: bool
+) -> bytes:
+    tool = _tool(source, mode, islands, integer_io=integer_io)
+    given = None
+    if ranges is not None:
+        shape = (1, 1, 1, 1)
+        given = {
+            name: {"min": np.full(shape, low, np.float32), "max": np.full(shape, high, np.float32)}
+            for name, (low, high) in ranges.items()
+        }
+    return bytes(tool.quantize(given, enable_progress_bar=False, enable_progress_report=False).quantized_model)

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from ecdd.contract.pixel_sections import PixelPipeline
 from ecdd.contract.schema import PolicyContract
 from ecdd.export.folding import ExportError
-from ecdd.pipeline.preprocess import check_tensor
+from ecdd.pipeline.preprocess import check_tensor, normalise
 from ecdd.pipeline.reason_codes import Rejected
-
-# a range that one half of the set sees and the other does not by more than this factor hangs on single pictures
-MOST_UNSTABLE = 1.5
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,12 +67,58 @@ def check_representative(data: RepresentativeSet, policy: PolicyContract) -> Non
             check_tensor(data.tensors, policy.pixel_pipeline)
         except Rejected as rejected:
             problems.append(f"the tensors are not S4 of this contract: {rejected.detail}")
+        else:
+            off = _off_levels(data.tensors, policy.pixel_pipeline)
+            if off > policy.pixel_pipeline.tolerance_s4:
+                problems.append(f"a value lies {off:.3g} from what any 8-bit level gives: no picture made these tensors")
     if problems:
         raise ExportError("representative data: " + "; ".join(problems))
 
 
-def range_stability(first: Sequence[tuple[float, float]], second: Sequence[tuple[float, float]]) -> float:
-    """Largest factor between the widths of two halves' ranges; 1 where both saw the same."""
-    widths = [(high_a - low_a, high_b - low_b) for (low_a, high_a), (low_b, high_b) in zip(first, second, strict=True)]
-    factors = [max(a, b) / max(min(a, b), 1e-12) for a, b in widths if max(a, b) > 0]
-    return max(factors, default=1.0)
+def _off_levels(tensors: NDArray[np.float32], policy: PixelPipeline) -> float:
+    """Largest distance of an S4 value from the nearest value that a level gives."""
+    every = np.arange(256, dtype=np.uint8)[None, :, None].repeat(3, axis=2)
+    table = normalise(every, policy)[0].T  # (3, 256), rising
+    worst = 0.0
+    for colour in range(3):
+        values, levels = np.unique(tensors[..., colour]), table[colour]
+        above = np.clip(np.searchsorted(levels, values), 1, 255)
+        nearest = np.minimum(np.abs(values - levels[above - 1]), np.abs(values - levels[above]))
+        worst = max(worst, float(nearest.max()))
+    return worst
+
+
+def check_ranges(
+    first: Mapping[str, tuple[float, float]], second: Mapping[str, tuple[float, float]], limit: float
+) -> float:
+    """Compare the ranges that two halves of a set give.
+
+    Parameters
+    ----------
+    first, second : mapping of str to (low, high)
+        Ranges by tensor.
+    limit : float
+        Contract: ``quantization.max_range_instability``.
+
+    Returns
+    -------
+    float
+        Largest factor between the widths of a tensor's two ranges; 1 where both halves saw the same.
+
+    Raises
+    ------
+    ExportError
+        If it is above the limit: then a range hangs on single pictures.
+    """
+    factors = {}
+    for name in sorted(first):
+        widths = [high - low for low, high in (first[name], second[name])]
+        factors[name] = max(widths) / max(min(widths), 1e-12)
+    worst = max(factors, key=lambda name: factors[name])
+    if not factors[worst] <= limit:
+        msg = (
+            f"representative data: one half gives {worst} a range {factors[worst]:.2f} times as wide as the other "
+            f"half, at most {limit:g} (quantization.max_range_instability); look for an odd picture, or add pictures"
+        )
+        raise ExportError(msg)
+    return factors[worst]

@@ -21,10 +21,16 @@ from ecdd.runtimes.base import MAP_NAME, POOLED_NAME
 
 INPUT_NAME = "image"
 OUTPUT_NAME = MAP_NAME
+OPERATOR, POOLING = "operator", "pooling"  # names of what is no convolution of the network
 
 
-def npr_kernel() -> NDArray[np.float32]:
+def npr_kernel(gain: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> NDArray[np.float32]:
     """Make the 2x2 kernel that computes NPR for a block.
+
+    Parameters
+    ----------
+    gain : tuple of 3 floats
+        Factor by colour.
 
     Returns
     -------
@@ -37,8 +43,8 @@ def npr_kernel() -> NDArray[np.float32]:
         for dx in range(2):
             for colour in range(3):
                 out = (2 * dy + dx) * 3 + colour
-                kernel[dy, dx, colour, out] += 1.0
-                kernel[0, 0, colour, out] -= 1.0
+                kernel[dy, dx, colour, out] += gain[colour]
+                kernel[0, 0, colour, out] -= gain[colour]
     return kernel
 
 
@@ -97,7 +103,7 @@ def _module(
         x = tf.nn.bias_add(tf.nn.conv2d(x, constant(step.kernel), step.stride, padding), constant(step.bias))
         return tf.nn.relu(x) if step.relu else x
 
-    npr, zero = constant(npr_kernel()), constant(np.zeros(12))
+    npr, zero = constant(npr_kernel(folded.operator_gain)), constant(np.zeros(12))
     grid = folded.geometry(input_size, input_size)
 
     class Network(tf.Module):  # type: ignore[misc]
@@ -107,18 +113,21 @@ def _module(
         def __call__(self, image: Any) -> dict[str, Any]:  # noqa: ANN401
             x = image
             if folded.npr:
-                x = tf.nn.depth_to_space(tf.nn.bias_add(tf.nn.conv2d(image, npr, 2, "VALID"), zero), 2)
+                with tf.name_scope(OPERATOR):
+                    x = tf.nn.depth_to_space(tf.nn.bias_add(tf.nn.conv2d(image, npr, 2, "VALID"), zero), 2)
             found = {IMAGE: x}
             for step in folded.steps:
-                if isinstance(step, FoldedConv):
-                    found[step.name] = conv(step, found[step.source])
-                else:
-                    path, short = found[step.path], found[step.shortcut]
-                    found[step.name] = tf.nn.relu(path + short[:, : path.shape[1], : path.shape[2], :])
+                with tf.name_scope(step.name):  # layers keep their names in the file: islands and parity use them
+                    if isinstance(step, FoldedConv):
+                        found[step.name] = conv(step, found[step.source])
+                    else:
+                        path, short = found[step.path], found[step.shortcut]
+                        found[step.name] = tf.nn.relu(path + short[:, : path.shape[1], : path.shape[2], :])
             logits = found[folded.steps[-1].name]
             outputs = {OUTPUT_NAME: tf.reshape(logits, [-1, grid.rows, grid.cols])}
             if pooling is not None:
-                outputs[POOLED_NAME] = _pooled(tf, tf.reshape(logits, [-1, grid.rows * grid.cols]), pooling)
+                with tf.name_scope(POOLING):
+                    outputs[POOLED_NAME] = _pooled(tf, tf.reshape(logits, [-1, grid.rows * grid.cols]), pooling)
             return outputs
 
     return Network()
