@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import warnings
 from functools import partial
@@ -173,6 +172,7 @@ class TFLiteRuntime:
 
     def describe(self) -> Description:
         """All that can change a number; the delegate is the one seen at work in the interpreter's own plan."""
+        import hashlib
         from importlib.metadata import version
 
         from ecdd.runtimes.processor import processor
