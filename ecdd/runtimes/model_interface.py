@@ -37,6 +37,11 @@ class TensorFacts:
     shape: tuple[int, ...]
     quantisation: AffineQuantisation | None = None
 
+    def holds(self, shape: tuple[int, ...], pictures: int) -> bool:
+        """Whether an array of a shape is this tensor for so many pictures; a file can state another one."""
+        sides = (pictures, *self.shape[1:])
+        return len(shape) == len(sides) and all(want in {OPEN, have} for want, have in zip(sides, shape, strict=True))
+
     def __str__(self) -> str:
         sides = ", ".join("any" if side == OPEN else str(side) for side in self.shape)
         return f"{self.name} {self.dtype} ({sides})" + (f" {self.quantisation}" if self.quantisation else "")
@@ -102,28 +107,36 @@ class ModelInterface:
         return 0, places[self.map_name], places.get(self.pooled_name)
 
 
-def check_batch(batch: NDArray[Any], shape: tuple[int, ...]) -> None:
+def check_batch(batch: NDArray[Any], needed: TensorFacts) -> None:
     """Refuse a batch that a runtime would convert or misread.
 
     Parameters
     ----------
     batch : ndarray
         What the caller gives.
-    shape : tuple of int
-        Of the file's input, `OPEN` where any number will do.
+    needed : TensorFacts
+        The file's input.
 
     Raises
     ------
     ValueError
         For another dtype or shape, or an empty batch.
     """
-    fits = len(batch.shape) == len(shape) and all(
-        want in {OPEN, have} for want, have in zip(shape[1:], batch.shape[1:], strict=True)
-    )
-    if batch.dtype != np.float32 or not fits or not batch.shape[0]:
-        sides = ", ".join("any" if side == OPEN else str(side) for side in shape[1:])
-        msg = f"the batch is {batch.dtype} {batch.shape}, needed is float32 (N, {sides}) with N above 0"
+    if batch.dtype != np.float32 or not batch.ndim or not len(batch) or not needed.holds(batch.shape, len(batch)):
+        msg = f"the batch is {batch.dtype} {batch.shape}, needed is float32 for {needed}, one picture or more"
         raise ValueError(msg)
+
+
+def check_answer(file: str, stated: TensorFacts, tensor: NDArray[Any], pictures: int) -> None:
+    """Refuse an output of another shape than the file states; libraries take that statement on trust.
+
+    Raises
+    ------
+    RuntimeFileError
+        Naming both shapes.
+    """
+    if not stated.holds(tensor.shape, pictures):
+        raise RuntimeFileError(file, f"for {pictures} pictures {stated}", f"shape {tensor.shape}")
 
 
 def _fits(tensor: TensorFacts, sides: tuple[int | None, ...]) -> bool:

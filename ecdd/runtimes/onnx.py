@@ -10,7 +10,7 @@ import numpy as np
 
 from ecdd.runtimes.base import Description, ModelOutputs, RuntimeFileError
 from ecdd.runtimes.model_file import read_model, recognise
-from ecdd.runtimes.model_interface import OPEN, ModelInterface, TensorFacts, check_batch
+from ecdd.runtimes.model_interface import OPEN, ModelInterface, TensorFacts, check_answer, check_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -67,24 +67,29 @@ class OnnxRuntime:
         place, map_place, pooled_place = (interface or ModelInterface()).select(file, inputs, outputs)
         self._input = inputs[place]
         self._outputs = [outputs[found] for found in (map_place, pooled_place) if found is not None]
-        self._content, self._threads = content, threads
+        self._file, self._content, self._threads = file, content, threads
         self._library = f"onnxruntime {onnxruntime.__version__}"
 
     def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
         """Compute map and pooled logit; shapes as in `ModelOutputs`."""
-        found = self._run(batch, [tensor.name for tensor in self._outputs])
+        found = self._run(batch, self._outputs)
         return ModelOutputs(found[0], found[1] if len(found) > 1 else None)
 
     def patch_map(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute patch-logit maps; shapes as in `PatchRuntime`."""
-        return self._run(batch, [self._outputs[0].name])[0]
+        return self._run(batch, self._outputs[:1])[0]
 
-    def _run(self, batch: NDArray[np.float32], names: list[str]) -> list[NDArray[np.float32]]:
-        check_batch(batch, self._input.shape)
+    def _run(self, batch: NDArray[np.float32], wanted: list[TensorFacts]) -> list[NDArray[np.float32]]:
+        check_batch(batch, self._input)
+        names = [tensor.name for tensor in wanted]
         if self._input.shape[0] == OPEN:
-            return [np.asarray(one) for one in self._session.run(names, {self._input.name: batch})]
-        alone = [self._session.run(names, {self._input.name: batch[k : k + 1]}) for k in range(len(batch))]
-        return [np.concatenate(parts) for parts in zip(*alone, strict=True)]
+            found = [np.asarray(one) for one in self._session.run(names, {self._input.name: batch})]
+        else:  # a file for one picture at a time
+            alone = [self._session.run(names, {self._input.name: batch[k : k + 1]}) for k in range(len(batch))]
+            found = [np.concatenate(parts) for parts in zip(*alone, strict=True)]
+        for stated, tensor in zip(wanted, found, strict=True):
+            check_answer(self._file, stated, tensor, len(batch))
+        return found
 
     def describe(self) -> Description:
         """All that can change a number."""

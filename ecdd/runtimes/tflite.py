@@ -21,7 +21,7 @@ from ecdd.runtimes.base import (
 )
 from ecdd.runtimes.integer_io import AffineQuantisation
 from ecdd.runtimes.model_file import read_model, recognise
-from ecdd.runtimes.model_interface import OPEN, ModelInterface, TensorFacts, check_batch
+from ecdd.runtimes.model_interface import OPEN, ModelInterface, TensorFacts, check_answer, check_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -142,7 +142,7 @@ class TFLiteRuntime:
 
     def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
         """Compute map and pooled logit; shapes as in `ModelOutputs`."""
-        check_batch(batch, self._input.shape)
+        check_batch(batch, self._input)
         quantisation = self._input.quantisation
         given = batch if quantisation is None else quantisation.quantise(batch)
         with self._lock:
@@ -155,12 +155,19 @@ class TFLiteRuntime:
             tensor if facts.quantisation is None else facts.quantisation.dequantise(tensor)
             for (facts, _), tensor in zip(self._outputs, found, strict=True)
         ]
+        for (facts, _), tensor in zip(self._outputs, values, strict=True):
+            check_answer(self._file, facts, tensor, len(batch))
         return ModelOutputs(values[0], values[1] if len(values) > 1 else None)
 
     def _invoke(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
-        self._allocate(batch.shape)
-        self._interpreter.set_tensor(self._input_index, np.ascontiguousarray(batch))
-        self._interpreter.invoke()
+        try:
+            self._allocate(batch.shape)
+            self._interpreter.set_tensor(self._input_index, np.ascontiguousarray(batch))
+            self._interpreter.invoke()
+        except (ValueError, RuntimeError) as error:  # the batch has been checked: it is the file
+            self._batch = 0
+            expected = f"a model that computes a batch of shape {batch.shape}"
+            raise RuntimeFileError(self._file, expected, _first_line(error)) from error
         return [np.asarray(self._interpreter.get_tensor(index)) for _, index in self._outputs]
 
     def _allocate(self, shape: tuple[int, ...]) -> None:

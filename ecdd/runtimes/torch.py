@@ -63,7 +63,8 @@ class TorchRuntime:
             except CheckpointError as error:
                 found = f"{recognise(self._content)}: {str(error).removeprefix(f'{copy}: ')}"
                 raise RuntimeFileError(file, "weights of a network with their identity", found) from error
-        self._side = (interface or ModelInterface()).side or OPEN
+        side = (interface or ModelInterface()).side or OPEN
+        self._input = TensorFacts(INPUT_NAME, "float32", (OPEN, side, side, 3))
         self._grid = self._check(file, interface)
 
     def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
@@ -72,7 +73,7 @@ class TorchRuntime:
 
     def patch_map(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute patch-logit maps; shapes as in `PatchRuntime`."""
-        check_batch(batch, (OPEN, self._side, self._side, 3))
+        check_batch(batch, self._input)
         with self._torch.inference_mode():
             maps = self._model(self._torch.from_numpy(np.ascontiguousarray(batch.transpose(0, 3, 1, 2))))
         return np.asarray(maps.squeeze(1) if maps.ndim == 4 else maps)
@@ -89,7 +90,7 @@ class TorchRuntime:
             "preserve_all_tensors": False,
             "model_sha256": hashlib.sha256(self._content).hexdigest(),
             "processor": processor(),
-            "inputs": str(TensorFacts(INPUT_NAME, "float32", (OPEN, self._side, self._side, 3))),
+            "inputs": str(self._input),
             "outputs": str(TensorFacts(MAP_NAME, "float32", (OPEN, *self._grid))),
         }
 
@@ -98,6 +99,5 @@ class TorchRuntime:
         if interface is None or interface.side is None:
             return OPEN, OPEN
         rows, cols = self.patch_map(np.zeros((1, interface.side, interface.side, 3), np.float32)).shape[1:]
-        given = TensorFacts(INPUT_NAME, "float32", (OPEN, interface.side, interface.side, 3))
-        interface.select(file, [given], [TensorFacts(MAP_NAME, "float32", (OPEN, rows, cols))])
+        interface.select(file, [self._input], [TensorFacts(MAP_NAME, "float32", (OPEN, rows, cols))])
         return rows, cols

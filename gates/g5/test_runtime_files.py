@@ -181,6 +181,18 @@ def test_a_file_from_elsewhere_gives_the_same_numbers(tmp_path: Path) -> None:
     assert TFLiteRuntime(path).patch_map(batch).tobytes() == TFLiteRuntime(TFLITE).patch_map(batch).tobytes()
 
 
+def test_a_file_that_loads_and_then_fails_or_gives_another_shape_is_refused() -> None:
+    """LiteRT makes room for a batch only when there is one, and takes the stated shapes on trust."""
+    content, batch = MadeModel().content(), np.zeros((2, 256, 256, 3), np.float32)
+    stride, end = (content.index(np.array(three, np.int32).tobytes()) for three in ([1, 8, 8, 1], [0, 248, 248, 1]))
+    with pytest.raises(
+        RuntimeFileError, match=r"m: expected a model that computes a batch of shape \(2, 256.*non-zero"
+    ):
+        TFLiteRuntime(_at(content, stride + 4, 0), name="m").outputs(batch)
+    with pytest.raises(RuntimeFileError, match=r"m: expected for 2 pictures patch_logits .*; found shape \(2, 0, 31\)"):
+        TFLiteRuntime(_at(content, end + 4, 0), name="m").outputs(batch)
+
+
 def test_a_scale_of_zero_inside_the_file_is_refused() -> None:
     bad = AffineQuantisation("int8", 0.0, 0)
     text = refusal(MadeModel(given=bad, answered=INT8, inside=True).content(), name="m.tflite")
