@@ -80,7 +80,7 @@ class TFLiteRuntime:
     name : str
         For messages, where content is given.
     verified : bool
-        Whether a digest vouches for the content, as a bundle's does: its scales are then not looked at again.
+        Whether a digest vouches for the content, as a bundle's does: its tables are then not looked at again.
 
     Raises
     ------
@@ -112,7 +112,7 @@ class TFLiteRuntime:
             if isinstance(model, Path):  # from elsewhere: what it can do is seen where it can do no harm
                 tflite_file.try_in_own_process(file, content, xnnpack=xnnpack)
             self._interpreter = build()
-            tflite_file.check_scales(file, content)
+            tflite_file.check_tables(file, content)
         inputs, outputs = _tensors(self._interpreter)
         facts = [_facts(tensor, detail) for tensor, detail in inputs], [_facts(*pair) for pair in outputs]
         place, map_place, pooled_place = (interface or ModelInterface()).select(file, *facts)

@@ -1,9 +1,10 @@
 """What is checked of a TFLite file that no digest vouches for.
 
-LiteRT verifies the bounds of a file before it reads it. Of some ten thousand files with one byte changed one crashed it
-(no graph: looked for here) and one never came to an end (an inner shape 5000 times as large). So a file from elsewhere
-is first loaded and run in a process of its own, with limits to time and memory, and what ends that process is refused
-without harm. Where the weights alone were changed nothing shows here; a bundle's digests do.
+LiteRT verifies the bounds of a file before it reads it. Of 27 662 files with one byte changed one crashed it (no graph:
+looked for here) and two never came to an end (an inner shape 5000 times as large); of 9 000 with one word changed six
+crashed it (an operator without its input: looked for here). So a file from elsewhere is first loaded and run in a
+process of its own, with limits to time and memory, and what ends that process is refused without harm. Where the
+weights alone were changed nothing shows here; a bundle's digests do.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def check_graph(file: str, content: bytes) -> None:
         raise RuntimeFileError(file, "a TFLite file with a graph", said)
 
 
-def check_scales(file: str, content: bytes) -> None:
-    """Refuse a file in which a quantised tensor has a scale that is not above 0; LiteRT loads such files.
+def check_tables(file: str, content: bytes) -> None:
+    """Refuse what LiteRT loads and should not: a scale that is not above 0, an operator without what it works on.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def check_scales(file: str, content: bytes) -> None:
     Raises
     ------
     RuntimeFileError
-        Naming the tensor.
+        Naming the tensor or the operator.
     """
     from ai_edge_litert import schema_py_generated as schema
 
@@ -115,3 +116,10 @@ def check_scales(file: str, content: bytes) -> None:
                 if not (math.isfinite(scale) and scale > 0):
                     name = (tensor.Name() or b"").decode("utf-8", "replace")
                     raise RuntimeFileError(file, "scales above 0", f"scale {scale:g} of tensor {name!r}")
+        for index in range(graph.OperatorsLength()):
+            operator = graph.Operators(index)
+            # -1 leaves an input out. Only later ones may be, such as a bias; LiteRT follows the first two unasked.
+            left_out = [place for place in range(min(2, operator.InputsLength())) if operator.Inputs(place) < 0]
+            if left_out:
+                found = f"operator {index} without its input {left_out[0]}"
+                raise RuntimeFileError(file, "operators with the inputs that they need", found)

@@ -168,6 +168,14 @@ def test_what_kills_an_interpreter_is_refused(tmp_path: Path, monkeypatch: pytes
     assert "kills the process that runs it (SIGSEGV)" in refusal(path)
 
 
+def test_an_operator_without_its_input_is_refused() -> None:
+    """LiteRT would follow index -1 when it makes room."""
+    content = MadeModel().content()
+    inputs = content.index(np.array([4, 0, 1, 2, 3], np.int32).tobytes())  # the length comes first
+    changed = content[: inputs + 8] + b"\xff" * 4 + content[inputs + 12 :]
+    assert "found operator 0 without its input 1" in refusal(changed)
+
+
 def test_what_never_ends_is_refused() -> None:
     """A trial has a limit in time; here one that no file can keep."""
     with pytest.raises(RuntimeFileError, match=r"did not end within 0\.001 s"):
