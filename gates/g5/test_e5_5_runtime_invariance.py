@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from numpy.typing import NDArray
 
@@ -88,6 +89,28 @@ def test_threads_batches_and_repeats_change_no_bit(
             if xnnpack == pinned:
                 evidence.none(f"{model} maps_with_another_bit", wrong, n=n, unit="map")
     evidence.table("threads 1, 2, 4 and batches 1, 8 against the pinned threads and batch 1", rows)
+
+
+@pytest.mark.experiment("E5.5")
+def test_threads_are_really_started(
+    evidence: Any, bundle: Any, policy: Any, tensors: tuple[list[str], NDArray[np.float32]]
+) -> None:
+    """The invariance would be worthless where every setting ran on one thread: the system counts them."""
+    if not wants_xnnpack(policy.runtime.delegate):
+        evidence.not_tested("threads by count", "the pool of the kernels without XNNPACK keeps its threads")
+        return
+    process, wrong, started = psutil.Process(), [], {}
+    for threads in THREADS:
+        before = process.num_threads()
+        runtime = TFLiteRuntime(bundle.read(MODEL_FILE), threads=threads, verified=True)
+        runtime.patch_map(tensors[1][:1])
+        started[threads] = process.num_threads() - before
+        wrong += (
+            [] if started[threads] == threads - 1 else [f"{threads} threads: {started[threads]} beside the caller's"]
+        )
+        del runtime
+    evidence.none("settings_with_another_count_of_threads", wrong, n=len(THREADS), unit="setting")
+    evidence.table("threads started", [{"threads": t, "beside_the_caller": count} for t, count in started.items()])
 
 
 @pytest.mark.experiment("E5.5")
