@@ -11,6 +11,7 @@ import numpy as np
 
 from ecdd import __version__
 from ecdd.bundle.loading import Bundle, load_bundle
+from ecdd.bundle.manifest import MODEL_FILE, WEIGHTS_FILE
 from ecdd.contract.contract_error import ContractError, Problem
 from ecdd.contract.loading import LoadedContract, check_reason_codes, load_contract
 from ecdd.inference.calibration import AppliedCalibration
@@ -22,6 +23,8 @@ from ecdd.pipeline.guardrails import faces_that_count, is_soft
 from ecdd.pipeline.preprocess import check_tensor
 from ecdd.pipeline.reason_codes import MEANINGS, ReasonCode, Rejected
 from ecdd.pipeline.stages import PreparedFace, PreparedPicture, prepare
+from ecdd.runtimes.model_interface import ModelInterface
+from ecdd.runtimes.tflite import wants_xnnpack
 from ecdd.verdict import DetectorSummary, FaceVerdict, PatchMapSummary, Verdict
 
 if TYPE_CHECKING:
@@ -71,18 +74,29 @@ def load_runtime(bundle: Bundle, name: RuntimeName, threads: int, *, xnnpack: bo
     -------
     PatchRuntime
         Ready to compute.
+
+    Raises
+    ------
+    BundleError
+        The bundle has no such file, or it changed since the bundle was loaded.
+    RuntimeFileError
+        Its inputs or outputs are not those of the bundle's contract.
     """
+    policy = bundle.contract.policy
+    interface = ModelInterface(policy.pixel_pipeline.input_size, policy.patch_grid.rows, policy.patch_grid.cols)
+    file = {"tflite": MODEL_FILE, "onnx": "model.onnx", "torch": WEIGHTS_FILE}[name]
+    content, where = bundle.read(file), str(bundle.path / file)
     if name == "tflite":
         from ecdd.runtimes.tflite import TFLiteRuntime
 
-        return TFLiteRuntime(bundle.read("model.tflite"), threads=threads, xnnpack=xnnpack)
+        return TFLiteRuntime(content, threads=threads, xnnpack=xnnpack, interface=interface, name=where, verified=True)
     if name == "onnx":
         from ecdd.runtimes.onnx import OnnxRuntime
 
-        return OnnxRuntime(bundle.read("model.onnx"), threads=threads)
+        return OnnxRuntime(content, threads=threads, interface=interface, name=where)
     from ecdd.runtimes.torch import TorchRuntime
 
-    return TorchRuntime(bundle.file("weights.safetensors"), threads=threads)
+    return TorchRuntime(content, threads=threads, interface=interface, name=where)
 
 
 class Detector:
@@ -111,7 +125,7 @@ class Detector:
         self.bundle, self.contract, self.policy = bundle, contract, contract.policy
         settings = self.policy.runtime
         self.face_backend = load_detector(self.policy.face_detector, threads=settings.threads)
-        self.runtime = load_runtime(bundle, runtime, settings.threads, xnnpack=settings.delegate == "xnnpack")
+        self.runtime = load_runtime(bundle, runtime, settings.threads, xnnpack=wants_xnnpack(settings.delegate))
         self.model_calls = 0
         self.outcomes: dict[str, int] = {}
         self._identity = DetectorSummary(**vars(self.face_backend.identity()))

@@ -21,7 +21,7 @@ from ecdd.pipeline.decode import read_file
 from ecdd.pipeline.face import load_detector
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import prepare
-from ecdd.runtimes.tflite import TFLiteRuntime
+from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -76,7 +76,7 @@ def score_pictures(rows: list[TaggedRow], policy: PolicyContract, model: bytes) 
         One a row; a picture that cannot be judged is an outcome, never left out.
     """
     detector = load_detector(policy.face_detector)
-    runtime = TFLiteRuntime(model, threads=policy.runtime.threads, xnnpack=policy.runtime.delegate == "xnnpack")
+    runtime = TFLiteRuntime(model, threads=policy.runtime.threads, xnnpack=wants_xnnpack(policy.runtime.delegate))
     for row, tag in rows:
         outcome, logit = JUDGED, None
         try:

@@ -23,7 +23,7 @@ from ecdd.dataset_governance.usable_faces import TaggedRow
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.stages import judge
 from ecdd.pipeline.preprocess import normalise
-from ecdd.runtimes.tflite import TFLiteRuntime
+from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack
 from ecdd.training.cache import cache_folder, fill_cache, load_variants
 from ecdd.training.config import TrainingConfig
 from ecdd.training.sampling import balanced
@@ -66,7 +66,7 @@ def harmonised_metrics(
     for _ in fill_cache(rows, contract, config, folder):
         pass
     data = balanced(load_variants(rows, folder, policy.quality_gates)[0], config.sharpness_edges)
-    runtime = TFLiteRuntime(model, threads=policy.runtime.threads, xnnpack=policy.runtime.delegate == "xnnpack")
+    runtime = TFLiteRuntime(model, threads=policy.runtime.threads, xnnpack=wants_xnnpack(policy.runtime.delegate))
     logits = np.empty(len(data.variants))
     for k, variant in enumerate(data.variants):
         maps = runtime.patch_map(normalise(variant.s3(), policy.pixel_pipeline)[None])

@@ -3,16 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-MAP_NAME, POOLED_NAME = "patch_logits", "pooled_logit"
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+INPUT_NAME, MAP_NAME, POOLED_NAME = "image", "patch_logits", "pooled_logit"
+Description = dict[str, str | int | bool]
 
 
 class RuntimeFileError(ValueError):
-    """A model file whose inputs or outputs are not those of a detector; the message names expectation and finding."""
+    """A model file that is not the one that is needed.
+
+    Parameters
+    ----------
+    file : str
+        Which file, by name.
+    expected, found : str
+        What is needed, and what is there.
+    """
+
+    def __init__(self, file: str, expected: str, found: str) -> None:
+        super().__init__(f"{file}: expected {expected}; found {found}")
+        self.file, self.expected, self.found = file, expected, found
+
+
+class DelegateError(RuntimeError):
+    """A delegate that cannot be had here: what it would compute is *not tested*, never passed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,9 +69,21 @@ class PatchRuntime(Protocol):
         -------
         ndarray, float32, shape (N, rows, cols)
             S5: logits, larger means more likely fake.
+
+        Raises
+        ------
+        ValueError
+            For another dtype or shape.
         """
         ...
 
-    def describe(self) -> dict[str, str | int | bool]:
-        """Describe all that can change a number: library, version, delegate, threads, model SHA-256."""
+    def describe(self) -> Description:
+        """Describe all that can change a number.
+
+        Returns
+        -------
+        dict
+            ``runtime``, ``library`` (with version), ``delegate``, ``threads``, ``preserve_all_tensors``,
+            ``model_sha256``, ``processor``, ``inputs`` and ``outputs`` (name, dtype, shape, quantisation).
+        """
         ...

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ecdd.runtimes.base import MAP_NAME, POOLED_NAME, ModelOutputs, RuntimeFileError
+from ecdd.runtimes.base import Description, ModelOutputs, RuntimeFileError
+from ecdd.runtimes.model_file import read_model, recognise
+from ecdd.runtimes.model_interface import OPEN, ModelInterface, TensorFacts, check_answer, check_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+_QUIET: Final = 4  # what is wrong with a file is in the exception
+_DTYPES: Final = {"tensor(float)": "float32"}
 
 
 class OnnxRuntime:
@@ -23,48 +28,86 @@ class OnnxRuntime:
         The file, or its content.
     threads : int
         Threads inside an operator.
+    interface : ModelInterface, optional
+        What inputs and outputs must be; by default the names alone are asked for.
+    name : str
+        For messages, where content is given.
 
     Raises
     ------
     ImportError
         Without the extra ``gates``.
     RuntimeFileError
-        If its outputs are others.
+        If the file is not a model that ONNX Runtime can load, or its inputs or outputs are others.
     """
 
-    def __init__(self, model: Path | bytes, *, threads: int = 1) -> None:
+    def __init__(
+        self,
+        model: Path | bytes,
+        *,
+        threads: int = 1,
+        interface: ModelInterface | None = None,
+        name: str = "ONNX file",
+    ) -> None:
         import onnxruntime
 
-        content = model if isinstance(model, bytes) else model.read_bytes()
+        file, content = read_model(model, name)
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-        self._input = self._session.get_inputs()[0].name
-        found = {output.name: len(output.shape) for output in self._session.get_outputs()}
-        if found.get(MAP_NAME) != 3 or found.get(POOLED_NAME, 1) != 1:
-            msg = (
-                f"outputs (name: dimensions) are {found}; needed is {MAP_NAME}: 3, and {POOLED_NAME}: 1 if it is there"
-            )
-            raise RuntimeFileError(msg)
-        self._names = [name for name in (MAP_NAME, POOLED_NAME) if name in found]
-        self._about: dict[str, str | int | bool] = {
-            "runtime": "onnx",
-            "library": f"onnxruntime {onnxruntime.__version__}",
-            "delegate": "CPUExecutionProvider",
-            "threads": threads,
-            "model_sha256": hashlib.sha256(content).hexdigest(),
-        }
+        options.log_severity_level = _QUIET
+        try:
+            self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # its exceptions share no class but this
+            found = f"{recognise(content)}: {(str(error).splitlines() or [type(error).__name__])[0][:200]}"
+            raise RuntimeFileError(file, "an ONNX file that ONNX Runtime can load", found) from error
+        inputs, outputs = (
+            [_facts(one) for one in side] for side in (self._session.get_inputs(), self._session.get_outputs())
+        )
+        place, map_place, pooled_place = (interface or ModelInterface()).select(file, inputs, outputs)
+        self._input = inputs[place]
+        self._outputs = [outputs[found] for found in (map_place, pooled_place) if found is not None]
+        self._file, self._content, self._threads = file, content, threads
+        self._library = f"onnxruntime {onnxruntime.__version__}"
 
     def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
         """Compute map and pooled logit; shapes as in `ModelOutputs`."""
-        found = self._session.run(self._names, {self._input: batch})
-        return ModelOutputs(np.asarray(found[0]), np.asarray(found[1]) if len(found) > 1 else None)
+        found = self._run(batch, self._outputs)
+        return ModelOutputs(found[0], found[1] if len(found) > 1 else None)
 
     def patch_map(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute patch-logit maps; shapes as in `PatchRuntime`."""
-        return np.asarray(self._session.run(self._names[:1], {self._input: batch})[0])
+        return self._run(batch, self._outputs[:1])[0]
 
-    def describe(self) -> dict[str, str | int | bool]:
+    def _run(self, batch: NDArray[np.float32], wanted: list[TensorFacts]) -> list[NDArray[np.float32]]:
+        check_batch(batch, self._input)
+        names = [tensor.name for tensor in wanted]
+        if self._input.shape[0] == OPEN:
+            found = [np.asarray(one) for one in self._session.run(names, {self._input.name: batch})]
+        else:  # a file for one picture at a time
+            alone = [self._session.run(names, {self._input.name: batch[k : k + 1]}) for k in range(len(batch))]
+            found = [np.concatenate(parts) for parts in zip(*alone, strict=True)]
+        for stated, tensor in zip(wanted, found, strict=True):
+            check_answer(self._file, stated, tensor, len(batch))
+        return found
+
+    def describe(self) -> Description:
         """All that can change a number."""
-        return dict(self._about)
+        from ecdd.runtimes.processor import processor
+
+        return {
+            "runtime": "onnx",
+            "library": self._library,
+            "delegate": "+".join(self._session.get_providers()),
+            "threads": self._threads,
+            "preserve_all_tensors": False,
+            "model_sha256": hashlib.sha256(self._content).hexdigest(),
+            "processor": processor(),
+            "inputs": str(self._input),
+            "outputs": "; ".join(str(tensor) for tensor in self._outputs),
+        }
+
+
+def _facts(about: Any) -> TensorFacts:  # noqa: ANN401 - onnxruntime has no types
+    shape = tuple(side if isinstance(side, int) else OPEN for side in about.shape)
+    return TensorFacts(about.name, _DTYPES.get(about.type, about.type), shape)

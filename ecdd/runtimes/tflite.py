@@ -2,17 +2,63 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
+import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ecdd.runtimes.base import ModelOutputs, RuntimeFileError
+from ecdd.runtimes.base import (
+    INPUT_NAME,
+    MAP_NAME,
+    POOLED_NAME,
+    DelegateError,
+    Description,
+    ModelOutputs,
+    RuntimeFileError,
+)
+from ecdd.runtimes.integer_io import AffineQuantisation
+from ecdd.runtimes.model_file import read_model, recognise
+from ecdd.runtimes.model_interface import OPEN, ModelInterface, TensorFacts, check_answer, check_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+# Delegates that this project names and that LiteRT's interpreter for desktops does not have.
+NOT_HERE: Final = {
+    "nnapi": "NNAPI is a service of Android",
+    "gpu": "the interpreter's GPU delegates are Android and iOS libraries",
+    "coreml": "Core ML is a service of Apple's systems",
+    "hexagon": "Hexagon is a processor of Qualcomm's",
+    "edgetpu": "it needs a Coral device and its library",
+}
+
+
+def wants_xnnpack(delegate: str) -> bool:
+    """Translate the contract's ``runtime.delegate``.
+
+    Parameters
+    ----------
+    delegate : str
+        ``"xnnpack"`` or ``"none"``; the names in `NOT_HERE` are known too.
+
+    Returns
+    -------
+    bool
+        For `TFLiteRuntime`.
+
+    Raises
+    ------
+    DelegateError
+        For a delegate that cannot be had here, or an unknown one.
+    """
+    if delegate in {"xnnpack", "none"}:
+        return delegate == "xnnpack"
+    why = NOT_HERE.get(delegate, "no such delegate is known")
+    msg = f"delegate {delegate!r} cannot be had here: {why}; use xnnpack or none. What it computes is not tested"
+    raise DelegateError(msg)
 
 
 class TFLiteRuntime:
@@ -21,37 +67,63 @@ class TFLiteRuntime:
     Parameters
     ----------
     model : Path or bytes
-        The file, or its content.
+        A file from elsewhere, which is first run in a process of its own; or content that this process made or
+        verified.
     threads : int
         Threads of the interpreter.
     xnnpack : bool
         Whether the XNNPACK delegate computes.
+    preserve_all : bool
+        Whether every tensor is kept for inspection; another configuration, never the shipped one.
+    interface : ModelInterface, optional
+        What inputs and outputs must be; by default the names alone are asked for.
+    name : str
+        For messages, where content is given.
+    verified : bool
+        Whether a digest vouches for the content, as a bundle's does: its tables are then not looked at again.
 
     Raises
     ------
-    ValueError
-        If the file is not a model that LiteRT can load, or (`RuntimeFileError`) its outputs are others.
+    RuntimeFileError
+        If the file is not a model that LiteRT can load, or its inputs or outputs are others.
     """
 
-    def __init__(self, model: Path | bytes, *, threads: int = 1, xnnpack: bool = True) -> None:
-        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+    def __init__(
+        self,
+        model: Path | bytes,
+        *,
+        threads: int = 1,
+        xnnpack: bool = True,
+        preserve_all: bool = False,
+        interface: ModelInterface | None = None,
+        name: str = "TFLite file",
+        verified: bool = False,
+    ) -> None:
+        file, content = read_model(model, name)
+        if content[4:8] != b"TFL3":
+            raise RuntimeFileError(file, "a TFLite file (TFL3 at byte 4)", recognise(content))
+        build = partial(_interpreter, file, content, threads, xnnpack=xnnpack, preserve_all=preserve_all)
+        if verified:
+            self._interpreter = build()
+        else:
+            from ecdd.runtimes import tflite_file  # not for the fast path
 
-        content = model if isinstance(model, bytes) else model.read_bytes()
-        resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
-        self._interpreter: Any = Interpreter(
-            model_content=content, num_threads=threads, experimental_op_resolver_type=resolver
-        )
-        self._input = self._interpreter.get_input_details()[0]
-        self._map, self._pooled = _outputs_by_shape(self._interpreter.get_output_details())
-        self._batch = 0
+            tflite_file.check_graph(file, content)
+            if isinstance(model, Path):  # from elsewhere: what it can do is seen where it can do no harm
+                tflite_file.try_in_own_process(file, content, xnnpack=xnnpack)
+            self._interpreter = build()
+            tflite_file.check_tables(file, content)
+        inputs, outputs = _tensors(self._interpreter)
+        facts = [_facts(tensor, detail) for tensor, detail in inputs], [_facts(*pair) for pair in outputs]
+        place, map_place, pooled_place = (interface or ModelInterface()).select(file, *facts)
+        self._input, self._input_index = facts[0][place], inputs[place][1]["index"]
+        self._outputs = [
+            (facts[1][found], outputs[found][1]["index"]) for found in (map_place, pooled_place) if found is not None
+        ]
+        self._file, self._batch = file, 0
         self._lock = threading.Lock()  # an interpreter has one set of buffers
-        self._about: dict[str, str | int | bool] = {
-            "runtime": "tflite",
-            "library": _library_version(),
-            "delegate": "xnnpack" if xnnpack else "none",
-            "threads": threads,
-            "model_sha256": hashlib.sha256(content).hexdigest(),
-        }
+        self._content = content
+        self._about: Description = {"threads": threads, "preserve_all_tensors": preserve_all}
 
     def patch_map(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute patch-logit maps.
@@ -70,34 +142,108 @@ class TFLiteRuntime:
 
     def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
         """Compute map and pooled logit; shapes as in `ModelOutputs`."""
+        check_batch(batch, self._input)
+        quantisation = self._input.quantisation
+        given = batch if quantisation is None else quantisation.quantise(batch)
         with self._lock:
-            if batch.shape[0] != self._batch:
-                self._batch = 0  # were the next lines to fail, the following call must not trust the old shape
-                self._interpreter.resize_tensor_input(self._input["index"], batch.shape, strict=True)
-                self._interpreter.allocate_tensors()
-                self._batch = batch.shape[0]
-            self._interpreter.set_tensor(self._input["index"], np.ascontiguousarray(batch))
+            if self._input.shape[0] == OPEN:
+                found = self._invoke(given)
+            else:  # a file for one picture at a time
+                alone = [self._invoke(given[index : index + 1]) for index in range(len(given))]
+                found = [np.concatenate(parts) for parts in zip(*alone, strict=True)]
+        values = [
+            tensor if facts.quantisation is None else facts.quantisation.dequantise(tensor)
+            for (facts, _), tensor in zip(self._outputs, found, strict=True)
+        ]
+        for (facts, _), tensor in zip(self._outputs, values, strict=True):
+            check_answer(self._file, facts, tensor, len(batch))
+        return ModelOutputs(values[0], values[1] if len(values) > 1 else None)
+
+    def _invoke(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
+        try:
+            self._allocate(batch.shape)
+            self._interpreter.set_tensor(self._input_index, np.ascontiguousarray(batch))
             self._interpreter.invoke()
-            maps = np.asarray(self._interpreter.get_tensor(self._map["index"]))
-            pooled = None if self._pooled is None else np.asarray(self._interpreter.get_tensor(self._pooled["index"]))
-        return ModelOutputs(maps, pooled)
+        except (ValueError, RuntimeError) as error:  # the batch has been checked: it is the file
+            self._batch = 0
+            expected = f"a model that computes a batch of shape {batch.shape}"
+            raise RuntimeFileError(self._file, expected, _first_line(error)) from error
+        return [np.asarray(self._interpreter.get_tensor(index)) for _, index in self._outputs]
 
-    def describe(self) -> dict[str, str | int | bool]:
-        """All that can change a number."""
-        return dict(self._about)
+    def _allocate(self, shape: tuple[int, ...]) -> None:
+        if shape[0] != self._batch:
+            self._batch = 0  # were the next lines to fail, the following call must not trust the old shape
+            self._interpreter.resize_tensor_input(self._input_index, shape, strict=True)
+            self._interpreter.allocate_tensors()
+            self._batch = shape[0]
+
+    def describe(self) -> Description:
+        """All that can change a number; the delegate is the one seen at work in the interpreter's own plan."""
+        import hashlib
+        from importlib.metadata import version
+
+        from ecdd.runtimes.processor import processor
+
+        with self._lock:
+            if not self._batch:  # the plan is made with the memory
+                sides = self._interpreter.get_input_details()[0]["shape"]
+                self._allocate((1, *(int(side) for side in sides[1:])))
+            # by the plan, not by what was asked for: a delegate may decline a graph
+            delegated = sum(step["op_name"] == "DELEGATE" for step in self._interpreter._get_ops_details())
+        return {
+            "runtime": "tflite",
+            "library": f"ai-edge-litert {version('ai-edge-litert')}",
+            "delegate": "xnnpack" if delegated else "none",
+            **self._about,
+            "model_sha256": hashlib.sha256(self._content).hexdigest(),
+            "processor": processor(),
+            "inputs": str(self._input),
+            "outputs": "; ".join(str(facts) for facts, _ in self._outputs),
+        }
 
 
-def _outputs_by_shape(details: list[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """The map and the pooled logit among the outputs, whatever their order: names of a TFLite file are not kept."""
-    by_rank = {len(detail["shape_signature"]): detail for detail in details}
-    if len(by_rank) != len(details) or not {3} <= set(by_rank) <= {1, 3}:
-        shapes = [detail["shape_signature"].tolist() for detail in details]
-        msg = f"outputs have shapes {shapes}; needed is a patch-logit map (N, rows, cols), pooled logits (N,) if any"
-        raise RuntimeFileError(msg)
-    return by_rank[3], by_rank.get(1)
+def _interpreter(file: str, content: bytes, threads: int, *, xnnpack: bool, preserve_all: bool) -> Any:  # noqa: ANN401
+    """An interpreter of the content; LiteRT's own refusals become ours."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that preserving costs memory: it was asked for
+            return Interpreter(
+                model_content=content,
+                num_threads=threads,
+                experimental_op_resolver_type=resolver,
+                experimental_preserve_all_tensors=preserve_all,
+            )
+    except (ValueError, RuntimeError) as error:
+        raise RuntimeFileError(file, "a TFLite file that LiteRT can load", _first_line(error)) from error
 
 
-def _library_version() -> str:
-    from importlib.metadata import version
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
-    return f"ai-edge-litert {version('ai-edge-litert')}"
+
+def _tensors(interpreter: Any) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:  # noqa: ANN401
+    """Inputs and outputs as (name, details); names are the signature's, and go by rank where the file has none."""
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    signatures = interpreter.get_signature_list()
+    if len(signatures) != 1:
+        by_rank = {1: POOLED_NAME, 3: MAP_NAME}
+        named = [(by_rank.get(len(one["shape_signature"]), one["name"]), one) for one in outputs]
+        return [(INPUT_NAME if len(inputs) == 1 else one["name"], one) for one in inputs], named
+    names = next(iter(interpreter._get_full_signature_list().values()))
+    given, answered = ({index: name for name, index in names[side].items()} for side in ("inputs", "outputs"))
+    return (
+        [(given.get(one["index"], one["name"]), one) for one in inputs],
+        [(answered.get(one["index"], one["name"]), one) for one in outputs],
+    )
+
+
+def _facts(name: str, detail: dict[str, Any]) -> TensorFacts:
+    shape = detail["shape_signature"] if len(detail["shape_signature"]) else detail["shape"]
+    dtype, parameters = np.dtype(detail["dtype"]).name, detail["quantization_parameters"]
+    quantisation = None
+    if dtype != "float32" and len(parameters["scales"]) == len(parameters["zero_points"]) == 1:
+        quantisation = AffineQuantisation(dtype, float(parameters["scales"][0]), int(parameters["zero_points"][0]))
+    return TensorFacts(name, dtype, tuple(int(side) for side in shape), quantisation)

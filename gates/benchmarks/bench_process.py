@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,39 +11,21 @@ import psutil
 import pytest
 
 from gates.benchmarks.pictures import SIZES, golden_portrait, write_picture
-
-MEGABYTE = 1e6
+from gates.benchmarks.processes import MEGABYTE, keeping_compiled, launch
 
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """The caller's environment, but with compiled modules kept, as in an installed package; warm-up compiles them."""
-    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    return kept | {"PYTHONPYCACHEPREFIX": str(tmp_path_factory.mktemp("compiled"))}
-
-
-# A child begins with the peak memory of the process that forked it, so the one that is measured is the child of a
-# process that is smaller than it: a bare interpreter, which also takes the time.
-LAUNCHER = """
-import os, sys, time
-start = time.perf_counter()
-process = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ)
-_, status, usage = os.wait4(process, 0)
-print(time.perf_counter() - start, usage.ru_maxrss, os.waitstatus_to_exitcode(status), file=sys.stderr)
-"""
+    return keeping_compiled(tmp_path_factory.mktemp("compiled"))
 
 
 def _run(arguments: list[str], environment: dict[str, str], lines: int) -> tuple[float, float]:
-    """Wall seconds and peak resident megabytes of one process, by the operating system's own account."""
-    command = [sys.executable, "-m", "ecdd", "predict", *arguments, "--json"]
-    launched = [sys.executable, "-I", "-S", "-c", LAUNCHER, *command]
-    done = subprocess.run(launched, capture_output=True, check=True, env=environment, text=True)
-    wall, kibibytes, code = done.stderr.splitlines()[-1].split()
-    assert code == "0", f"{' '.join(command)} ended with {code}: {done.stderr}"
-    verdicts = [json.loads(line) for line in done.stdout.splitlines()]
+    """Wall seconds and peak resident megabytes of one ``ecdd predict``."""
+    done = launch(["-m", "ecdd", "predict", *arguments, "--json"], environment)
+    verdicts = [json.loads(line) for line in done.output.splitlines()]
     assert len(verdicts) == lines, f"{len(verdicts)} verdicts, expected {lines}"
     assert all(verdict["probability"] is not None for verdict in verdicts), "a picture did not reach the model"
-    return float(wall), int(kibibytes) * 1024 / MEGABYTE
+    return done.seconds, done.megabytes
 
 
 @pytest.fixture(scope="session")

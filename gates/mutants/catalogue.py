@@ -11,6 +11,7 @@ from gates.mutants import (
     guardrail_mutants,
     model_mutants,
     preprocessing_mutants,
+    runtime_mutants,
 )
 
 
@@ -121,6 +122,22 @@ _PROMISE = (
     "repetitions_within_max_fpr",
 )
 
+_PINNED = (
+    "E5.5",
+    "test_e5_5_runtime_invariance.py::test_the_pinned_configuration_is_the_one_that_ran",
+    "settings_other_than_the_contract_s",
+)
+_BITS = (*_PINNED[:2], "maps_other_than_the_pinned_configuration_s")
+_BOUNDARY = ("E5.5", "test_e5_5_runtime_invariance.py::test_integer_boundary_is_exact")
+_ROUNDED = (*_BOUNDARY, "values_inside_the_range_differing")
+_CLIPPED = (*_BOUNDARY, "values_beyond_the_range_differing")
+_SCALE = (
+    "E5.5",
+    "test_e5_5_runtime_invariance.py::test_a_scale_that_is_not_above_zero_is_refused",
+    "files_accepted",
+)
+_STALE = ("E5.5", "test_e5_5_runtime_invariance.py::test_a_stale_file_is_refused", "stale_files_accepted")
+
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
     experiment, tests, metric = where
@@ -175,4 +192,13 @@ MUTANTS: dict[str, Mutant] = {
     "calibration_train_overlap": _mutant(_DISJOINT, calibration_mutants.calibration_train_overlap),
     "labels_shifted": _mutant(_NLL, calibration_mutants.labels_shifted),
     "threshold_point_estimate": _mutant(_PROMISE, calibration_mutants.threshold_point_estimate),
+    "other_runtime_config_xnnpack_off": _mutant(_PINNED, runtime_mutants.xnnpack_off),
+    "other_runtime_config_xnnpack_off_bits": _mutant(_BITS, runtime_mutants.xnnpack_off),
+    "other_runtime_config_threads": _mutant(_PINNED, runtime_mutants.other_threads),
+    "other_runtime_config_preserve_all": _mutant(_PINNED, runtime_mutants.preserve_all_tensors),
+    "no_dequantise": _mutant(_ROUNDED, runtime_mutants.no_dequantise),
+    "truncate_not_round": _mutant(_ROUNDED, runtime_mutants.truncate_not_round),
+    "no_clip": _mutant(_CLIPPED, runtime_mutants.no_clip),
+    "zero_scale": _mutant(_SCALE, runtime_mutants.zero_scale),
+    "stale_tflite": _mutant(_STALE, runtime_mutants.stale_tflite),
 }

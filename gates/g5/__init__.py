@@ -1,0 +1,1 @@
+"""Gate G5: quantisation and parity between float and TFLite."""
