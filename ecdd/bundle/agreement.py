@@ -29,6 +29,7 @@ def check_agreement(
     description: BundleDescription,
     contract: LoadedContract,
     calibration: CalibrationRecord,
+    variants: Mapping[str, CalibrationRecord],
 ) -> None:
     """Compare calibration, model description, contract and files with each other.
 
@@ -44,6 +45,8 @@ def check_agreement(
         The bundle's contract.
     calibration : CalibrationRecord
         ``calibration.json``.
+    variants : mapping of str to CalibrationRecord
+        The same of every variant, by its folder.
 
     Raises
     ------
@@ -62,6 +65,8 @@ def check_agreement(
         pairs.append(
             ("model.weights_sha256", description.model.weights_sha256, f"the SHA-256 of {WEIGHTS_FILE}", weights)
         )
+    for folder, record in variants.items():
+        pairs += _variant_pairs(folder, files, description.model.mode, contract.policy, record)
     wrong = [f"{one} is {a}, but {other} is {b}" for one, a, other, b in pairs if a != b]
     if wrong:
         raise BundleError(root, "\n".join(wrong))
@@ -77,6 +82,18 @@ def _calibration_pairs(
     yield f"{name} thresholds.t_real", calibration.thresholds.t_real, "operating_point.t_real", point.t_real
     yield f"{name} thresholds.t_fake", calibration.thresholds.t_fake, "operating_point.t_fake", point.t_fake
     yield f"{name} method", calibration.method, "calibration.method", policy.calibration.method
+
+
+def _variant_pairs(
+    folder: str, files: Mapping[str, FileEntry], shipped: str, policy: PolicyContract, calibration: CalibrationRecord
+) -> Iterator[_Pair]:
+    """A variant's calibration is of the variant's own model, and no variant is of the shipped mode."""
+    model, name = f"{folder}/{MODEL_FILE}", f"{folder}/{CALIBRATION_FILE}"
+    found = files[model].sha256 if model in files else "missing"
+    yield f"{name} fitted_on_model_sha256", calibration.fitted_on_model_sha256, f"the SHA-256 of {model}", found
+    yield f"{name} method", calibration.method, "calibration.method", policy.calibration.method
+    if folder.rpartition("/")[2] == shipped:
+        yield folder, "the shipped mode once more", "a variant", "another mode"
 
 
 def _model_pairs(model: ModelDescription, policy: PolicyContract) -> Iterator[_Pair]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,9 +18,12 @@ from ecdd.bundle.manifest import (
     CONTRACT_FILE,
     DESCRIPTION_FILE,
     MANIFEST_FILE,
+    MODEL_FILE,
     REQUIRED_FILES,
+    VARIANTS_FOLDER,
     BundleDescription,
     BundleManifest,
+    FileEntry,
     FileList,
     Record,
 )
@@ -124,7 +128,7 @@ def load_bundle(path: Path | str | None = None) -> Bundle:
     files = _read_list(root)
     compare(root, files.files)
     description, contract, calibration = read_parts(root)
-    check_agreement(root, files.files, description, contract, calibration)
+    check_agreement(root, files.files, description, contract, calibration, read_variants(root, files.files))
     manifest = BundleManifest(
         **{name: getattr(description, name) for name in BundleDescription.model_fields},
         files=files.files,
@@ -197,6 +201,21 @@ def read_record(root: Path, name: str, kind: type[_AnyRecord]) -> _AnyRecord:
         raise BundleError(root, "\n".join(lines), mismatched=[name]) from None
     except OSError as error:
         raise BundleError(root, f"{name} cannot be read: {error.strerror}") from None
+
+
+def read_variants(root: Path, files: Mapping[str, FileEntry]) -> dict[str, CalibrationRecord]:
+    """Read the calibration of every variant, by its folder.
+
+    Raises
+    ------
+    BundleError
+        A variant without model or calibration, or one of them is wrong.
+    """
+    folders = sorted({name.rpartition("/")[0] for name in files if name.startswith(f"{VARIANTS_FOLDER}/")})
+    needed = [f"{folder}/{name}" for folder in folders for name in (MODEL_FILE, CALIBRATION_FILE)]
+    if missing := [name for name in needed if name not in files]:
+        raise BundleError(root, "a variant needs its model and its calibration", missing=missing)
+    return {folder: read_record(root, f"{folder}/{CALIBRATION_FILE}", CalibrationRecord) for folder in folders}
 
 
 def read_parts(root: Path) -> tuple[BundleDescription, LoadedContract, CalibrationRecord]:

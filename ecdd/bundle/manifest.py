@@ -20,6 +20,7 @@ MODEL_FILE = "model.tflite"
 WEIGHTS_FILE = "weights.safetensors"
 CALIBRATION_FILE = "calibration.json"
 RELEASE_FOLDER = "release"
+VARIANTS_FOLDER = "variants"
 REQUIRED_FILES = (DESCRIPTION_FILE, CONTRACT_FILE, MODEL_FILE, CALIBRATION_FILE)
 
 # a name starts with a letter, a digit or _: no "..", no absolute path, no hidden file, no drive, no backslash
@@ -67,7 +68,7 @@ class ModelDescription(Record):
     input_size: Annotated[int, Field(ge=1, description="px, side of the square the model reads")]
     normalisation_mean: Annotated[list[float], Field(min_length=3, max_length=3)]
     normalisation_std: Annotated[list[float], Field(min_length=3, max_length=3)]
-    mode: Literal["float32", "float16", "dynamic_range", "full_int8"]
+    mode: Literal["float32", "float16", "dynamic_range", "weight_only_int8", "full_int8", "int16x8"]
     weights_sha256: Sha256
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from ecdd.bundle.agreement import check_agreement
 from ecdd.bundle.bundle_error import BundleError
 from ecdd.bundle.calibration_record import CalibrationRecord
-from ecdd.bundle.loading import load_bundle, read_record
+from ecdd.bundle.loading import load_bundle, read_record, read_variants
 from ecdd.bundle.manifest import (
     CALIBRATION_FILE,
     CONTRACT_FILE,
@@ -72,7 +72,8 @@ def write_manifest(
     old = read_record(root, DESCRIPTION_FILE, BundleDescription) if DESCRIPTION_FILE in sizes else None
     description = _description(root, old, name, version, model, created_by, contract.preprocessing_digest)
     calibration = read_record(root, CALIBRATION_FILE, CalibrationRecord)
-    check_agreement(root, payload_entries(root), description, contract, calibration)
+    entries = payload_entries(root)
+    check_agreement(root, entries, description, contract, calibration, read_variants(root, entries))
     write_bytes(root / DESCRIPTION_FILE, description.text())
     entries = payload_entries(root)
     files = FileList(files=entries, payload_digest=entries_digest(entries))

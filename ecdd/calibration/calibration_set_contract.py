@@ -7,7 +7,7 @@ import hashlib
 import io
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from ecdd.contract.model_sections import Calibration
     from ecdd.contract.schema import PolicyContract
     from ecdd.dataset_governance.usable_faces import TaggedRow
+    from ecdd.pipeline.face import FaceBackend
 
 JUDGED = "judged"
-SCORES_FILE = "calibration_scores.csv"
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,13 @@ class ScoredPicture:
     logit: float | None
 
 
-def score_pictures(rows: list[TaggedRow], policy: PolicyContract, model: bytes) -> Iterator[ScoredPicture]:
-    """Send pictures through the exact pipeline and the shipped model, in the pinned runtime.
+def score_pictures(
+    rows: list[TaggedRow],
+    policy: PolicyContract,
+    models: Sequence[bytes],
+    seen: Callable[[str, NDArray[np.float32]], None] = lambda *_: None,
+) -> Iterator[tuple[ScoredPicture, ...]]:
+    """Send pictures through the exact pipeline, once, and through models, in the pinned runtime.
 
     Parameters
     ----------
@@ -67,33 +72,44 @@ def score_pictures(rows: list[TaggedRow], policy: PolicyContract, model: bytes) 
         Lineage CALIBRATION.
     policy : PolicyContract
         Pipeline, gates, grid, pooling and runtime.
-    model : bytes
-        The TFLite file that ships.
+    models : sequence of bytes
+        TFLite files that this process made or verified.
+    seen : callable
+        Given SHA-256 and S4 of every picture that can be judged: float32, shape (faces, S, S, 3).
 
     Yields
     ------
-    ScoredPicture
-        One a row; a picture that cannot be judged is an outcome, never left out.
+    tuple of ScoredPicture
+        One a model, for every row; a picture that cannot be judged is an outcome, never left out.
     """
     detector = load_detector(policy.face_detector)
-    runtime = TFLiteRuntime(model, threads=policy.runtime.threads, xnnpack=wants_xnnpack(policy.runtime.delegate))
+    xnnpack = wants_xnnpack(policy.runtime.delegate)
+    runtimes = [TFLiteRuntime(model, threads=policy.runtime.threads, xnnpack=xnnpack) for model in models]
     for row, tag in rows:
-        outcome, logit = JUDGED, None
-        try:
-            data = read_file(row.path, policy.pixel_pipeline)
-            picture = prepare(data, policy, detector, name=row.path.name)
-        except Rejected as rejected:
-            outcome = "+".join(rejected.codes)
-        else:
-            batch = picture.batch(policy.pixel_pipeline)
-            if len(batch):
-                maps = runtime.patch_map(batch)
-                faces = judge(maps, len(batch), policy.patch_grid, policy.pooling, UNCALIBRATED)
-                logit = max(face.pooled_logit for face in faces)
-            else:
-                codes = {*picture.reason_codes, *(c for face in picture.faces for c in face.reason_codes)}
-                outcome = "+".join(sorted(codes))
-        yield ScoredPicture(row.sha256, row.source, tag.near_duplicate_group, int(row.label or 0), outcome, logit)
+        outcome, batch = _prepared(row.path, policy, detector)
+        if batch is not None:
+            seen(row.sha256, batch)
+        logits = [None if batch is None else _largest_logit(runtime, batch, policy) for runtime in runtimes]
+        known = (row.sha256, row.source, tag.near_duplicate_group, int(row.label or 0), outcome)
+        yield tuple(ScoredPicture(*known, logit) for logit in logits)
+
+
+def _prepared(path: Path, policy: PolicyContract, detector: FaceBackend) -> tuple[str, NDArray[np.float32] | None]:
+    """Outcome, and S4 of the faces that may be judged."""
+    try:
+        picture = prepare(read_file(path, policy.pixel_pipeline), policy, detector, name=path.name)
+    except Rejected as rejected:
+        return "+".join(rejected.codes), None
+    batch = picture.batch(policy.pixel_pipeline)
+    if len(batch):
+        return JUDGED, batch
+    codes = {*picture.reason_codes, *(code for face in picture.faces for code in face.reason_codes)}
+    return "+".join(sorted(codes)), None
+
+
+def _largest_logit(runtime: TFLiteRuntime, batch: NDArray[np.float32], policy: PolicyContract) -> float:
+    faces = judge(runtime.patch_map(batch), len(batch), policy.patch_grid, policy.pooling, UNCALIBRATED)
+    return max(face.pooled_logit for face in faces)
 
 
 @dataclass(frozen=True)

@@ -50,6 +50,7 @@ def calibrate(
     from ecdd.calibration.calibration_error import CalibrationError
     from ecdd.calibration.metrics import MetricError
     from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.contract.value_lines import set_contract_values
     from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, load_split
     from ecdd.dataset_governance.manifest import ManifestError, load_manifest
     from ecdd.dataset_governance.usable_faces import usable_faces
@@ -59,7 +60,6 @@ def calibrate(
         build_bundle,
         previous_release,
         recalibrate_bundle,
-        set_contract_values,
     )
     from ecdd.export.folding import ExportError
     from ecdd.export.harmonised_check import harmonised_metrics
@@ -90,7 +90,9 @@ def calibrate(
                 policy, settings = load_contract(contract or source / "policy_contract.yaml"), load_config(config)
                 more = lambda model, applied: harmonised_metrics(rows, policy, settings, cache, model, applied)  # noqa: E731
             with Progress(transient=True) as bar:
-                task = bar.add_task("scoring", total=len(rows))
+                task = bar.add_task(
+                    "scoring", total=2 * len(rows)
+                )  # the float model first, then what was quantised on its pictures
                 weights = (training or source) / "weights.safetensors"
                 fitted = build_bundle(weights, rows, new, more_metrics=more, progress=lambda _: bar.advance(task))
     except (

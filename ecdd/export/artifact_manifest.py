@@ -5,31 +5,27 @@ from __future__ import annotations
 import datetime
 import hashlib
 import platform
-import re
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from ecdd.bundle import Bundle, BundleError, ModelDescription, load_bundle, write_manifest
-from ecdd.bundle.manifest import CALIBRATION_FILE, CONTRACT_FILE, MODEL_FILE, WEIGHTS_FILE
-from ecdd.calibration.calibration_set_contract import (
-    SCORES_FILE,
-    ScoredPicture,
-    read_scores,
-    score_pictures,
-    scores_csv,
-)
-from ecdd.calibration.fitting import FittedCalibration, fit_calibration
+from ecdd.bundle.manifest import CALIBRATION_FILE, CONTRACT_FILE, MODEL_FILE, VARIANTS_FOLDER, WEIGHTS_FILE
+from ecdd.bundle.variants import REPRESENTATIVE_FILE, SCORES_FILE, modes, place, refuse_existing
+from ecdd.calibration.calibration_set_contract import ScoredPicture, read_scores
+from ecdd.calibration.fitting import FittedCalibration
 from ecdd.contract.loading import LoadedContract, load_contract
+from ecdd.contract.value_lines import set_contract_values
 from ecdd.dataset_governance.usable_faces import TaggedRow
 from ecdd.export.exported_parity import ExportParity, compare
 from ecdd.export.folding import ExportError, fold
 from ecdd.export.onnx_export import OPSET, onnx_bytes
 from ecdd.export.tflite_export import tflite_bytes
+from ecdd.export.variants import Variant, make_variants
 from ecdd.files import write_bytes, write_text
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.models.checkpoint import CheckpointIdentity, check_operator, load_weights
@@ -38,7 +34,7 @@ from ecdd.pipeline.preprocess import normalise
 
 ONNX_FILE = "model.onnx"
 TRAINING_FILE = "training_record.json"
-LIBRARIES = ("pillow", "numpy", "ai-edge-litert", "tensorflow", "onnx", "torch", "scipy")
+LIBRARIES = ("pillow", "numpy", "ai-edge-litert", "ai-edge-quantizer", "tensorflow", "onnx", "torch", "scipy")
 
 
 MoreMetrics = Callable[[bytes, AppliedCalibration], Mapping[str, float | int | str | None]]
@@ -178,12 +174,9 @@ def build_bundle(
     model, identity = load_weights(weights)
     check_identity(identity, contract, weights)
     exported = export_model(model, contract)
-    pictures = []
-    for picture in score_pictures(rows, contract.policy, exported.tflite):
-        pictures.append(picture)
-        progress(picture)
-    files = {WEIGHTS_FILE: weights.read_bytes(), MODEL_FILE: exported.tflite, ONNX_FILE: exported.onnx}
-    return _write_calibrated(files, pictures, contract, new, more_metrics)
+    variants = make_variants(fold(model), exported.tflite, rows, contract, progress)
+    files = {WEIGHTS_FILE: weights.read_bytes(), ONNX_FILE: exported.onnx}
+    return _write_calibrated(files, variants, contract, new, more_metrics)
 
 
 def recalibrate_bundle(bundle: Bundle, new: NewBundle) -> FittedCalibration:
@@ -198,29 +191,45 @@ def recalibrate_bundle(bundle: Bundle, new: NewBundle) -> FittedCalibration:
     if SCORES_FILE not in bundle.manifest.files:
         raise BundleError(bundle.path, f"the bundle holds no {SCORES_FILE}; score pictures with --data")
     contract = read_contract(new.contract, new.out)
-    files = {name: bundle.read(name) for name in (WEIGHTS_FILE, MODEL_FILE, ONNX_FILE) if name in bundle.manifest.files}
-    return _write_calibrated(files, read_scores(bundle.path / SCORES_FILE), contract, new, None)
+    files = {name: bundle.read(name) for name in (WEIGHTS_FILE, ONNX_FILE) if name in bundle.manifest.files}
+    return _write_calibrated(files, {mode: _read(bundle, mode) for mode in modes(bundle)}, contract, new, None)
+
+
+def _read(bundle: Bundle, mode: str) -> Variant:
+    """A mode's files as they lie in a bundle."""
+    record = place(bundle, mode, REPRESENTATIVE_FILE)
+    return Variant(
+        bundle.read(place(bundle, mode, MODEL_FILE)),
+        read_scores(bundle.file(place(bundle, mode, SCORES_FILE))),
+        bundle.read(record) if record in bundle.manifest.files else None,
+    )
 
 
 def _write_calibrated(
     files: dict[str, bytes],
-    pictures: list[ScoredPicture],
+    variants: Mapping[str, Variant],
     contract: LoadedContract,
     new: NewBundle,
     more_metrics: MoreMetrics | None,
 ) -> FittedCalibration:
-    model_sha256 = hashlib.sha256(files[MODEL_FILE]).hexdigest()
-    fitted = fit_calibration(pictures, contract.policy, model_sha256, new.frozen_on)
-    record = fitted.record
+    """Calibrate every mode by itself and write all of them; returns what the shipped mode's calibration is."""
+    shipped = contract.policy.quantization.mode
+    if shipped not in variants:
+        held = ", ".join(variants)
+        raise BundleError(new.out, f"quantization.mode is {shipped}, but there are only the modes {held}")
+    fitted = {mode: variant.calibrate(contract, new.frozen_on) for mode, variant in variants.items()}
     if more_metrics is not None:
-        applied = AppliedCalibration.of(record)
-        record = record.model_copy(update={"metrics": {**record.metrics, **more_metrics(files[MODEL_FILE], applied)}})
-    text = with_thresholds(new.contract, contract, fitted)
+        own = fitted[shipped]
+        more = more_metrics(variants[shipped].model, AppliedCalibration.of(own.record))
+        record = own.record.model_copy(update={"metrics": {**own.record.metrics, **more}})
+        fitted[shipped] = replace(own, record=record)
+    text = with_thresholds(new.contract, contract, fitted[shipped])
     for name, content in files.items():
         write_bytes(new.out / name, content)
+    for mode, variant in variants.items():
+        folder = new.out if mode == shipped else new.out / VARIANTS_FOLDER / mode
+        variant.write(folder, fitted[mode])
     write_text(new.out / CONTRACT_FILE, text)
-    write_text(new.out / SCORES_FILE, scores_csv(pictures))
-    write_bytes(new.out / CALIBRATION_FILE, record.text())
     write_bytes(new.out / TRAINING_FILE, new.training_record)
     write_manifest(
         new.out,
@@ -229,19 +238,7 @@ def _write_calibrated(
         model=_description(contract, new.out / WEIGHTS_FILE),
         created_by=_created_by(),
     )
-    return fitted
-
-
-def refuse_existing(out: Path) -> None:
-    """Refuse to write into a folder that holds something.
-
-    Raises
-    ------
-    BundleError
-        Naming it.
-    """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise BundleError(out, "already there; a bundle is never changed in place, name a new folder with --out")
+    return fitted[shipped]
 
 
 def read_contract(text: str, place: Path) -> LoadedContract:
@@ -285,46 +282,6 @@ def refresh_manifest(bundle: Path) -> str:
     """
     write_manifest(bundle)
     return load_bundle(bundle).payload_digest
-
-
-def set_contract_values(text: str, values: dict[str, float | str], status: str) -> str:
-    """Replace values and statuses in the text of a contract, keeping comments, order and everything else.
-
-    Parameters
-    ----------
-    text : str
-        YAML with one ``key: {value: …, status: …, set_by: …}`` a line under its section.
-    values : dict of str to value
-        New values by ``section.key``.
-    status : str
-        ``proposed`` or ``frozen``.
-
-    Returns
-    -------
-    str
-        The new text.
-
-    Raises
-    ------
-    ExportError
-        If a key has no such line.
-    """
-    section, found = "", set()
-    lines = text.splitlines(keepends=True)
-    for index, line in enumerate(lines):
-        if heading := re.match(r"^(\w+):\s*(#.*)?$", line.rstrip()):
-            section = heading[1]
-        entry = re.match(r"^(  (\w+): \{value: )(.*?)(, status: )(\w+)(, set_by: [^}]*\}.*)$", line.rstrip("\n"))
-        key = f"{section}.{entry[2]}" if entry else ""
-        if entry and key in values:
-            value = values[key]
-            shown = repr(value) if isinstance(value, float) else f'"{value}"'
-            lines[index] = f"{entry[1]}{shown}{entry[4]}{status}{entry[6]}\n"
-            found.add(key)
-    if missing := sorted(set(values) - found):
-        msg = f"the contract has no line for {', '.join(missing)} of the form `key: {{value: …, status: …, set_by: …}}`"
-        raise ExportError(msg)
-    return "".join(lines)
 
 
 def with_thresholds(text: str, contract: LoadedContract, fitted: FittedCalibration) -> str:

@@ -1,7 +1,7 @@
 """From a folded network to a quantised TFLite file, looked into by `ecdd.export.quantised_file`.
 
-Modes that compute with integer activations keep two islands in float. ``operator``: NPR has no weights to shrink, and gives whole
-levels (`ecdd.export.folding.in_levels`), which 8 bits hold without loss; NPR of a quantised S4 would be the
+Modes that compute with integer activations keep two islands in float. ``operator``: NPR has no weights to shrink, and
+gives whole levels (`ecdd.export.folding.in_levels`), which 8 bits hold without loss; NPR of a quantised S4 would be the
 difference of two roundings. ``cell``: the last layer's output is the map, whose ends a measured range would cut off.
 The pooling behind the map weighs 961 cells by an exponential and stays float in every mode.
 """
@@ -98,9 +98,11 @@ def quantise(
     if OPERATOR in islands:
         folded = in_levels(folded, policy.pixel_pipeline.normalisation_std, policy.pixel_pipeline.pixel_scale)
     source = tflite_bytes(folded, side, policy.pooling)
-    halves = [_measured(source, mode, islands, representative, start, integer_io=integer_io) for start in (0, 1)]
-    stability = check_ranges(*halves, limit=policy.quantization.max_range_instability)
-    ranges = {name: (min(a[0], b[0]), max(a[1], b[1])) for name, a, b in _paired(*halves)}
+    first, second = (_measured(source, mode, islands, representative, k, integer_io=integer_io) for k in (0, 1))
+    stability = check_ranges(first, second, policy.quantization.max_range_instability)
+    ranges = {
+        name: (min(low, second[name][0]), max(high, second[name][1])) for name, (low, high) in sorted(first.items())
+    }
     if folded.npr and OPERATOR in islands:
         ranges = {name: _LEVELS if _of(name, OPERATOR) else span for name, span in ranges.items()}
     model = _quantised(source, mode, islands, ranges, integer_io=integer_io)
@@ -125,10 +127,6 @@ def _refuse_unknown(folded: FoldedNetwork, layers: Sequence[str]) -> None:
 def _of(tensor: str, layer: str) -> bool:
     """Whether a tensor of the file belongs to a layer: its name begins with the layer's."""
     return tensor.startswith(f"{layer}/")
-
-
-def _paired(first: Ranges, second: Ranges) -> list[tuple[str, tuple[float, float], tuple[float, float]]]:
-    return [(name, first[name], second[name]) for name in sorted(first)]
 
 
 def _tool(source: bytes, mode: Mode, islands: Sequence[str], *, integer_io: bool) -> Any:  # noqa: ANN401
@@ -180,9 +178,7 @@ def _measured(
     return {name: (float(np.min(entry["min"])), float(np.max(entry["max"]))) for name, entry in found.items()}
 
 
-def _quantised(
-    source: bytes, mode: Mode, islands: Sequence[str], ranges: Ranges | None, *, integer_io: bool
-) -> bytes:
+def _quantised(source: bytes, mode: Mode, islands: Sequence[str], ranges: Ranges | None, *, integer_io: bool) -> bytes:
     tool = _tool(source, mode, islands, integer_io=integer_io)
     given = None
     if ranges is not None:

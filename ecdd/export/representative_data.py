@@ -70,7 +70,7 @@ def check_representative(data: RepresentativeSet, policy: PolicyContract) -> Non
         else:
             off = _off_levels(data.tensors, policy.pixel_pipeline)
             if off > policy.pixel_pipeline.tolerance_s4:
-                problems.append(f"a value lies {off:.3g} from what any 8-bit level gives: no picture made these tensors")
+                problems.append(f"a value lies {off:.3g} from what any level gives: no picture made these tensors")
     if problems:
         raise ExportError("representative data: " + "; ".join(problems))
 

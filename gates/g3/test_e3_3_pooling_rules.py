@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecdd.calibration.calibration_set_contract import SCORES_FILE, read_scores
+from ecdd.bundle.variants import SCORES_FILE
+from ecdd.calibration.calibration_set_contract import read_scores
 from ecdd.inference.pooling import pool
 from ecdd.pipeline.preprocess import normalise
 from gates.g3.frozen_maps import frozen_faces

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration import calibration_set_contract as contract_of_the_set
 from ecdd.inference.calibration import AppliedCalibration, probability
 
@@ -27,9 +28,9 @@ class Committed:
 @pytest.fixture(scope="session")
 def committed(bundle: Any, policy: Any) -> Committed | None:
     """None where the bundle holds no calibration logits: gate G4 is then not tested without ``--data``."""
-    if contract_of_the_set.SCORES_FILE not in bundle.manifest.files:
+    if SCORES_FILE not in bundle.manifest.files:
         return None
-    pictures = contract_of_the_set.read_scores(bundle.path / contract_of_the_set.SCORES_FILE)
+    pictures = contract_of_the_set.read_scores(bundle.path / SCORES_FILE)
     judged = contract_of_the_set.judged_set(pictures, policy.calibration)
     applied = AppliedCalibration.of(bundle.calibration)
     p = np.array([probability(applied.logit(float(logit))) for logit in judged.logits])

@@ -104,7 +104,8 @@ def test_pictures_give_the_committed_logits(
     from ecdd.dataset_governance.usable_faces import usable_faces
 
     rows = usable_faces(load_manifest(data_root), load_split(SPLIT), [LineageTag.CALIBRATION])
-    now = {p.sha256: p for p in contract_of_the_set.score_pictures(rows, policy, bundle.read("model.tflite"))}
+    scored = contract_of_the_set.score_pictures(rows, policy, [bundle.read("model.tflite")])
+    now = {p.sha256: p for (p,) in scored}
     then = {p.sha256: p for p in committed.pictures}
     outcomes = [key for key in then if key not in now or now[key].outcome != then[key].outcome]
     evidence.none("outcomes_differing", outcomes, n=len(then))

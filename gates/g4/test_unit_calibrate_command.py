@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from ecdd.bundle import default_bundle_path, load_bundle
+from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_error import CalibrationError
-from ecdd.calibration.calibration_set_contract import SCORES_FILE, judged_set, read_scores
+from ecdd.calibration.calibration_set_contract import judged_set, read_scores
 
 BUNDLE = default_bundle_path()
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from ecdd.bundle import default_bundle_path, load_bundle
+from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_error import CalibrationError
 from ecdd.calibration.calibration_set_contract import (
     JUDGED,
-    SCORES_FILE,
     ScoredPicture,
     judged_set,
     read_scores,

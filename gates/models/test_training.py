@@ -11,12 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from ecdd.contract.contract_error import ContractError
 from ecdd.contract.loading import load_contract
+from ecdd.contract.value_lines import set_contract_values
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageError, LineageTag, SplitRow
 from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.dataset_governance.usable_faces import usable_faces
-from ecdd.export.artifact_manifest import set_contract_values
-from ecdd.export.folding import ExportError
 from ecdd.pipeline.guardrails import FaceQuality
 from ecdd.pipeline.preprocess import CropBox
 from ecdd.training.cache import Variant, cache_folder
@@ -246,5 +246,5 @@ def test_contract_text_keeps_everything_but_the_value() -> None:
     changed = [(a, b) for a, b in zip(text.splitlines(), out.splitlines(), strict=True) if a != b]
     assert len(changed) == 1
     assert changed[0][1] == "  t_fake: {value: 0.987654, status: frozen, set_by: E4.4}"
-    with pytest.raises(ExportError, match=r"pooling\.t_fake"):
+    with pytest.raises(ContractError, match=r"pooling\.t_fake"):
         set_contract_values(text, {"pooling.t_fake": 0.5}, "frozen")
