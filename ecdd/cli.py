@@ -31,7 +31,7 @@ COMMANDS: dict[str, _Entry] = {
     "predict": _Entry("ecdd.commands.predict", "Judge pictures: label, probability, reason codes."),
     "trace": _Entry("ecdd.commands.trace", "Show the stages S0 to S8 of one picture."),
     "contract": _Entry("ecdd.commands.contract", "Check, show and compare policy contracts."),
-    "bundle": _Entry("ecdd.commands.bundle", "Verify and show bundles."),
+    "bundle": _Entry("ecdd.commands.bundle", "Build, verify and show bundles."),
     "golden": _Entry("ecdd.commands.golden", "Golden sets: show, check and freeze."),
     "govern": _Entry("ecdd.commands.govern", "Lineage tags of a data set."),
     "train": _Entry("ecdd.commands.train", "Train a teacher or a student."),

@@ -1,4 +1,4 @@
-"""``ecdd bundle verify|show``."""
+"""``ecdd bundle build|verify|show``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Verify and show bundles.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Build, verify and show bundles.", no_args_is_help=True, add_completion=False)
 
 BundlePath = Annotated[Path | None, typer.Argument(help="Bundle directory; the default bundle where not given.")]
 
@@ -29,6 +29,32 @@ def verify(path: BundlePath = None) -> None:
 
 
 @app.command()
+def build(
+    out: Annotated[Path, typer.Option(help="Folder of the new bundle; nothing may be there yet.")],
+    mode: Annotated[str, typer.Option(help="quantization.mode to ship; one of the variants that the bundle holds.")],
+    source: Annotated[
+        Path | None, typer.Option("--from", help="Bundle to begin with; the default bundle where not given.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new bundle; the old one's.")] = None,
+    release: Annotated[str | None, typer.Option(help="Its version; the old one's.")] = None,
+) -> None:
+    """Make a bundle that ships another mode: its model, its own calibration and thresholds, and the contract's mode.
+
+    The new bundle has digests and evidence of its own: freeze its golden outputs and run the gates on it.
+    """
+    from ecdd.bundle import BundleError, load_bundle
+    from ecdd.bundle.variants import ship
+
+    try:
+        made = ship(load_bundle(source), mode, out, name=name, release=release)
+    except (BundleError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{out}: ships {mode}, payload digest {made.payload_digest}")
+    typer.echo(f"next: pytest gates/g1 gates/g3 --bundle {out} --snapshot-update, then pytest gates --bundle {out}")
+
+
+@app.command()
 def show(path: BundlePath = None, as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False) -> None:
     """Show what a bundle says of itself."""
     from ecdd.bundle import load_bundle
@@ -44,6 +70,8 @@ def show(path: BundlePath = None, as_json: Annotated[bool, typer.Option("--json"
     if as_json:
         typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
         return
+    from ecdd.bundle.variants import modes
+
     manifest, calibration = bundle.manifest, bundle.calibration
     rows = [
         ("bundle", f"{manifest.name} {manifest.version}"),
@@ -51,6 +79,7 @@ def show(path: BundlePath = None, as_json: Annotated[bool, typer.Option("--json"
         ("contract digest", f"{bundle.contract.digest} ({len(bundle.contract.proposed)} values proposed)"),
         ("preprocessing digest", manifest.preprocessing_digest),
         *((f"model {name}", str(value)) for name, value in manifest.model.model_dump().items()),
+        ("variants", ", ".join(modes(bundle)[1:]) or "none"),
         ("calibration", f"{calibration.method}: logit / {calibration.temperature:g} + {calibration.bias:g}"),
         ("calibration set", f"{calibration.n_real} real, {calibration.n_fake} fake, frozen {calibration.created}"),
         ("thresholds", f"real <= {calibration.thresholds.t_real:g}, fake >= {calibration.thresholds.t_fake:g}"),

@@ -1,41 +1,100 @@
-"""``ecdd export``: a checkpoint to TFLite and ONNX."""
+"""``ecdd export``: a checkpoint to TFLite and ONNX, in one or more modes."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+if TYPE_CHECKING:
+    from ecdd.contract.loading import LoadedContract
+    from ecdd.export.representative_data import RepresentativeSet
+
 
 def export(
-    weights: Annotated[Path, typer.Argument(help="weights.safetensors of a training.")],
-    out: Annotated[Path, typer.Option(help="Folder for model.tflite and model.onnx.")],
+    weights: Annotated[Path, typer.Option("--checkpoint", help="weights.safetensors of a training.")],
+    out: Annotated[Path, typer.Option(help="Folder for model.onnx and model.tflite, or model_<mode>.tflite.")],
     contract: Annotated[Path, typer.Option(help="Policy contract.")] = Path("contracts/policy_contract.yaml"),
+    mode: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="float32, float16, dynamic_range, weight_only_int8, full_int8 or int16x8; repeat for more than one."
+        ),
+    ] = None,
+    float_layer: Annotated[
+        list[str] | None, typer.Option(help="Layer that stays float in modes that compute with integers; repeat it.")
+    ] = None,
+    integer_io: Annotated[
+        bool, typer.Option("--integer-io", help="full_int8 and int16x8: integers at input and map too, no islands.")
+    ] = False,
+    data: Annotated[
+        Path | None,
+        typer.Option(help="Data manifest; its CALIBRATION pictures give the ranges of full_int8 and int16x8."),
+    ] = None,
+    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
 ) -> None:
-    """Export a teacher or student to folded float32 TFLite and ONNX, compare both with it, and time the TFLite file."""
+    """Export a teacher or student, compare the float files with it, quantise, look inside, and time the files."""
     from ecdd.bundle.manifest import MODEL_FILE
     from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.dataset_governance.lineage_tags import LineageError
+    from ecdd.dataset_governance.manifest import ManifestError
     from ecdd.export.artifact_manifest import ONNX_FILE, check_identity, export_model
     from ecdd.export.exported_parity import tflite_latency
-    from ecdd.export.folding import ExportError
-    from ecdd.files import write_bytes
+    from ecdd.export.folding import ExportError, fold
+    from ecdd.export.quantised_file import EXPECTED, INTEGER_MODES
+    from ecdd.export.quantize import ISLANDS, quantise
+    from ecdd.files import write_bytes, write_text
     from ecdd.models.checkpoint import load_weights
     from ecdd.models.state_dicts import CheckpointError
 
+    modes = mode or ["float32"]
+    if unknown := [name for name in modes if name not in EXPECTED]:
+        raise typer.BadParameter(f"--mode {unknown[0]}; allowed are {', '.join(EXPECTED)}")
     try:
         policy = load_contract(contract)
         model, identity = load_weights(weights)
         check_identity(identity, policy, weights)
         exported = export_model(model, policy)
-        write_bytes(out / MODEL_FILE, exported.tflite)
         write_bytes(out / ONNX_FILE, exported.onnx)
-    except (ExportError, CheckpointError, ContractError, OSError) as error:
+        parity = exported.parity
+        typer.echo(
+            f"max |difference| of a patch logit on {parity.n} tensors: TFLite {parity.tflite_max:.3g}, "
+            f"ONNX {parity.onnx_max:.3g}; spread of the map {parity.spread:.3g}"
+        )
+        ranges = _representative(data, split, policy) if set(modes) & set(INTEGER_MODES) else None
+        for name in [key for key in EXPECTED if key in modes]:
+            chosen = tuple(float_layer) if float_layer else ISLANDS
+            made = quantise(fold(model), name, policy.policy, ranges, float_layers=chosen, integer_io=integer_io)
+            file = MODEL_FILE if len(modes) == 1 else f"model_{name}.tflite"
+            write_bytes(out / file, made.model)
+            if made.representative is not None:
+                text = json.dumps(made.representative, indent=1, sort_keys=True) + "\n"
+                write_text(out / f"{Path(file).stem}_representative_data.json", text)
+            typer.echo(
+                f"{file}: {len(made.model)} bytes, one thread, one face, median {tflite_latency(made.model):.2f} ms"
+            )
+    except (ExportError, CheckpointError, ContractError, LineageError, ManifestError, OSError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
-    parity = exported.parity
-    typer.echo(
-        f"max |difference| of a patch logit on {parity.n} tensors: TFLite {parity.tflite_max:.3g}, "
-        f"ONNX {parity.onnx_max:.3g}; spread of the map {parity.spread:.3g}"
+
+
+def _representative(data: Path | None, split: Path, contract: LoadedContract) -> RepresentativeSet:
+    """S4 of the CALIBRATION pictures, through the canonical pipeline."""
+    from ecdd.calibration.calibration_set_contract import score_pictures
+    from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
+    from ecdd.dataset_governance.manifest import load_manifest
+    from ecdd.dataset_governance.usable_faces import usable_faces
+    from ecdd.export.folding import ExportError
+    from ecdd.export.variants import RepresentativePictures
+
+    if data is None:
+        raise ExportError("full_int8 and int16x8 measure ranges of activations: name pictures with --data MANIFEST")
+    rows, kept = (
+        usable_faces(load_manifest(data), load_split(split), [LineageTag.CALIBRATION]),
+        RepresentativePictures(),
     )
-    typer.echo(f"TFLite, one thread, one face, median: {tflite_latency(exported.tflite):.2f} ms")
+    for _ in score_pictures(rows, contract.policy, [], kept):
+        pass
+    return kept.chosen(contract)

@@ -102,8 +102,10 @@ def tflite_latency(data: bytes, input_size: int = 256, runs: int = 200) -> float
 
     interpreter = Interpreter(model_content=data, num_threads=1)
     _resize(interpreter, (1, input_size, input_size, 3))
-    index = interpreter.get_input_details()[0]["index"]
-    tensor = np.random.default_rng(0).normal(size=(1, input_size, input_size, 3)).astype(np.float32)
+    detail = interpreter.get_input_details()[0]
+    index, shape, rng = detail["index"], (1, input_size, input_size, 3), np.random.default_rng(0)
+    floating = np.issubdtype(detail["dtype"], np.floating)
+    tensor = (rng.normal(size=shape) if floating else rng.integers(-100, 100, shape)).astype(detail["dtype"])
     times = []
     for _ in range(runs + 10):
         start = time.perf_counter()

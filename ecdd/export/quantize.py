@@ -8,7 +8,10 @@ The pooling behind the map weighs 961 cells by an exponential and stays float in
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -174,7 +177,9 @@ def _measured(
     """Ranges by tensor over every second picture from ``start`` on."""
     samples = [{INPUT_NAME: tensor[None]} for tensor in representative.tensors[start::2]]
     tool = _tool(source, mode, islands, integer_io=integer_io)
-    found: Mapping[str, Any] = tool.calibrate({SIGNATURE: samples}, num_threads=1)
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):  # a bar, and that all tensors are kept
+        warnings.simplefilter("ignore", UserWarning)
+        found: Mapping[str, Any] = tool.calibrate({SIGNATURE: samples}, num_threads=1)
     return {name: (float(np.min(entry["min"])), float(np.max(entry["max"]))) for name, entry in found.items()}
 
 
