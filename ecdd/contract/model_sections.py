@@ -131,6 +131,11 @@ class Quantization(Section):
         Knob("none", "E5.1"),
         Field(description="shipped mode"),
     ]
+    releasable: Annotated[
+        list[Literal["float32", "float16", "dynamic_range", "weight_only_int8", "full_int8", "int16x8"]],
+        Knob("none", "E5.1"),
+        Field(description="modes held to the limits below; the shipped one always is", min_length=1, max_length=6),
+    ]
     min_representative: Annotated[
         int, Knob("picture", "E5.1"), Field(description="smallest representative set", ge=2, le=10_000)
     ]
@@ -145,7 +150,20 @@ class Quantization(Section):
     max_patch_difference: Annotated[
         float,
         Knob("logit spread", "E5.2"),
-        Field(description="max |difference| / spread of the map", ge=0, le=1),
+        Field(description="any cell's |difference| / spread of the map, where activations are float", ge=0, le=1),
+    ]
+    max_mean_patch_difference: Annotated[
+        float,
+        Knob("logit spread", "E5.2"),
+        Field(description="a map's mean |difference| / its spread", ge=0, le=1),
+    ]
+    max_argmax_loss: Annotated[
+        float,
+        Knob("logit spread", "E5.2"),
+        Field(description="how far the cell that is called the worst may lie below the worst", ge=0, le=1),
+    ]
+    min_rank_correlation: Annotated[
+        Rate, Knob("correlation", "E5.2"), Field(description="Spearman's, over a map's cells and over the pictures")
     ]
     max_pooled_difference: Annotated[
         float, Knob("logit", "E5.3"), Field(description="max |difference| of the pooled logit", ge=0, le=10)
