@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ecdd.bundle.loading import load_bundle
-from ecdd.bundle.manifest import MODEL_FILE
-from ecdd.bundle.variants import calibration_of, modes, place
+from ecdd.bundle.variants import modes
 from ecdd.contract.loading import load_contract
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.parity.found_layout import TensorNames
@@ -19,7 +18,7 @@ from ecdd.parity.pair_comparison import ComparedSide, compare_pair
 from ecdd.parity.parity_metric import ParityError, ParityLimits
 from ecdd.parity.parity_report import ParityReport
 from ecdd.parity.pictures import GOLDEN, InputRule, PicturePipeline, find_pictures, with_normalisation
-from ecdd.parity.runtime_pair import RuntimeSettings, Side, SideCalibration, open_side
+from ecdd.parity.runtime_pair import RuntimeSettings, Side, SideCalibration, calibration_for, mode_of, open_side
 from ecdd.runtimes.base import RuntimeFileError
 
 if TYPE_CHECKING:
@@ -193,27 +192,18 @@ def _calibrations(
         return [by_hand for _ in sides]
     own = [side.calibration or (None if bundle is None else _fitted_on(side, bundle)) for side in sides]
     if bundle is not None and own[0] is None:
-        own[0] = _shipped(bundle, "not fitted on this file")
+        own[0] = calibration_for(bundle, modes(bundle)[0], "not fitted on this file")
     if own[0] is not None and own[1] is None:
         own[1] = SideCalibration(own[0].applied, own[0].band, f"the reference's ({own[0].origin}), not its own")
     return own if own[0] is not None else [None for _ in sides]
 
 
 def _fitted_on(side: Side, bundle: Bundle) -> SideCalibration | None:
-    """The calibration that the bundle has for this very file; its float twins share the shipped float model's."""
-    for mode in modes(bundle):
-        if bundle.manifest.files[place(bundle, mode, MODEL_FILE)].sha256 == side.sha256:
-            record = calibration_of(bundle, mode)
-            band = (record.thresholds.t_real, record.thresholds.t_fake)
-            return SideCalibration(AppliedCalibration.of(record), band, f"of {mode}, fitted on this file")
+    """The calibration that the bundle has for this very file, known by its digest."""
+    for file, entry in bundle.manifest.files.items():
+        if entry.sha256 == side.sha256 and (mode := mode_of(bundle, file)) is not None:
+            return calibration_for(bundle, mode, f"of {file}, which is this file")
     return None
-
-
-def _shipped(bundle: Bundle, note: str) -> SideCalibration:
-    record = bundle.calibration
-    band = (record.thresholds.t_real, record.thresholds.t_fake)
-    origin = f"bundle {bundle.payload_digest[:12]}, shipped mode {bundle.manifest.model.mode}, {note}"
-    return SideCalibration(AppliedCalibration.of(record), band, origin)
 
 
 def _layers(

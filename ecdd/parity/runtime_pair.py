@@ -150,6 +150,40 @@ def side_of_content(content: bytes, kind: Kind, name: str, settings: RuntimeSett
     return _open(name, kind, content, TensorNames(), settings or RuntimeSettings())
 
 
+def calibration_for(bundle: Bundle, mode: str, note: str) -> SideCalibration:
+    """Calibration and thresholds that a bundle has for one of its modes.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Checked bundle.
+    mode : str
+        One that it holds.
+    note : str
+        How the calibration stands to the file that it is applied to.
+
+    Returns
+    -------
+    SideCalibration
+        Its origin names bundle and mode.
+    """
+    record = calibration_of(bundle, mode)
+    band = (record.thresholds.t_real, record.thresholds.t_fake)
+    origin = f"bundle {bundle.payload_digest[:12]}, {mode}, {note}"
+    return SideCalibration(AppliedCalibration.of(record), band, origin)
+
+
+def mode_of(bundle: Bundle, file: str) -> str | None:
+    """The mode whose calibration belongs to a file of a bundle; None for a file that is no model.
+
+    ``model.onnx`` and the weights are the float model: the calibration of float32, where the bundle holds that mode.
+    """
+    held = modes(bundle)
+    if file in _FILES.values():
+        return "float32" if "float32" in held else held[0]
+    return next((mode for mode in held if place(bundle, mode, MODEL_FILE) == file), None)
+
+
 def _of_bundle(spec: str, bundle: Bundle, what: str, settings: RuntimeSettings) -> Side:
     held = modes(bundle)
     mode = what if what in held else held[0]
@@ -162,10 +196,7 @@ def _of_bundle(spec: str, bundle: Bundle, what: str, settings: RuntimeSettings) 
         raise ParityError(msg)
     kind: Kind = cast("Kind", what) if what in _FILES else "tflite"
     opened = _open(spec, kind, bundle.read(file), TensorNames(), settings, name=str(bundle.path / file))
-    record = calibration_of(bundle, mode)
-    band = (record.thresholds.t_real, record.thresholds.t_fake)
-    origin = f"bundle {bundle.payload_digest[:12]}, fitted on its {mode} model"
-    calibration = SideCalibration(AppliedCalibration.of(record), band, origin)
+    calibration = calibration_for(bundle, mode_of(bundle, file) or mode, "its own model")
     about = {"calibration": calibration, "contract": bundle.contract}
     return Side(**{**vars(opened), **about})
 
