@@ -39,6 +39,7 @@ COMMANDS: dict[str, _Entry] = {
     "forgeries": _Entry("ecdd.commands.forgeries", "Make forgeries and look at them."),
     "calibrate": _Entry("ecdd.commands.calibrate", "Fit calibration and thresholds on a calibration split."),
     "export": _Entry("ecdd.commands.export", "Turn a checkpoint into TFLite and ONNX."),
+    "parity": _Entry("ecdd.commands.parity", "Compare two model files on pictures, down to the layers."),
     "report": _Entry("ecdd.commands.report", "Write the HTML report of a run."),
     "judge": _Entry("ecdd.commands.judge", "Decide whether a bundle may be released."),
     "serve": _Entry("ecdd.commands.serve", "Start the local site."),

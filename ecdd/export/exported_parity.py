@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from ecdd.export.folding import ExportError
 from ecdd.models.patch_network import PatchNetwork
+from ecdd.parity.patch_map_parity import patch_parity
 from ecdd.runtimes.onnx import OnnxRuntime
 from ecdd.runtimes.tflite import TFLiteRuntime
 
@@ -140,20 +141,19 @@ def compare(model: PatchNetwork, tflite: bytes, onnx: bytes, batch: NDArray[np.f
         If a file's output is not finite, has another shape, or exceeds the limit.
     """
     reference = reference_map(model, batch)
-    spread = float(reference.std(axis=(1, 2)).mean())
-    differences = {}
+    found = {}
     for name, out in (("tflite", tflite_map(tflite, batch)), ("onnx", onnx_map(onnx, batch))):
         if out.shape != reference.shape or not np.isfinite(out).all():
             msg = f"{name}: output of shape {out.shape}, expected finite values of shape {reference.shape}"
             raise ExportError(msg)
-        differences[name] = float(np.abs(out - reference).max())
-        if not differences[name] <= limit * spread:
+        parity = found[name] = patch_parity(reference, out)
+        if not parity.relative <= limit:
             msg = (
-                f"{name}: max |difference| of a patch logit {differences[name]:.3g} exceeds {limit:g} x the map's "
-                f"spread {spread:.3g} (patch_grid.tolerance_s5); the exported graph is not the model"
+                f"{name}: max |difference| of a patch logit {parity.max_difference:.3g} exceeds {limit:g} x the map's "
+                f"spread {parity.spread:.3g} (patch_grid.tolerance_s5); the exported graph is not the model"
             )
             raise ExportError(msg)
-    return ExportParity(differences["tflite"], differences["onnx"], spread, len(batch))
+    return ExportParity(found["tflite"].max_difference, found["onnx"].max_difference, parity.spread, len(batch))
 
 
 def _resize(interpreter: object, shape: tuple[int, ...]) -> None:

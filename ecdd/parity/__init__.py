@@ -1,1 +1,1 @@
-"""Parity of two runtimes or files: metrics, limits and verdicts at patch, pooled and probability level."""
+"""Parity of two model files: metrics of arrays, their limits from the contract, and a verdict."""

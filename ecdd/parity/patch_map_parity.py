@@ -1,114 +1,171 @@
-"""Patch-map parity (E5.2): how far two runtimes' maps of the same tensors lie apart, relative to the logit spread."""
+"""Parity of patch-logit maps (S5): how far two files are apart, cell by cell."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.stats import spearmanr
 
-Floats = NDArray[np.float64]
+from ecdd.parity.parity_metric import ParityLimits, ParityMetric, check_pair, metric, spearman
 
-
-class ParityError(ValueError):
-    """Two outputs that cannot be compared; the message names both."""
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
 class PatchParity:
-    """Differences of two stacks of maps, picture by picture.
-
-    A picture's spread is the standard deviation of its reference map: what a difference of logits has to be judged by.
+    """Differences of N maps of shape (rows, cols); every number is NaN where a logit is not finite or N is 0.
 
     Attributes
     ----------
-    largest : ndarray, float64, shape (N,)
-        Largest |difference| of a cell / spread.
-    mean : ndarray, float64, shape (N,)
-        Mean |difference| / spread.
-    rank_correlation : ndarray, float64, shape (N,)
-        Spearman's over the cells; 1 for two constant maps.
-    same_argmax : ndarray, bool, shape (N,)
-        Whether both maps have their largest logit in the same cell.
-    argmax_loss : ndarray, float64, shape (N,)
-        How far the reference logit of the candidate's argmax cell lies below the largest / spread.
-    per_cell : ndarray, float64, shape (rows, cols)
-        Mean |difference| of each cell over the pictures, logit: a defect of the grid shows as a pattern.
+    n, not_finite : int
+        Maps, and maps of either side with a logit that is not finite.
+    max_difference, mean_difference, bias : float
+        Of |candidate - reference| over all cells, and the mean of candidate - reference; logit.
+    spread : float
+        Mean over the reference maps of the standard deviation over their cells, logit.
+    relative : float
+        ``max_difference / spread``; infinite where the reference maps are flat and the candidate's differ.
+    argmax_stable : float
+        Share of maps whose largest cell stays (the first in row-major order among equals).
+    argmax_loss : float
+        Largest fall of the reference logit from its largest cell to the candidate's, / spread: 0 where the largest
+        cell stays, and small where two cells were as good as equal.
+    cell_correlation : float
+        Smallest Spearman correlation over the cells of a map.
+    worst : int
+        Map with the largest difference; -1 where N is 0.
+    by_map : ndarray, float64, shape (N,)
+        Max |difference| of each map.
+    by_cell : ndarray, float64, shape (rows, cols)
+        Max |difference| of each cell over the maps.
+    bias_by_cell : ndarray, float64, shape (rows, cols)
+        Mean of candidate - reference.
     """
 
-    largest: Floats
-    mean: Floats
-    rank_correlation: Floats
-    same_argmax: NDArray[np.bool_]
-    argmax_loss: Floats
-    per_cell: Floats
+    n: int
+    not_finite: int
+    max_difference: float
+    mean_difference: float
+    bias: float
+    spread: float
+    relative: float
+    argmax_stable: float
+    argmax_loss: float
+    cell_correlation: float
+    worst: int
+    by_map: NDArray[np.float64]
+    by_cell: NDArray[np.float64]
+    bias_by_cell: NDArray[np.float64]
 
-    @property
-    def worst(self) -> int:
-        """Index of the picture with the largest difference."""
-        return int(np.argmax(self.largest))
+    def metrics(self, limits: ParityLimits | None, names: Sequence[str] = (), group: str = "") -> list[ParityMetric]:
+        """Hold the differences to their limits.
+
+        Parameters
+        ----------
+        limits : ParityLimits or None
+            None: everything is only reported.
+        names : sequence of str
+            Of the maps, to name the worst one.
+        group : str
+            Tolerance class, written before every name.
+
+        Returns
+        -------
+        list of ParityMetric
+            The relative difference is judged, beside a spread above 0; the rest is reported.
+        """
+        worst = names[self.worst] if 0 <= self.worst < len(names) else ""
+        held: dict[str, Any] = {} if limits is None else {"limit": limits.patch, "clause": limits.clauses[0]}
+        some: dict[str, Any] = {} if limits is None else {"limit": 0.0, "op": ">", "clause": "a map must say something"}
+        first = f"{group}patch."
+        return [
+            metric(f"{first}max_relative_difference", self.relative, "logit spread", n=self.n, worst=worst, **held),
+            metric(f"{first}spread", self.spread, "logit", n=self.n, **some),
+            metric(f"{first}max_difference", self.max_difference, "logit", n=self.n, worst=worst),
+            metric(f"{first}mean_difference", self.mean_difference, "logit", n=self.n),
+            metric(f"{first}bias", self.bias, "logit", n=self.n),
+            metric(f"{first}argmax_stable", self.argmax_stable, "share of maps", n=self.n),
+            metric(f"{first}argmax_loss", self.argmax_loss, "logit spread", n=self.n),
+            metric(f"{first}min_cell_rank_correlation", self.cell_correlation, "Spearman", n=self.n),
+            metric(f"{first}not_finite", self.not_finite, "map", n=self.n),
+        ]
 
 
 def patch_parity(reference: NDArray[np.floating], candidate: NDArray[np.floating]) -> PatchParity:
-    """Compare two stacks of maps of the same tensors.
+    """Compare maps cell by cell.
 
     Parameters
     ----------
-    reference, candidate : ndarray, floating, shape (N, rows, cols)
-        S5 of the same N tensors; N >= 1.
+    reference, candidate : ndarray, float, shape (N, rows, cols)
+        S5 of the same tensors; differences are taken in float64.
 
     Returns
     -------
     PatchParity
-        One entry a picture.
+        N may be 0, and logits may be NaN: both fail when they are held to limits.
 
     Raises
     ------
     ParityError
-        Empty, of different shapes, or with a value that is not finite.
+        For two shapes, or another number of axes.
     """
-    a, b = check_pair(reference, candidate, "patch map", 3)
-    difference = np.abs(a - b)
-    flat_a, flat_b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    spread = flat_a.std(axis=1)
-    scale = np.where(spread > 0, spread, 1.0)  # a constant map: differences stand in logits
-    top = flat_b.argmax(axis=1)
-    loss = (flat_a.max(axis=1) - flat_a[np.arange(len(a)), top]) / scale
-    ranks = np.array([rank_correlation(x, y) for x, y in zip(flat_a, flat_b, strict=True)])
+    check_pair(reference, candidate, 3, "patch maps")
+    one, other = (np.asarray(maps, np.float64) for maps in (reference, candidate))
+    n, cells = len(one), one.shape[1:]
+    bad = ~(np.isfinite(one) & np.isfinite(other)).reshape(n, -1).all(axis=1)
+    if not one.size or bad.any():
+        worst = int(bad.argmax()) if n else -1
+        return _nothing_known(n, int(bad.sum()), worst, cells)
+    signed = other - one
+    apart = np.abs(signed)
+    by_map = apart.reshape(n, -1).max(axis=1)
+    spread, largest = float(one.std(axis=(1, 2)).mean()), float(by_map.max())
+    flat, others = one.reshape(n, -1), other.reshape(n, -1)
+    kept, chosen = flat.argmax(axis=1), others.argmax(axis=1)
+    loss = flat.max(axis=1) - flat[np.arange(n), chosen]
+    correlations = [spearman(a, b) for a, b in zip(flat, others, strict=True)]
     return PatchParity(
-        largest=difference.max(axis=(1, 2)) / scale,
-        mean=difference.mean(axis=(1, 2)) / scale,
-        rank_correlation=ranks,
-        same_argmax=flat_a.argmax(axis=1) == top,
-        argmax_loss=loss,
-        per_cell=difference.mean(axis=0),
+        n=n,
+        not_finite=0,
+        max_difference=largest,
+        mean_difference=float(apart.mean()),
+        bias=float(signed.mean()),
+        spread=spread,
+        relative=_ratio(largest, spread),
+        argmax_stable=float((kept == chosen).mean()),
+        argmax_loss=_ratio(float(loss.max()), spread),
+        cell_correlation=float(np.min(correlations)),
+        worst=int(by_map.argmax()),
+        by_map=by_map,
+        by_cell=apart.max(axis=0),
+        bias_by_cell=signed.mean(axis=0),
     )
 
 
-def rank_correlation(first: Floats, second: Floats) -> float:
-    """Spearman's rank correlation; 1 where both are constant, 0 where only one is."""
-    flat = np.ptp(first) == 0, np.ptp(second) == 0
-    if any(flat):
-        return float(all(flat))
-    return float(spearmanr(first, second).statistic)
+def _nothing_known(n: int, not_finite: int, worst: int, cells: tuple[int, ...]) -> PatchParity:
+    unknown, grid = float("nan"), np.full(cells, np.nan)
+    return PatchParity(
+        n=n,
+        not_finite=not_finite,
+        max_difference=unknown,
+        mean_difference=unknown,
+        bias=unknown,
+        spread=unknown,
+        relative=unknown,
+        argmax_stable=unknown,
+        argmax_loss=unknown,
+        cell_correlation=unknown,
+        worst=worst,
+        by_map=np.full(n, np.nan),
+        by_cell=grid,
+        bias_by_cell=grid,
+    )
 
 
-def check_pair(
-    reference: NDArray[np.floating], candidate: NDArray[np.floating], what: str, dimensions: int
-) -> tuple[Floats, Floats]:
-    """Give both as float64, or refuse them.
-
-    Raises
-    ------
-    ParityError
-        Empty, of different shapes, of other dimensions, or with a value that is not finite.
-    """
-    if reference.shape != candidate.shape or reference.ndim != dimensions or not reference.size:
-        msg = f"{what}: shapes {reference.shape} and {candidate.shape}; needed are two equal ones of {dimensions} axes"
-        raise ParityError(msg)
-    pair = np.asarray(reference, np.float64), np.asarray(candidate, np.float64)
-    for side, values in zip(("reference", "candidate"), pair, strict=True):
-        if bad := int((~np.isfinite(values)).sum()):
-            raise ParityError(f"{what} of the {side}: {bad} of {values.size} values are not finite")
-    return pair
+def _ratio(difference: float, spread: float) -> float:
+    if spread:
+        return difference / spread
+    return float("inf") if difference else 0.0

@@ -47,7 +47,7 @@ def cut(image: Image.Image, box: CropBox, policy: FaceDetector) -> Image.Image:
     return Image.fromarray(np.pad(pixels, pad[: pixels.ndim], mode="edge"))
 
 
-def resize(crop: Image.Image, policy: PixelPipeline) -> NDArray[np.uint8]:
+def resize(crop: Image.Image, policy: PixelPipeline, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
     """S3: the one resize, from a cut face to the model's input size.
 
     The crop is cut first, because ``resize(box=…)`` lets the kernel read beyond the box.
@@ -59,14 +59,16 @@ def resize(crop: Image.Image, policy: PixelPipeline) -> NDArray[np.uint8]:
     policy : PixelPipeline
         ``resize_kernel`` and ``input_size``; Pillow always widens the kernel when it reduces (antialias) and
         rounds to the nearest level.
+    size : (int, int), optional
+        Width and height for a model that is not the contract's; ``input_size`` twice by default.
 
     Returns
     -------
-    ndarray, uint8, shape (input_size, input_size, 3)
+    ndarray, uint8, shape (height, width, 3)
         S3, RGB.
     """
     kernel = Image.Resampling[policy.resize_kernel.upper()]
-    size = (policy.input_size, policy.input_size)
+    size = size or (policy.input_size, policy.input_size)
     resized = crop if crop.size == size else crop.resize(size, kernel, reducing_gap=None)
     return np.array(resized, dtype=np.uint8)
 

@@ -1,0 +1,197 @@
+"""``ecdd parity``: whether two model files say the same of the same pictures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from ecdd.parity.parity_metric import ParityMetric
+    from ecdd.parity.parity_report import ParityReport
+    from ecdd.parity.parity_run import ParityRequest
+
+_BAD_INPUT = 2
+_SIZE = re.compile(r"^(\d{1,4})(?:x(\d{1,4}))?$")
+_SPEC = "onnx:FILE, tflite:FILE, torch:FILE, or bundle:FOLDER[:onnx|torch|MODE]; bundle: is the default one."
+_Colour = tuple[float, float, float]
+
+
+def parity(
+    *,
+    reference: Annotated[str, typer.Option(help=f"What is right: {_SPEC}")] = "bundle::onnx",
+    candidate: Annotated[str, typer.Option(help="What is to be as good; as --reference.")] = "bundle:",
+    data: Annotated[str, typer.Option(help="Folder of pictures, manifest, one picture, or golden.")] = "golden",
+    most: Annotated[int | None, typer.Option(min=1, help="At most so many pictures, by smallest SHA-256.")] = None,
+    contract: Annotated[
+        Path | None, typer.Option(help="Pixels, gates, pooling and limits; by default the reference's.")
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Calibration (and contract) for files alone.")] = None,
+    limits: Annotated[
+        str, typer.Option(help="quantised: quantization.max_…; exact: tolerances of S5 to S7, for two float files.")
+    ] = "quantised",
+    layers: Annotated[bool, typer.Option("--layers", help="Also find the first layer above its budget.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Folder for parity.json and pictures.")] = None,
+    input_size: Annotated[str | None, typer.Option(help="SIDE or HEIGHTxWIDTH, where the files state none.")] = None,
+    scale: Annotated[float | None, typer.Option(help="Factor on a level, in place of the contract's.")] = None,
+    mean: Annotated[_Colour | None, typer.Option(help="RGB mean, in place of the contract's.")] = None,
+    std: Annotated[_Colour | None, typer.Option(help="RGB standard deviation, in place of the contract's.")] = None,
+    whole_picture: Annotated[
+        bool, typer.Option("--whole-picture", help="The middle of each picture, for models that judge no faces.")
+    ] = False,
+    input_name: Annotated[tuple[str, str], typer.Option(help="Input of reference and candidate.")] = ("", ""),
+    map_name: Annotated[tuple[str, str], typer.Option(help="Map of reference and candidate.")] = ("", ""),
+    pooled_name: Annotated[tuple[str, str], typer.Option(help="Pooled logit of both.")] = ("", ""),
+    temperature: Annotated[float | None, typer.Option(help="Calibration by hand: logit / temperature + bias.")] = None,
+    bias: Annotated[float | None, typer.Option(help="Of the calibration by hand; 0.")] = None,
+    t_real: Annotated[float | None, typer.Option(help="Real at or below.")] = None,
+    t_fake: Annotated[float | None, typer.Option(help="Fake at or above.")] = None,
+    threads: Annotated[int, typer.Option(min=1, max=64, help="Of each runtime.")] = 1,
+    xnnpack: Annotated[bool, typer.Option(help="Whether XNNPACK computes in TFLite.")] = True,
+) -> None:
+    """Compare two model files on pictures: patch maps, pooled logits, probabilities, decisions, layers.
+
+    Exit code 0 when every limit of the contract is kept, 1 when one is not, 2 for files, pictures or options that
+    cannot be used. A map, pooled logit and picture are found by shape; name them where more than one fits.
+    """
+    from ecdd.bundle import BundleError
+    from ecdd.contract.contract_error import ContractError
+    from ecdd.dataset_governance.manifest import ManifestError
+    from ecdd.golden.golden_sets import GoldenError
+    from ecdd.parity.found_layout import TensorNames
+    from ecdd.parity.parity_metric import ParityError
+    from ecdd.parity.parity_run import CalibrationOptions, ParityRequest, PixelOptions
+    from ecdd.parity.runtime_pair import RuntimeSettings
+    from ecdd.pipeline.face import DetectorError
+    from ecdd.runtimes.base import RuntimeFileError
+
+    chosen: Literal["quantised", "exact"] = "exact" if limits == "exact" else "quantised"
+    if limits != chosen:
+        raise typer.BadParameter(f"--limits {limits}; quantised or exact is needed")
+    one, other = (TensorNames(*names) for names in zip(input_name, map_name, pooled_name, strict=True))
+    request = ParityRequest(
+        reference=reference,
+        candidate=candidate,
+        data=data,
+        most=most,
+        contract=contract,
+        bundle=bundle,
+        limits=chosen,
+        layers=layers,
+        names=(one, other),
+        pixels=PixelOptions(_size(input_size), scale, mean, std, whole_picture),
+        calibration=CalibrationOptions(temperature, bias, t_real, t_fake),
+        settings=RuntimeSettings(threads, xnnpack),
+    )
+    try:
+        report = _run(request)
+        files = [] if out is None else report.write(out)
+    except (
+        BundleError,
+        ContractError,
+        DetectorError,
+        GoldenError,
+        ManifestError,
+        ParityError,
+        RuntimeFileError,
+        OSError,
+    ) as error:
+        typer.echo(f"ecdd parity: {error}", err=True)
+        raise typer.Exit(_BAD_INPUT) from None
+    _show(report)
+    for file in files:
+        typer.echo(str(file))
+    raise typer.Exit(int(report.verdict != "pass"))
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    found = _SIZE.match(text)
+    if found is None or "0" in {found[1], found[2]}:
+        raise typer.BadParameter(f"--input-size {text}; a side such as 256, or a height and width such as 96x128")
+    return int(found[1]), int(found[2] or found[1])
+
+
+def _run(request: ParityRequest) -> ParityReport:
+    """Compare, with a progress bar where a person watches."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from ecdd.parity.parity_run import run_parity
+
+    console = Console(stderr=True)
+
+    def watched(rows: Iterable[tuple[str, Path]], total: int) -> Iterator[tuple[str, Path]]:
+        yield from track(rows, "comparing", total, console=console, transient=True, disable=not console.is_terminal)
+
+    return run_parity(request, watched)
+
+
+def _show(report: ParityReport) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ecdd.parity.pair_comparison import SAME_FILE
+
+    console = Console(width=None if Console().is_terminal else 140)
+    parity = report.parity
+    console.print(f"reference {report.reference.side.spec}  {report.reference.side.sha256[:12]}", markup=False)
+    console.print(f"candidate {report.candidate.side.spec}  {report.candidate.side.sha256[:12]}", markup=False)
+    left_out = f"; {len(parity.left_out)} pictures reach neither model" if parity.left_out else ""
+    console.print(
+        f"{len(parity.names)} tensors of {parity.n_pictures} pictures{left_out}; pooled by {parity.pooled_by}"
+    )
+    table = Table("metric", "measured", "limit", "", "verdict", "worst")
+    for column in (1, 2):
+        table.columns[column].justify = "right"
+    for metric in parity.metrics:
+        # what is only reported of whole files says little beside the same of tensors; parity.json has it
+        if metric.verdict is not None or not metric.name.startswith(SAME_FILE):
+            table.add_row(*_row(metric))
+    console.print(table)
+    for text in report.not_measured:
+        console.print(f"not measured: {text}", markup=False)
+    if report.layers is not None:
+        _show_layers(report, console)
+    colour = "green" if report.verdict == "pass" else "red"
+    console.print(f"[{colour}]{report.verdict}[/{colour}]")
+
+
+def _row(metric: ParityMetric) -> tuple[str, ...]:
+    value = "not a number" if metric.value is None else f"{metric.value:.6g}"
+    limit = "" if metric.limit is None else f"{metric.op} {metric.limit:g}"
+    verdict = {"pass": "[green]pass[/green]", "fail": "[red]fail[/red]", None: ""}[metric.verdict]
+    return metric.name, value, limit, metric.unit, verdict, metric.worst.replace("[", r"\[")
+
+
+def _show_layers(report: ParityReport, console: object) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    assert isinstance(console, Console)
+    assert report.layers is not None
+    layers = report.layers
+    table = Table("layer", "shape", "max / spread", "rms / spread", "budget", "")
+    for one in layers.layers:
+        word = (
+            "above" if one.exceeds else "" if one.factors is None else f"x {one.factors[0]:.4g} to {one.factors[1]:.4g}"
+        )
+        shape = "x".join(str(side) for side in one.shape)
+        table.add_row(one.name[-48:], shape, f"{one.relative:.3g}", f"{one.rms:.3g}", f"{one.budget:g}", word)
+    console.print(table)
+    first = layers.first_exceeding
+    by = layers.layers[0].matched
+    console.print(
+        f"layers matched by {by}; first above its budget: {'none' if first is None else first.name}", markup=False
+    )
+    for side, names in zip(("reference", "candidate"), layers.unmatched, strict=True):
+        if names:
+            console.print(f"without a partner in the {side}: {', '.join(names)}", markup=False)
+    if max(layers.changed):
+        console.print(
+            f"watching moved the maps by {layers.changed[0]:.3g} and {layers.changed[1]:.3g} logit", markup=False
+        )
