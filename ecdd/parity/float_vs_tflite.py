@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from ecdd.parity.parity_metric import ParityError, ParityLimits, ParityMetric, check_pair, metric
+from ecdd.parity.parity_metric import ParityError, ParityLimits, ParityMetric, check_pair, held, metric
 from ecdd.parity.pooled_logit_parity import pooled_parity
 
 if TYPE_CHECKING:
@@ -69,9 +69,11 @@ class ProbabilityParity:
         """Hold difference and flips to their limits; parameters as in `PatchParity.metrics`."""
         worst = names[self.worst] if 0 <= self.worst < len(names) else ""
         first = f"{group}probability."
-        held: dict[str, Any] = {} if limits is None else {"limit": limits.probability, "clause": limits.clauses[2]}
+        nearness, turned = (None, None) if limits is None else (limits.probability, limits.flips)
         rows = [
-            metric(f"{first}max_difference", self.max_difference, "probability", n=self.n, worst=worst, **held),
+            metric(
+                f"{first}max_difference", self.max_difference, "probability", n=self.n, worst=worst, **held(nearness)
+            ),
             metric(f"{first}mean_difference", self.mean_difference, "probability", n=self.n),
             metric(f"{first}rank_correlation", self.rank_correlation, "Spearman", n=self.n),
             metric(f"{first}distinct_reference", self.distinct[0], "value", n=self.n),
@@ -79,10 +81,9 @@ class ProbabilityParity:
         ]
         if self.flips is not None:
             changed = [names[flip.sample] for flip in self.flips if flip.sample < len(names)]
-            held = {} if limits is None else {"limit": limits.flips, "clause": limits.clauses[3]}
             shown = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
             rows += [
-                metric(f"{first}decision_flips", self.flip_share, "share", n=self.n, worst=shown, **held),
+                metric(f"{first}decision_flips", self.flip_share, "share", n=self.n, worst=shown, **held(turned)),
                 metric(f"{first}near_a_threshold", self.near, "sample", n=self.n),
             ]
         return rows

@@ -103,6 +103,22 @@ def watch(side: Side, settings: RuntimeSettings) -> WatchedGraph:
     raise ParityError(f"{side.spec}: layers are compared between ONNX and TFLite files; export the checkpoint first")
 
 
+def computes_in_integers(side: Side) -> bool:
+    """Whether a convolution of a side reads its kernel as 8-bit integers, and so rounds what flows into it.
+
+    Weights that are only stored in 8 bits pass through a DEQUANTIZE first, and do not count.
+    """
+    if side.kind != "tflite":
+        return False
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    plain = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES  # a delegate would stand for all operators
+    interpreter: Any = Interpreter(model_content=side.content, experimental_op_resolver_type=plain)
+    types = {one["index"]: np.dtype(one["dtype"]) for one in interpreter.get_tensor_details()}
+    kernels = [step["inputs"][1] for step in interpreter._get_ops_details() if step["op_name"] in CONVOLUTIONS]
+    return any(types.get(index) == np.int8 for index in kernels)
+
+
 class _TFLiteGraph:
     def __init__(self, side: Side, settings: RuntimeSettings) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType

@@ -111,7 +111,7 @@ def compare_pair(
     candidate: ComparedSide,
     pictures: Iterable[tuple[str, Path]],
     pooling: Pooling,
-    limits: ParityLimits,
+    limits: ParityLimits | None,
 ) -> PairParity:
     """Send pictures through both files and compare.
 
@@ -123,8 +123,8 @@ def compare_pair(
         Names and files.
     pooling : Pooling
         Rule for both sides where not both files pool themselves.
-    limits : ParityLimits
-        Of both classes.
+    limits : ParityLimits or None
+        Of both classes; None: everything is only reported, but that the same pictures reach both models.
 
     Returns
     -------
@@ -246,7 +246,7 @@ def _probabilities(
 
 
 def _of_files(
-    reference: ComparedSide, candidate: ComparedSide, kept: _Kept, limits: ParityLimits, given: int
+    reference: ComparedSide, candidate: ComparedSide, kept: _Kept, limits: ParityLimits | None, given: int
 ) -> list[ParityMetric]:
     """The class *same file*: a picture's score is its largest pooled logit, as under ``max_p_fake``."""
     equal = reference.pipeline.rule == candidate.pipeline.rule

@@ -76,49 +76,89 @@ def overall(metrics: Sequence[ParityMetric]) -> Result:
 
 
 @dataclass(frozen=True)
+class Limit:
+    """A limit and the contract key that sets it."""
+
+    value: float
+    clause: str
+    op: Operator = "<="
+
+
+def held(limit: Limit | None) -> dict[str, Any]:
+    """Fields of `ParityMetric` for a limit; none for a number that is only reported."""
+    return {} if limit is None else {"limit": limit.value, "op": limit.op, "clause": limit.clause}
+
+
+@dataclass(frozen=True)
 class ParityLimits:
     """Limits of one comparison; what a pair must keep is policy, and so in the contract.
 
     Attributes
     ----------
-    patch : float
-        Max |difference| of a patch logit / spread of the reference map.
-    pooled : float
+    cell : Limit or None
+        Max |difference| of a patch logit / spread of the reference maps.
+    mean : Limit or None
+        Largest mean |difference| of a map / spread.
+    argmax_loss : Limit or None
+        How much less the reference says of the candidate's largest cell than of its own / spread.
+    cell_correlation : Limit or None
+        Smallest Spearman correlation over the cells of a map.
+    pooled : Limit
         Max |difference| of the pooled logit, logit.
-    probability : float
+    probability : Limit
         Max |difference| of P(fake).
-    flips : float
+    flips : Limit
         Share of decisions that change.
-    clauses : tuple of str
-        Contract keys, in the same order.
     """
 
-    patch: float
-    pooled: float
-    probability: float
-    flips: float
-    clauses: tuple[str, str, str, str]
+    cell: Limit | None
+    mean: Limit | None
+    argmax_loss: Limit | None
+    cell_correlation: Limit | None
+    pooled: Limit
+    probability: Limit
+    flips: Limit
 
     @classmethod
-    def quantised(cls, policy: PolicyContract) -> ParityLimits:
-        """What the shipped file must keep against the float reference."""
+    def quantised(cls, policy: PolicyContract, *, integers: bool) -> ParityLimits:
+        """What a shipped file must keep against the float reference.
+
+        Parameters
+        ----------
+        policy : PolicyContract
+            With the section ``quantization``.
+        integers : bool
+            Whether the file's convolutions compute in integers. A cell that saw an edge of more than 127 levels then
+            loses what 8 bits cannot hold, so that single cells move; the largest difference is reported, and mean,
+            ranks and the largest cell are what holds.
+        """
         part = policy.quantization
-        names = ("max_patch_difference", "max_pooled_difference", "max_probability_difference", "max_decision_flips")
-        patch, pooled, probability, flips = (f"quantization.{name}" for name in names)
+
+        def limit(name: str, op: Operator = "<=") -> Limit:
+            return Limit(getattr(part, name), f"quantization.{name}", op)
+
         return cls(
-            patch=part.max_patch_difference,
-            pooled=part.max_pooled_difference,
-            probability=part.max_probability_difference,
-            flips=part.max_decision_flips,
-            clauses=(patch, pooled, probability, flips),
+            cell=None if integers else limit("max_patch_difference"),
+            mean=limit("max_mean_patch_difference"),
+            argmax_loss=limit("max_argmax_loss"),
+            cell_correlation=limit("min_rank_correlation", ">="),
+            pooled=limit("max_pooled_difference"),
+            probability=limit("max_probability_difference"),
+            flips=limit("max_decision_flips"),
         )
 
     @classmethod
     def exact(cls, policy: PolicyContract) -> ParityLimits:
         """What two float files of one model must keep: the tolerances of S5, S6 and S7, and no flip at all."""
-        values = (policy.patch_grid.tolerance_s5, policy.pooling.tolerance_s6, policy.calibration.tolerance_s7, 0.0)
-        keys = ("patch_grid.tolerance_s5", "pooling.tolerance_s6", "calibration.tolerance_s7", "none may flip")
-        return cls(*values, clauses=keys)
+        return cls(
+            cell=Limit(policy.patch_grid.tolerance_s5, "patch_grid.tolerance_s5"),
+            mean=None,
+            argmax_loss=None,
+            cell_correlation=None,
+            pooled=Limit(policy.pooling.tolerance_s6, "pooling.tolerance_s6"),
+            probability=Limit(policy.calibration.tolerance_s7, "calibration.tolerance_s7"),
+            flips=Limit(0.0, "none may flip"),
+        )
 
 
 def spearman(reference: NDArray[np.floating], candidate: NDArray[np.floating]) -> float:
@@ -134,19 +174,11 @@ def spearman(reference: NDArray[np.floating], candidate: NDArray[np.floating]) -
     float
         In [-1, 1]; NaN where one of them is constant or has fewer than two values.
     """
-    if reference.size < 2:
+    if reference.size < 2 or np.ptp(reference) == 0 or np.ptp(candidate) == 0:
         return float("nan")
-    one, other = (_ranks(np.asarray(row, np.float64)) for row in (reference, candidate))
-    one, other = one - one.mean(), other - other.mean()
-    length = float(np.sqrt((one @ one) * (other @ other)))
-    return float(one @ other) / length if length else float("nan")
+    from scipy.stats import spearmanr
 
-
-def _ranks(row: NDArray[np.float64]) -> NDArray[np.float64]:
-    _, places, counts = np.unique(row, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts, dtype=np.float64)
-    ranks: NDArray[np.float64] = (last - (counts - 1) / 2)[places]
-    return ranks
+    return float(spearmanr(reference, candidate).statistic)
 
 
 def check_pair(reference: NDArray[Any], candidate: NDArray[Any], axes: int, what: str) -> None:

@@ -13,7 +13,7 @@ from ecdd.contract.loading import load_contract
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.parity.found_layout import TensorNames
 from ecdd.parity.layer_bisecting import compare_layers
-from ecdd.parity.layer_outputs import watch
+from ecdd.parity.layer_outputs import computes_in_integers, watch
 from ecdd.parity.pair_comparison import ComparedSide, compare_pair
 from ecdd.parity.parity_metric import ParityError, ParityLimits
 from ecdd.parity.parity_report import ParityReport
@@ -24,6 +24,7 @@ from ecdd.runtimes.base import RuntimeFileError
 if TYPE_CHECKING:
     from ecdd.bundle.loading import Bundle
     from ecdd.contract.loading import LoadedContract
+    from ecdd.contract.schema import PolicyContract
     from ecdd.parity.layer_bisecting import LayerComparison
     from ecdd.parity.pair_comparison import PairParity
 
@@ -151,9 +152,12 @@ def run_parity(request: ParityRequest, watched: Watcher = lambda rows, _: rows) 
         for side, rule, calibration in zip(sides, rules, calibrations, strict=True)
     ]
     policy = contracts[0].policy
-    limits = (ParityLimits.exact if request.limits == "exact" else ParityLimits.quantised)(policy)
+    if request.limits == "exact":
+        limits = ParityLimits.exact(policy)
+    else:
+        limits = ParityLimits.quantised(policy, integers=computes_in_integers(compared[1].side))
     parity = compare_pair(compared[0], compared[1], watched(pictures, len(pictures)), policy.pooling, limits)
-    layers = _layers(compared, parity, limits.patch, request.settings) if request.layers else None
+    layers = _layers(compared, parity, _budget(request, policy), request.settings) if request.layers else None
     return ParityReport(compared[0], compared[1], request.data, parity, layers)
 
 
@@ -204,6 +208,11 @@ def _fitted_on(side: Side, bundle: Bundle) -> SideCalibration | None:
         if entry.sha256 == side.sha256 and (mode := mode_of(bundle, file)) is not None:
             return calibration_for(bundle, mode, f"of {file}, which is this file")
     return None
+
+
+def _budget(request: ParityRequest, policy: PolicyContract) -> float:
+    """Of every layer; a layer is held to what the map is held to, integers or not."""
+    return policy.patch_grid.tolerance_s5 if request.limits == "exact" else policy.quantization.max_patch_difference
 
 
 def _layers(

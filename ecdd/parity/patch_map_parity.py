@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecdd.parity.parity_metric import ParityLimits, ParityMetric, check_pair, metric, spearman
+from ecdd.parity.parity_metric import Limit, ParityLimits, ParityMetric, check_pair, held, metric, spearman
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,6 +28,8 @@ class PatchParity:
         Mean over the reference maps of the standard deviation over their cells, logit.
     relative : float
         ``max_difference / spread``; infinite where the reference maps are flat and the candidate's differ.
+    relative_mean : float
+        Largest mean |difference| of a map / ``spread``.
     argmax_stable : float
         Share of maps whose largest cell stays (the first in row-major order among equals).
     argmax_loss : float
@@ -52,6 +54,7 @@ class PatchParity:
     bias: float
     spread: float
     relative: float
+    relative_mean: float
     argmax_stable: float
     argmax_loss: float
     cell_correlation: float
@@ -75,22 +78,26 @@ class PatchParity:
         Returns
         -------
         list of ParityMetric
-            The relative difference is judged, beside a spread above 0; the rest is reported.
+            Largest and mean relative difference, loss of the largest cell and ranks are judged where they have a
+            limit, beside a spread above 0; the rest is reported.
         """
         worst = names[self.worst] if 0 <= self.worst < len(names) else ""
-        held: dict[str, Any] = {} if limits is None else {"limit": limits.patch, "clause": limits.clauses[0]}
-        some: dict[str, Any] = {} if limits is None else {"limit": 0.0, "op": ">", "clause": "a map must say something"}
-        first = f"{group}patch."
+        some = None if limits is None else Limit(0.0, "a map must say something", ">")
+        cell, mean, loss, ranks = (
+            (None,) * 4 if limits is None else (limits.cell, limits.mean, limits.argmax_loss, limits.cell_correlation)
+        )
+        first, n = f"{group}patch.", self.n
         return [
-            metric(f"{first}max_relative_difference", self.relative, "logit spread", n=self.n, worst=worst, **held),
-            metric(f"{first}spread", self.spread, "logit", n=self.n, **some),
-            metric(f"{first}max_difference", self.max_difference, "logit", n=self.n, worst=worst),
-            metric(f"{first}mean_difference", self.mean_difference, "logit", n=self.n),
-            metric(f"{first}bias", self.bias, "logit", n=self.n),
-            metric(f"{first}argmax_stable", self.argmax_stable, "share of maps", n=self.n),
-            metric(f"{first}argmax_loss", self.argmax_loss, "logit spread", n=self.n),
-            metric(f"{first}min_cell_rank_correlation", self.cell_correlation, "Spearman", n=self.n),
-            metric(f"{first}not_finite", self.not_finite, "map", n=self.n),
+            metric(f"{first}max_relative_difference", self.relative, "logit spread", n=n, worst=worst, **held(cell)),
+            metric(f"{first}mean_relative_difference", self.relative_mean, "logit spread", n=n, **held(mean)),
+            metric(f"{first}spread", self.spread, "logit", n=n, **held(some)),
+            metric(f"{first}max_difference", self.max_difference, "logit", n=n, worst=worst),
+            metric(f"{first}mean_difference", self.mean_difference, "logit", n=n),
+            metric(f"{first}bias", self.bias, "logit", n=n),
+            metric(f"{first}argmax_stable", self.argmax_stable, "share of maps", n=n),
+            metric(f"{first}argmax_loss", self.argmax_loss, "logit spread", n=n, **held(loss)),
+            metric(f"{first}min_cell_rank_correlation", self.cell_correlation, "Spearman", n=n, **held(ranks)),
+            metric(f"{first}not_finite", self.not_finite, "map", n=n),
         ]
 
 
@@ -135,6 +142,7 @@ def patch_parity(reference: NDArray[np.floating], candidate: NDArray[np.floating
         bias=float(signed.mean()),
         spread=spread,
         relative=_ratio(largest, spread),
+        relative_mean=_ratio(float(apart.mean(axis=(1, 2)).max()), spread),
         argmax_stable=float((kept == chosen).mean()),
         argmax_loss=_ratio(float(loss.max()), spread),
         cell_correlation=float(np.min(correlations)),
@@ -155,6 +163,7 @@ def _nothing_known(n: int, not_finite: int, worst: int, cells: tuple[int, ...]) 
         bias=unknown,
         spread=unknown,
         relative=unknown,
+        relative_mean=unknown,
         argmax_stable=unknown,
         argmax_loss=unknown,
         cell_correlation=unknown,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ecdd.parity.parity_metric import ParityLimits, ParityMetric, check_pair, metric, spearman
+from ecdd.parity.parity_metric import ParityLimits, ParityMetric, check_pair, held, metric, spearman
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,10 +44,10 @@ class PooledParity:
     def metrics(self, limits: ParityLimits | None, names: Sequence[str] = (), group: str = "") -> list[ParityMetric]:
         """Hold the largest difference to its limit; parameters as in `PatchParity.metrics`."""
         worst = names[self.worst] if 0 <= self.worst < len(names) else ""
-        held: dict[str, Any] = {} if limits is None else {"limit": limits.pooled, "clause": limits.clauses[1]}
+        limit = None if limits is None else limits.pooled
         first = f"{group}pooled."
         return [
-            metric(f"{first}max_difference", self.max_difference, "logit", n=self.n, worst=worst, **held),
+            metric(f"{first}max_difference", self.max_difference, "logit", n=self.n, worst=worst, **held(limit)),
             metric(f"{first}mean_difference", self.mean_difference, "logit", n=self.n),
             metric(f"{first}bias", self.bias, "logit", n=self.n),
             metric(f"{first}rank_correlation", self.rank_correlation, "Spearman", n=self.n),

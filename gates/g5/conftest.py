@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,45 +11,45 @@ import pytest
 from numpy.typing import NDArray
 
 from ecdd.bundle.manifest import MODEL_FILE
-from ecdd.bundle.variants import calibration_of, modes, place
-from ecdd.inference.calibration import AppliedCalibration
-from ecdd.parity.float_vs_tflite import Side
+from ecdd.bundle.variants import modes, place
+from ecdd.parity.layer_outputs import computes_in_integers
+from ecdd.parity.pair_comparison import Sample
+from ecdd.parity.parity_metric import ParityLimits, ParityMetric
+from ecdd.parity.runtime_pair import Side, calibration_for, open_side
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import ModelOutputs
 from ecdd.runtimes.onnx import OnnxRuntime
 from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack
 
 MODES = ("float32", "dynamic_range", "full_int8")
-REFERENCE = "float32"
+FLOAT = "float32"
 ONNX_FILE = "model.onnx"
 
 
 @dataclass(frozen=True, eq=False)
 class SameTensors:
-    """Golden faces by name, their S4, and what the ONNX file makes of them."""
+    """Golden faces, and what the ONNX file makes of them: the class *same tensor*."""
 
-    names: list[str]
+    samples: list[Sample]
     batch: NDArray[np.float32]
     reference: ModelOutputs
+
+    @property
+    def names(self) -> list[str]:
+        return [sample.name for sample in self.samples]
 
 
 @pytest.fixture(scope="session")
 def same_tensors(golden: Any, frozen: Any, policy: Any, bundle: Any) -> SameTensors:
     """From frozen S3: nothing before the model takes part."""
-    names, batch = [], []
+    samples = []
     for item in golden.items:
         stored = frozen.picture(item.id)
         for index, face in enumerate(() if stored is None else stored.faces):
-            names.append(f"{item.id} face {index}")
-            batch.append(normalise(face.s3, policy.pixel_pipeline))
-    assert names, "the golden set has no frozen face"
-    tensors = np.stack(batch)
-    return SameTensors(names, tensors, OnnxRuntime(bundle.read(ONNX_FILE)).outputs(tensors))
-
-
-def held_to_limits(mode: str, policy: Any) -> bool:
-    """Whether the contract's limits hold a mode, or it is only measured."""
-    return mode in {policy.quantization.mode, *policy.quantization.releasable}
+            samples.append(Sample(f"{item.id} face {index}", face.s3, normalise(face.s3, policy.pixel_pipeline)))
+    assert samples, "the golden set has no frozen face"
+    batch = np.stack([sample.s4 for sample in samples])
+    return SameTensors(samples, batch, OnnxRuntime(bundle.read(ONNX_FILE)).outputs(batch))
 
 
 def runtime_of(bundle: Any, policy: Any, mode: str) -> TFLiteRuntime:
@@ -58,10 +59,42 @@ def runtime_of(bundle: Any, policy: Any, mode: str) -> TFLiteRuntime:
     return TFLiteRuntime(content, threads=settings.threads, xnnpack=wants_xnnpack(settings.delegate), verified=True)
 
 
-def side_of(bundle: Any, mode: str) -> Side:
+def side_of(bundle: Any, policy: Any, what: str) -> Side:
+    """The reference (``onnx``) or a mode's file, with its own calibration, in the pinned configuration."""
+    from ecdd.parity.found_layout import TensorNames
+    from ecdd.parity.runtime_pair import RuntimeSettings
+
+    settings = RuntimeSettings(policy.runtime.threads, wants_xnnpack(policy.runtime.delegate))
+    return open_side(f"bundle:{bundle.path}:{what}", TensorNames(), settings)
+
+
+def calibrated(bundle: Any, mode: str) -> Any:
     """A mode's own calibration and thresholds."""
-    record = calibration_of(bundle, mode)
-    return Side(AppliedCalibration.of(record), record.thresholds.t_real, record.thresholds.t_fake)
+    return calibration_for(bundle, mode, "its own model")
+
+
+def limits_of(bundle: Any, policy: Any, mode: str) -> ParityLimits | None:
+    """What the contract holds a mode to: None where it neither ships nor may ship, and so is only measured."""
+    if mode not in {policy.quantization.mode, *policy.quantization.releasable}:
+        return None
+    if mode == FLOAT:  # the same numbers, by another library
+        return ParityLimits.exact(policy)
+    return ParityLimits.quantised(policy, integers=computes_in_integers(side_of(bundle, policy, mode)))
+
+
+def record(evidence: Any, mode: str, metrics: Sequence[ParityMetric]) -> None:
+    """Store metrics: those with a limit are held to it, and all must be numbers."""
+    for one in metrics:
+        name = f"{mode}.{one.name}"
+        if one.limit is None:
+            evidence.measure(name, one.value if one.value is not None else "not a number", one.unit)
+        else:
+            evidence.check(
+                name, one.value, limit=one.limit, op=one.op, unit=one.unit, worst=one.worst or None, n=one.n,
+                clause=one.clause,
+            )  # fmt: skip
+    unknown = [one.name for one in metrics if one.value is None]
+    evidence.check(f"{mode}.not_measured", len(unknown), limit=0, op="==", worst=unknown[:3], n=len(metrics))
 
 
 def missing(evidence: Any, bundle: Any, mode: str) -> bool:
