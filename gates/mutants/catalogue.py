@@ -11,6 +11,7 @@ from gates.mutants import (
     guardrail_mutants,
     model_mutants,
     preprocessing_mutants,
+    quantisation_mutants,
     runtime_mutants,
 )
 
@@ -128,6 +129,21 @@ _PINNED = (
     "settings_other_than_the_contract_s",
 )
 _BITS = (*_PINNED[:2], "maps_other_than_the_pinned_configuration_s")
+_MAPS = "test_e5_2_patch_map_parity.py::test_maps_agree[float32]"
+_ROUNDED_MAP = ("E5.2", _MAPS, "float32.patch.max_relative_difference")
+_REMADE = "test_e5_2_patch_map_parity.py::test_a_file_made_again_agrees"
+_REFUSED = ("E5.2", f"{_REMADE}[full_int8]", "full_int8.refused")
+_CONVERTED = ("E5.2", f"{_REMADE}[float32]", "float32.patch.max_relative_difference")
+_STEPS = (
+    "E5.1",
+    "test_e5_1_probability_parity.py::test_calibration_pictures[full_int8]",
+    "full_int8.logits_that_meet_in_a_probability",
+)
+_FITTED_ON = (
+    "E5.4",
+    "test_e5_4_recalibration.py::test_the_calibration_of_another_file_is_refused[full_int8]",
+    "full_int8.calibrations_of_another_file_accepted",
+)
 _BOUNDARY = ("E5.5", "test_e5_5_runtime_invariance.py::test_integer_boundary_is_exact")
 _ROUNDED = (*_BOUNDARY, "values_inside_the_range_differing")
 _CLIPPED = (*_BOUNDARY, "values_beyond_the_range_differing")
@@ -200,5 +216,16 @@ MUTANTS: dict[str, Mutant] = {
     "truncate_not_round": _mutant(_ROUNDED, runtime_mutants.truncate_not_round),
     "no_clip": _mutant(_CLIPPED, runtime_mutants.no_clip),
     "zero_scale": _mutant(_SCALE, runtime_mutants.zero_scale),
+    "float_calibration_on_int8": _mutant(_FITTED_ON, quantisation_mutants.float_calibration_on_int8),
+    "random_representative_data": _mutant(_REFUSED, quantisation_mutants.random_representative_data),
+    "unnormalised_representative_data": _mutant(_REFUSED, quantisation_mutants.unnormalised_representative_data),
+    "empty_representative_data": _mutant(_REFUSED, quantisation_mutants.empty_representative_data),
+    "one_outlier_image": _mutant(_REFUSED, quantisation_mutants.one_outlier_image),
+    "per_tensor_weights": _mutant(_REFUSED, quantisation_mutants.per_tensor_weights),
+    "nothing_quantised": _mutant(_REFUSED, quantisation_mutants.nothing_quantised),
+    "converter_samples_the_wrong_pixel": _mutant(_CONVERTED, quantisation_mutants.converter_samples_the_wrong_pixel),
+    "quantised_sigmoid": _mutant(_STEPS, quantisation_mutants.quantised_sigmoid),
+    "fp16_activations": _mutant(_ROUNDED_MAP, quantisation_mutants.fp16_activations),
+    "transposed_output": _mutant(_ROUNDED_MAP, quantisation_mutants.transposed_output),
     "stale_tflite": _mutant(_STALE, runtime_mutants.stale_tflite),
 }
