@@ -40,7 +40,7 @@ test: lint  ## everything: style, types and the specification on the default bun
 
 evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle
 	$(if $(DATA),,$(error make evidence needs DATA=, a labelled manifest or its folder: the sweeps run on it))
-	$(VENV)/bin/pytest gates/g1 gates/g2 gates/g3 gates/g4 -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
+	$(VENV)/bin/pytest gates/g1 gates/g2 gates/g3 gates/g4 gates/g5 -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
 
 bench: $(VENV)/.ready  ## speed and memory on a quiet machine, written to reports/default/benchmarks.md
 	$(VENV)/bin/python -m gates.benchmarks.run
