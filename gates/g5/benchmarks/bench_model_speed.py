@@ -218,10 +218,8 @@ def _on_calibration_pictures(bundle: Any, file: ModelFile, plain: ModelFile) -> 
     """From logits that the bundle carries; None for a file that it does not."""
     if not file.in_bundle or "float32" not in modes(bundle):
         return None
-    logits = [
-        {row.sha256: row.logit for row in read_scores(bundle.path / place(bundle, name, SCORES_FILE)) if row.logit is not None}
-        for name in ("float32", file.name)
-    ]  # fmt: skip
+    scored = [read_scores(bundle.path / place(bundle, name, SCORES_FILE)) for name in ("float32", file.name)]
+    logits = [{row.sha256: row.logit for row in rows if row.logit is not None} for rows in scored]
     assert logits[0].keys() == logits[1].keys(), f"{file.name} was scored on other pictures than float32"
     one, other = (
         np.array([probability(side.calibration.logit(scores[key])) for key in sorted(scores)])
