@@ -6,29 +6,21 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import platform
 import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import pytest
-
 from ecdd.bundle.loading import load_bundle
 from ecdd.files import write_text
+from gates.benchmarks.running import Measured, machine, run_files
 
 HERE: Final = Path(__file__).resolve().parent
 DEFAULT_OUT: Final = HERE.parents[1] / "reports" / "default"
 FILES: Final = ("bench_predict.py", "bench_process.py", "bench_training.py", "bench_calibration.py")
-LIBRARIES: Final = ("numpy", "pillow", "ai-edge-litert", "pydantic", "typer", "torch", "dlib-bin")
 COMMAND: Final = "make bench"
-
-Measured = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -142,68 +134,16 @@ TARGETS: Final = (
 
 
 def measure() -> Measured:
-    """Run the benchmark files.
-
-    Returns
-    -------
-    dict of str to dict
-        pytest-benchmark's entry of each test, by the test's name.
-
-    Raises
-    ------
-    SystemExit
-        With pytest's exit code when a benchmark failed: no table is then written.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        result = Path(folder) / "benchmarks.json"
-        options = ["-n", "0", "-p", "no:cacheprovider", "-q", "--report-dir", folder, f"--benchmark-json={result}"]
-        code = pytest.main([*(str(HERE / name) for name in FILES), *options])
-        if not result.exists():
-            sys.exit(int(code) or 1)
-        found = {entry["name"]: entry for entry in json.loads(result.read_text("utf-8"))["benchmarks"]}
-    needed = {
-        _COLD,
-        _JOBS,
-        _GROWTH,
-        _SCORING,
-        *_TRAINING,
-        "test_naive_path",
-        *(f"test_warm_predict[{size}]" for size in _sizes()),
-    }
-    if missing := sorted(needed - found.keys()):
-        sys.stderr.write(f"benchmarks failed, nothing was written: {', '.join(missing)}\n")
-        sys.exit(int(code) or 1)
-    return found
+    """Run the benchmark files; ends the process when one that the table needs failed."""
+    warm = (f"test_warm_predict[{size}]" for size in _sizes())
+    needed = (_COLD, _JOBS, _GROWTH, _SCORING, *_TRAINING, "test_naive_path", *warm)
+    return run_files([HERE / name for name in FILES], dict.fromkeys(needed, ""))
 
 
 def _sizes() -> list[str]:
     from gates.benchmarks.pictures import SIZES
 
     return list(SIZES)
-
-
-def machine() -> dict[str, str]:
-    """What the numbers depend on beside the code."""
-    versions = {}
-    for library in LIBRARIES:
-        try:
-            versions[library] = importlib.metadata.version(library)
-        except importlib.metadata.PackageNotFoundError:
-            versions[library] = "absent"
-    return {
-        "processor": _processor(),
-        "processors": str(os.cpu_count()),
-        "load before": f"{os.getloadavg()[0]:.2f}",
-        "python": platform.python_version(),
-        **versions,
-    }
-
-
-def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    lines = information.read_text("utf-8").splitlines() if information.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 def table(found: Measured, about: dict[str, str], payload: str) -> str:
