@@ -192,4 +192,6 @@ def _quantised(source: bytes, mode: Mode, islands: Sequence[str], ranges: Ranges
             name: {"min": np.full(shape, low, np.float32), "max": np.full(shape, high, np.float32)}
             for name, (low, high) in ranges.items()
         }
-    return bytes(tool.quantize(given, enable_progress_bar=False, enable_progress_report=False).quantized_model)
+    with warnings.catch_warnings():  # that all tensors are kept, to look at their ranges
+        warnings.simplefilter("ignore", UserWarning)
+        return bytes(tool.quantize(given, enable_progress_bar=False, enable_progress_report=False).quantized_model)
