@@ -158,7 +158,7 @@ def why_int8(layers: list[Row], floor: Row) -> str:
     rates = floor["giga_macs_per_second"]
     return (
         f"measured layer by layer, the int8 kernel is slower than the float one in {len(slower)} of {len(layers)} "
-        f"layers ({worst['layer']}: {worst['int8_min_ms']:.2f} ms against {worst['float32_min_ms']:.2f} ms); even a "
+        f"layers ({worst['layer']}: {worst['int8_min_ms']:.2f} ms against {worst['float32_min_ms']:.2f} ms); a "
         f"square int8 product of XNNPACK does {rates['XNNPACK int8 product']:.0f} G multiply-adds a second, a float "
         f"one {max(rate for name, rate in rates.items() if 'int8' not in name):.0f}"
         + ("" if _dot_product() else ": this processor has no int8 dot product (VNNI)")

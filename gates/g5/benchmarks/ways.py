@@ -23,7 +23,8 @@ from ecdd.runtimes.tflite import TFLiteRuntime
 from gates.g5.benchmarks.model_files import ModelFile
 
 LONG_TURN: Final = 0.05  # seconds; a way that needs as much for a call or two has fewer calls a turn
-PAUSE: Final = 0.004  # seconds; threads of the way before that still spin would take part of the time
+# seconds after a way with several threads: those that still spin would take time from the next way
+PAUSE: Final = 0.02
 EAGER, COMPILED, ONNX, TFLITE, OURS = "torch eager", "torch.compile", "ONNX Runtime", "TFLite", "ecdd runtime"
 Tensors = Sequence[NDArray[np.float32]]
 
@@ -86,7 +87,6 @@ class Way:
     def turn(self, most: int) -> None:
         """One untimed call, which wakes threads and fills caches, and up to ``most`` timed ones on the next inputs."""
         self.select()
-        time.sleep(PAUSE)
         start = time.perf_counter()
         self.call(self.inputs[self._next])
         calls = max(1, min(most, int(LONG_TURN / (time.perf_counter() - start))))
@@ -105,10 +105,21 @@ class Way:
 
 
 def in_turns(ways: Sequence[Way], number: int, calls: int) -> None:
-    """One round: every way has its turn, each round begins with another one."""
-    first = number % len(ways)
-    for way in [*ways[first:], *ways[:first]]:
-        way.turn(calls)
+    """One round: every way has its turn, in an order that each round draws anew, so that none follows always the same.
+
+    Parameters
+    ----------
+    ways : sequence of Way
+        One group.
+    number : int
+        Of the round; it seeds the order.
+    calls : int
+        Timed calls of a turn, at most.
+    """
+    for place in np.random.default_rng(number).permutation(len(ways)):
+        ways[place].turn(calls)
+        if ways[place].threads > 1:
+            time.sleep(PAUSE)
 
 
 def torch_ways(model: Any, tensors: Tensors, threads: Sequence[int]) -> list[Way]:
@@ -156,6 +167,7 @@ def onnx_ways(content: bytes, tensors: Tensors, threads: Sequence[int]) -> list[
     for count in threads:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = count, 1
+        options.add_session_config_entry("session.force_spinning_stop", "1")  # or it takes time from the next way
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         names = [one.name for one in session.get_outputs()]
 
