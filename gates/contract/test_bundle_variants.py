@@ -57,7 +57,9 @@ def test_shipping_another_mode_and_back(tmp_path: Path, mode: str) -> None:
     assert other.read(MODEL_FILE) == BUNDLE.read(place(BUNDLE, mode, MODEL_FILE))
     point, record = other.contract.policy.operating_point, calibration_of(BUNDLE, mode)
     assert (point.t_real, point.t_fake) == (record.thresholds.t_real, record.thresholds.t_fake)
-    assert not any(name.startswith(GOLDEN_OUTPUTS) for name in other.manifest.files), "they are of the other calibration"
+    assert not any(name.startswith(GOLDEN_OUTPUTS) for name in other.manifest.files), (
+        "they are of the other calibration"
+    )
     back = ship(other, SHIPPED, tmp_path / "back")
     mine = {name: entry for name, entry in BUNDLE.manifest.files.items() if not name.startswith(GOLDEN_OUTPUTS)}
     assert back.manifest.files == mine
@@ -82,7 +84,7 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
 def test_a_variant_without_its_model_is_refused(copied: Path) -> None:
     (copied / place(BUNDLE, OTHERS[0], MODEL_FILE)).unlink()
     _listed(copied)
-    with pytest.raises(BundleError, match=rf"{OTHERS[0]}/{MODEL_FILE} is missing"):
+    with pytest.raises(BundleError, match=rf"a variant needs its model(.|\n)*{OTHERS[0]}/{MODEL_FILE}"):
         load_bundle(copied)
 
 
@@ -136,9 +138,7 @@ def test_the_command_refuses_in_one_message(tmp_path: Path, arguments: list[str]
 def test_contract_values_are_changed_in_place() -> None:
     text = DEFAULT_CONTRACT.read_text(encoding="utf-8")
     changed = set_contract_values(text, {"quantization.mode": "full_int8", "operating_point.t_fake": 0.75}, None)
-    differing = [
-        (old, new) for old, new in zip(text.splitlines(), changed.splitlines(), strict=True) if old != new
-    ]
+    differing = [(old, new) for old, new in zip(text.splitlines(), changed.splitlines(), strict=True) if old != new]
     assert len(differing) == 2, "comments, order and everything else stay"
     assert all(old.split("status")[1] == new.split("status")[1] for old, new in differing)
     assert set_contract_values(changed, {"quantization.mode": "float32"}, "proposed").count("status: proposed") == (
