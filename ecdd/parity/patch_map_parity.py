@@ -122,7 +122,7 @@ def patch_parity(reference: NDArray[np.floating], candidate: NDArray[np.floating
     check_pair(reference, candidate, 3, "patch maps")
     one, other = (np.asarray(maps, np.float64) for maps in (reference, candidate))
     n, cells = len(one), one.shape[1:]
-    bad = ~(np.isfinite(one) & np.isfinite(other)).reshape(n, -1).all(axis=1)
+    bad = ~(np.isfinite(one) & np.isfinite(other)).all(axis=(1, 2))
     if not one.size or bad.any():
         worst = int(bad.argmax()) if n else -1
         return _nothing_known(n, int(bad.sum()), worst, cells)
