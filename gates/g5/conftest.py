@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ecdd.bundle.bundle_error import BundleError
+from ecdd.bundle.loading import load_bundle
 from ecdd.bundle.manifest import MODEL_FILE
 from ecdd.bundle.variants import modes, place
+from ecdd.evidence.pytest_plugin import RUN
 from ecdd.parity.layer_outputs import computes_in_integers
 from ecdd.parity.pair_comparison import Sample
 from ecdd.parity.parity_metric import ParityLimits, ParityMetric
@@ -24,6 +29,23 @@ from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack
 MODES = ("float32", "dynamic_range", "full_int8")
 FLOAT = "float32"
 ONNX_FILE = "model.onnx"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every mode that a bundle is meant to carry, and every other one that this bundle carries too."""
+    chosen = any(mark.args[0] == "mode" for mark in metafunc.definition.iter_markers("parametrize"))
+    if "mode" in metafunc.fixturenames and not chosen:
+        metafunc.parametrize(
+            "mode", list(dict.fromkeys((*MODES, *_carried(metafunc.config.stash[RUN].options.bundle))))
+        )
+
+
+@cache
+def _carried(path: Path | None) -> tuple[str, ...]:
+    try:
+        return modes(load_bundle(path))
+    except BundleError:  # said by the fixture, test by test
+        return ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -20,7 +20,7 @@ from ecdd.parity.float_vs_tflite import probability_parity
 from ecdd.parity.pair_comparison import ComparedSide, PairParity, compare_pair
 from ecdd.parity.parity_metric import ParityMetric
 from ecdd.parity.pictures import InputRule, PicturePipeline
-from gates.g5.conftest import FLOAT, MODES, calibrated, limits_of, missing, record, side_of
+from gates.g5.conftest import FLOAT, calibrated, limits_of, missing, record, side_of
 
 SETS = ("in_scope", "edge_cases")  # golden sets whose faces reach the model
 
@@ -40,7 +40,6 @@ def _same_file(parity: PairParity) -> list[ParityMetric]:
 
 
 @pytest.mark.experiment("E5.1")
-@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("name", SETS)
 def test_golden_files(evidence: Any, bundle: Any, contract: Any, golden: Any, mode: str, name: str) -> None:
     """Some twenty pictures cannot show a share of one in a hundred: flips are held by what they refute."""
@@ -63,7 +62,6 @@ def test_golden_files(evidence: Any, bundle: Any, contract: Any, golden: Any, mo
 
 
 @pytest.mark.experiment("E5.1")
-@pytest.mark.parametrize("mode", MODES)
 def test_pictures_that_nobody_calibrated_on(
     evidence: Any, bundle: Any, contract: Any, data_root: Path | None, mode: str
 ) -> None:
@@ -80,7 +78,6 @@ def test_pictures_that_nobody_calibrated_on(
 
 
 @pytest.mark.experiment("E5.1")
-@pytest.mark.parametrize("mode", MODES)
 def test_calibration_pictures(evidence: Any, bundle: Any, policy: Any, mode: str) -> None:
     """From the logits that the bundle holds: those of the mode's own file against the float file's."""
     if missing(evidence, bundle, mode):

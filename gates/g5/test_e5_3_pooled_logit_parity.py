@@ -9,11 +9,10 @@ import pytest
 
 from ecdd.inference.pooling import pool
 from ecdd.parity.pooled_logit_parity import pooled_parity
-from gates.g5.conftest import MODES, SameTensors, limits_of, missing, record, runtime_of
+from gates.g5.conftest import SameTensors, limits_of, missing, record, runtime_of
 
 
 @pytest.mark.experiment("E5.3")
-@pytest.mark.parametrize("mode", MODES)
 def test_pooled_logits_agree(evidence: Any, bundle: Any, policy: Any, same_tensors: SameTensors, mode: str) -> None:
     if missing(evidence, bundle, mode):
         return
@@ -24,7 +23,6 @@ def test_pooled_logits_agree(evidence: Any, bundle: Any, policy: Any, same_tenso
 
 
 @pytest.mark.experiment("E5.3")
-@pytest.mark.parametrize("mode", MODES)
 def test_the_file_pools_as_the_detector(
     evidence: Any, bundle: Any, policy: Any, same_tensors: SameTensors, mode: str
 ) -> None:

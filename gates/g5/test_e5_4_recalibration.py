@@ -20,7 +20,7 @@ from ecdd.calibration.calibrators import apply
 from ecdd.calibration.fitting import fit_calibration
 from ecdd.calibration.metrics import sigmoid
 from ecdd.inference.calibration import AppliedCalibration
-from gates.g5.conftest import FLOAT, MODES, missing
+from gates.g5.conftest import FLOAT, missing
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +35,6 @@ def logits_of(bundle: Any) -> Any:
 
 
 @pytest.mark.experiment("E5.4")
-@pytest.mark.parametrize("mode", MODES)
 def test_each_mode_is_fitted_on_its_own_logits(
     evidence: Any, bundle: Any, policy: Any, logits_of: Any, mode: str
 ) -> None:
@@ -58,7 +57,6 @@ def test_each_mode_is_fitted_on_its_own_logits(
 
 
 @pytest.mark.experiment("E5.4")
-@pytest.mark.parametrize("mode", MODES)
 def test_the_operating_point_is_restored(evidence: Any, bundle: Any, policy: Any, logits_of: Any, mode: str) -> None:
     """Bounds of both error rates on the mode's logits at its own thresholds; beside them what the float's would do."""
     if missing(evidence, bundle, mode):
@@ -88,7 +86,6 @@ def test_the_operating_point_is_restored(evidence: Any, bundle: Any, policy: Any
 
 
 @pytest.mark.experiment("E5.4")
-@pytest.mark.parametrize("mode", MODES)
 def test_the_calibration_of_another_file_is_refused(evidence: Any, bundle: Any, tmp_path: Path, mode: str) -> None:
     """Every other mode's calibration, in this one's place, with digests that fit: the bundle does not load."""
     if missing(evidence, bundle, mode):

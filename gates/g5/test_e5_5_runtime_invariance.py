@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ecdd.bundle.bundle_error import BundleError
 from ecdd.bundle.loading import load_bundle
 from ecdd.bundle.manifest import MODEL_FILE
+from ecdd.bundle.variants import place
 from ecdd.bundle.writing import write_manifest
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.stages import judge
@@ -24,6 +25,7 @@ from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import DelegateError, RuntimeFileError
 from ecdd.runtimes.integer_io import AffineQuantisation
 from ecdd.runtimes.tflite import NOT_HERE, TFLiteRuntime, wants_xnnpack
+from gates.g5.conftest import missing
 from gates.g5.made_models import MadeModel
 
 THREADS, REPEATS = (1, 2, 4), 2
@@ -67,27 +69,28 @@ def _in_batches(runtime: TFLiteRuntime, batch: NDArray[np.float32], size: int) -
 
 @pytest.mark.experiment("E5.5")
 def test_threads_batches_and_repeats_change_no_bit(
-    evidence: Any, bundle: Any, policy: Any, tensors: tuple[list[str], NDArray[np.float32]]
+    evidence: Any, bundle: Any, policy: Any, tensors: tuple[list[str], NDArray[np.float32]], mode: str
 ) -> None:
     """In the pinned delegate; the other one is tabled beside it."""
-    pinned, rows = wants_xnnpack(policy.runtime.delegate), []
-    for model in _models(bundle):
-        for xnnpack in (pinned, not pinned):
-            names, batch = tensors if xnnpack == pinned else (tensors[0][:BATCH], tensors[1][:BATCH])
-            content, wrong, n = bundle.read(model), [], 0
-            alone = TFLiteRuntime(content, threads=policy.runtime.threads, xnnpack=xnnpack, verified=True)
-            expected = _in_batches(alone, batch, 1)
-            for threads in THREADS:
-                runtime = TFLiteRuntime(content, threads=threads, xnnpack=xnnpack, verified=True)
-                for size in (1, BATCH):
-                    for _ in range(REPEATS if xnnpack == pinned else 1):
-                        found = _in_batches(runtime, batch, size)
-                        differs = [k for k in range(len(names)) if found[k].tobytes() != expected[k].tobytes()]
-                        wrong += [f"{names[k]}, {threads} threads, batch {size}" for k in differs]
-                        n += len(names)
-            rows.append({"file": model, "xnnpack": xnnpack, "maps": n, "differing": len(wrong)})
-            if xnnpack == pinned:
-                evidence.none(f"{model} maps_with_another_bit", wrong, n=n, unit="map")
+    if missing(evidence, bundle, mode):
+        return
+    pinned, rows, model = wants_xnnpack(policy.runtime.delegate), [], place(bundle, mode, MODEL_FILE)
+    for xnnpack in (pinned, not pinned):
+        names, batch = tensors if xnnpack == pinned else (tensors[0][:BATCH], tensors[1][:BATCH])
+        content, wrong, n = bundle.read(model), [], 0
+        alone = TFLiteRuntime(content, threads=policy.runtime.threads, xnnpack=xnnpack, verified=True)
+        expected = _in_batches(alone, batch, 1)
+        for threads in THREADS:
+            runtime = TFLiteRuntime(content, threads=threads, xnnpack=xnnpack, verified=True)
+            for size in (1, BATCH):
+                for _ in range(REPEATS if xnnpack == pinned else 1):
+                    found = _in_batches(runtime, batch, size)
+                    differs = [k for k in range(len(names)) if found[k].tobytes() != expected[k].tobytes()]
+                    wrong += [f"{names[k]}, {threads} threads, batch {size}" for k in differs]
+                    n += len(names)
+        rows.append({"file": model, "xnnpack": xnnpack, "maps": n, "differing": len(wrong)})
+        if xnnpack == pinned:
+            evidence.none(f"{model} maps_with_another_bit", wrong, n=n, unit="map")
     evidence.table("threads 1, 2, 4 and batches 1, 8 against the pinned threads and batch 1", rows)
 
 
@@ -224,14 +227,14 @@ def test_a_scale_that_is_not_above_zero_is_refused(evidence: Any) -> None:
     """At the input and at the output; LiteRT itself loads such files."""
     good, accepted, n = AffineQuantisation("int8", 0.02, 0), [], 0
     for scale in (0.0, -0.02, float("nan"), float("inf")):
-        for place in ("input", "output"):
+        for side in ("input", "output"):
             bad, n = AffineQuantisation("int8", scale, 0), n + 1
-            made = MadeModel(bad, good) if place == "input" else MadeModel(good, bad)
+            made = MadeModel(bad, good) if side == "input" else MadeModel(good, bad)
             try:
                 TFLiteRuntime(made.content(), verified=True)
             except RuntimeFileError:
                 continue
-            accepted.append(f"scale {scale} at the {place}")
+            accepted.append(f"scale {scale} at the {side}")
     evidence.none("files_accepted", accepted, n=n, unit="file")
 
 
