@@ -23,6 +23,56 @@ LogField = Literal[
 ]
 
 
+Trigger = Literal["score_shift", "abstain_spike", "face_failure_spike", "compression_shift"]
+PlaybookLevel = Literal["recalibrate", "augment_retrain", "method_upgrade"]
+SplitName = Literal["source", "device", "platform", "compression", "time"]
+
+
+class Evaluation(Section):
+    """Limits of the release battery (spec §3, gate G6)."""
+
+    splits: Annotated[
+        list[SplitName],
+        Knob("none", "E6.1"),
+        Field(description="splits that a release speaks of; a split without its column is not claimed", min_length=1),
+    ]
+    min_group_pictures: Annotated[
+        int, Knob("picture", "E6.1"), Field(description="of one class; a smaller group is shown, not judged", ge=5)
+    ]
+    max_group_error_increase: Annotated[
+        Rate, Knob("rate", "E6.1"), Field(description="FPR or FNR of a group over that of all pictures")
+    ]
+    max_later_fpr_increase: Annotated[
+        Rate, Knob("rate", "E6.2"), Field(description="FPR on later pictures over that on earlier ones")
+    ]
+    max_transform_error_increase: Annotated[
+        Rate, Knob("rate", "E6.3"), Field(description="FPR or FNR of transformed pictures over the untouched ones")
+    ]
+    max_shortcut_flips: Annotated[
+        Rate,
+        Knob("rate", "E6.3"),
+        Field(description="decisions that change when only the container or the metadata changes"),
+    ]
+
+
+class Serving(Section):
+    """Abuse controls of the local site (spec §3, E1.1)."""
+
+    max_concurrency: Annotated[
+        int, Knob("request", "E1.1"), Field(description="requests that are scored at once", ge=1, le=256)
+    ]
+    max_queue: Annotated[
+        int, Knob("request", "E1.1"), Field(description="requests that wait; more are answered 503", ge=0, le=10_000)
+    ]
+    requests_per_minute: Annotated[
+        int, Knob("request/min", "E1.1"), Field(description="of one client; more are answered 429", ge=1)
+    ]
+    burst: Annotated[int, Knob("request", "E1.1"), Field(description="of one client at once", ge=1)]
+    request_timeout: Annotated[
+        float, Knob("s", "E1.1"), Field(description="to receive and answer one request", gt=0, le=600)
+    ]
+
+
 class Monitoring(Section):
     """What is logged and when drift is reported (spec §1, phase 7)."""
 
@@ -41,8 +91,23 @@ class Monitoring(Section):
     drift_max_abstain_increase: Annotated[
         Rate, Knob("rate", "E7.2"), Field(description="rise of the abstain rate over the reference")
     ]
+    drift_min_ks: Annotated[
+        Rate, Knob("KS", "E7.2"), Field(description="smallest Kolmogorov-Smirnov distance that counts as a shift")
+    ]
+    drift_max_face_failure_increase: Annotated[
+        Rate, Knob("rate", "E7.2"), Field(description="rise of the share without a usable face")
+    ]
+    drift_max_compression_psi: Annotated[
+        float, Knob("PSI", "E7.2"), Field(description="of the compression classes", gt=0, le=10)
+    ]
     false_alarm_rate: Annotated[
         Rate, Knob("rate", "E7.2"), Field(description="of a quiet stream, over the whole watch")
+    ]
+    max_detection_delay: Annotated[
+        int, Knob("event", "E7.2"), Field(description="from the drift's first event to the trigger", ge=10)
+    ]
+    playbook: Annotated[
+        dict[Trigger, PlaybookLevel], Knob("none", "E7.2"), Field(description="response to a trigger", min_length=4)
     ]
 
 
@@ -57,6 +122,18 @@ class Release(Section):
     canary_share: Annotated[Rate, Knob("rate", "E7.3"), Field(description="share of traffic on a new bundle")]
     rollback_fpr_increase: Annotated[
         Rate, Knob("rate", "E7.3"), Field(description="rise of the FPR that takes a bundle back")
+    ]
+    canary_min_pictures: Annotated[
+        int, Knob("picture", "E7.3"), Field(description="of one class before a canary is promoted", ge=10)
+    ]
+    rollback_fnr_increase: Annotated[
+        Rate, Knob("rate", "E7.3"), Field(description="rise of the FNR that takes a bundle back")
+    ]
+    rollback_abstain_increase: Annotated[
+        Rate, Knob("rate", "E7.3"), Field(description="rise of the abstain rate that takes a bundle back")
+    ]
+    rollback_latency_ratio: Annotated[
+        float, Knob("ratio", "E7.3"), Field(description="median time of a picture over the old bundle's", gt=1, le=100)
     ]
 
 

@@ -16,7 +16,7 @@ from ecdd.contract.model_sections import (
     Runtime,
 )
 from ecdd.contract.pixel_sections import FaceDetector, PixelPipeline, QualityGates
-from ecdd.contract.process_sections import DatasetGovernance, Monitoring, Release
+from ecdd.contract.process_sections import DatasetGovernance, Evaluation, Monitoring, Release, Serving
 
 ReasonCodeText = Annotated[str, Field(pattern=r"^(GR|MD|IO|PX|SY)-\d{3}$")]
 
@@ -49,6 +49,8 @@ class PolicyContract(Section):
     operating_point: OperatingPoint
     quantization: Quantization
     runtime: Runtime
+    evaluation: Evaluation
+    serving: Serving
     monitoring: Monitoring
     release: Release
     dataset_governance: DatasetGovernance
