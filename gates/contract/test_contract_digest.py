@@ -86,9 +86,16 @@ def _other_values(key: str, value: object) -> list[Any]:
         return [*changed, value[::-1], value[:-1], value[1:]]
     if isinstance(value, dict):
         return [{name: item for name, item in value.items() if name != gone} for gone in value] + [
-            {**value, name: item + 1} for name, item in value.items() if isinstance(item, int)
+            {**value, name: other} for name, item in value.items() for other in _other_entries(schema, item)
         ]
     raise AssertionError(key)
+
+
+def _other_entries(schema: dict[str, Any], item: object) -> list[Any]:
+    if isinstance(item, int):
+        return [item + 1]
+    allowed = schema.get("additionalProperties", {})
+    return [other for other in allowed.get("enum", ()) if other != item]
 
 
 def _other_items(schema: dict[str, Any], value: list[Any]) -> list[Any]:
