@@ -159,8 +159,9 @@ class _Reader:
             return Scalar(line, text)
         value, kind = self.plain_word(event)
         seen_1_1 = _resolved_1_1(text)
-        # a float without a dot (1e-05) is text to YAML 1.1; the schema's type decides, nothing is lost
-        if kind != seen_1_1 and not (kind == "float" and seen_1_1 == "str"):
+        # a float without a dot (1e-05) is text to YAML 1.1; the schema's type decides, nothing is lost; 0229 is not one
+        exponent_alone = kind == "float" and seen_1_1 == "str" and "e" in text.lower()
+        if kind != seen_1_1 and not exponent_alone:
             self.refuse(
                 event,
                 key,
