@@ -1,5 +1,6 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer:
-#   make demo   predict on golden pictures, run gates G1 and G2 on the default bundle, write reports/index.html
+#   make demo   predict on golden pictures, run every gate on the default bundle, write reports/index.html,
+#               and end with RELEASE APPROVED or the reasons why not
 #   make test   create the full environment and run the whole specification
 PYTHON ?= python3
 VENV ?= .venv
@@ -8,6 +9,7 @@ BUNDLE ?=
 DATA ?=
 PIP_FLAGS ?= --quiet --disable-pip-version-check --prefer-binary
 
+gates = gates/g1 gates/g2 gates/g3 gates/g4 gates/g5 $(wildcard gates/g6)
 bundle_option = $(if $(BUNDLE),--bundle $(BUNDLE))
 data_option = $(if $(DATA),--data $(DATA))
 
@@ -24,9 +26,9 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt --no-deps face-recognition face-recognition-models
 	@touch $@
 
-demo: $(DEMO_VENV)/.ready  ## predict, gates G1 and G2, report
+demo: $(DEMO_VENV)/.ready  ## predict, every gate, report, the verdict on a release
 	$(DEMO_VENV)/bin/ecdd predict golden/in_scope golden/out_of_scope $(bundle_option)
-	$(DEMO_VENV)/bin/pytest gates/g1 gates/g2 -n 2 $(bundle_option) --expected gates/expected_verdicts.yaml
+	$(DEMO_VENV)/bin/pytest $(gates) -n 2 $(bundle_option) --expected gates/expected_verdicts.yaml
 	@echo "Report: reports/index.html"
 
 lint: $(VENV)/.ready  ## style, types, import direction
@@ -40,7 +42,7 @@ test: lint  ## everything: style, types and the specification on the default bun
 
 evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle
 	$(if $(DATA),,$(error make evidence needs DATA=, a labelled manifest or its folder: the sweeps run on it))
-	$(VENV)/bin/pytest gates/g1 gates/g2 gates/g3 gates/g4 gates/g5 -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
+	$(VENV)/bin/pytest $(gates) -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
 
 bench: $(VENV)/.ready  ## speed and memory on a quiet machine, written to reports/default/*benchmarks.md
 	status=0; for part in gates.benchmarks.run gates.g5.benchmarks.run; do \

@@ -61,7 +61,7 @@ def calibrate(
         previous_release,
         recalibrate_bundle,
     )
-    from ecdd.export.folding import ExportError
+    from ecdd.export.export_error import ExportError
     from ecdd.export.harmonised_check import harmonised_metrics
     from ecdd.models.state_dicts import CheckpointError
     from ecdd.training.config import TrainingError, load_config

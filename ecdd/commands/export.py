@@ -41,10 +41,11 @@ def export(
     from ecdd.dataset_governance.lineage_tags import LineageError
     from ecdd.dataset_governance.manifest import ManifestError
     from ecdd.export.artifact_manifest import ONNX_FILE, check_identity, export_model
+    from ecdd.export.export_error import ExportError
     from ecdd.export.exported_parity import tflite_latency
-    from ecdd.export.folding import ExportError, fold
-    from ecdd.export.quantised_file import EXPECTED, INTEGER_MODES
-    from ecdd.export.quantize import ISLANDS, quantise
+    from ecdd.export.folding import fold
+    from ecdd.export.quantised_file import EXPECTED, INTEGER_MODES, ISLANDS
+    from ecdd.export.quantize import quantise
     from ecdd.files import write_bytes, write_text
     from ecdd.models.checkpoint import load_weights
     from ecdd.models.state_dicts import CheckpointError
@@ -86,7 +87,7 @@ def _representative(data: Path | None, split: Path, contract: LoadedContract) ->
     from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
     from ecdd.dataset_governance.manifest import load_manifest
     from ecdd.dataset_governance.usable_faces import usable_faces
-    from ecdd.export.folding import ExportError
+    from ecdd.export.export_error import ExportError
     from ecdd.export.variants import RepresentativePictures
 
     if data is None:

@@ -21,8 +21,9 @@ from ecdd.calibration.fitting import FittedCalibration
 from ecdd.contract.loading import LoadedContract, load_contract
 from ecdd.contract.value_lines import set_contract_values
 from ecdd.dataset_governance.usable_faces import TaggedRow
+from ecdd.export.export_error import ExportError
 from ecdd.export.exported_parity import ExportParity, compare
-from ecdd.export.folding import ExportError, fold
+from ecdd.export.folding import fold
 from ecdd.export.onnx_export import OPSET, onnx_bytes
 from ecdd.export.tflite_export import tflite_bytes
 from ecdd.export.variants import Variant, make_variants

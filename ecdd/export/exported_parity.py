@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from ecdd.export.folding import ExportError
+from ecdd.export.export_error import ExportError
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.parity.patch_map_parity import patch_parity
 from ecdd.runtimes.onnx import OnnxRuntime

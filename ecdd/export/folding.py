@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ecdd.contract.layer_geometry import GridGeometry
+from ecdd.export.export_error import ExportError
 from ecdd.models.gradients import operator_kernel
 from ecdd.models.ladeda import Bottleneck, LaDeDa9
 from ecdd.models.patch_network import PatchNetwork
@@ -18,10 +19,6 @@ from ecdd.models.tiny_ladeda import TinyLaDeDa
 
 Array = NDArray[np.float64]
 IMAGE = "image"  # S4, or NPR of it where `FoldedNetwork.npr` says so
-
-
-class ExportError(Exception):
-    """A model cannot be exported, or an exported file does not do what the model does."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecdd.contract.model_sections import Pooling
-from ecdd.export.folding import IMAGE, ExportError, FoldedConv, FoldedNetwork, FoldedSum
+from ecdd.export.export_error import ExportError
+from ecdd.export.folding import IMAGE, FoldedConv, FoldedNetwork, FoldedSum
 from ecdd.export.tflite_export import INPUT_NAME, OUTPUT_NAME, npr_kernel
 from ecdd.inference.pooling import top_k_count, trimmed_count
 from ecdd.runtimes.base import POOLED_NAME

@@ -9,11 +9,14 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from ecdd.export.folding import ExportError
+from ecdd.export.export_error import ExportError
 
 Mode = Literal["float32", "float16", "dynamic_range", "weight_only_int8", "full_int8", "int16x8"]
 WEIGHTS_ONLY: Final[tuple[Mode, ...]] = ("float16", "weight_only_int8")  # stored so, computed in float32
 INTEGER_MODES: Final[tuple[Mode, ...]] = ("full_int8", "int16x8")  # ranges of activations are measured beforehand
+OPERATOR, POOLING = "operator", "pooling"  # names of what is no convolution of the network
+CELL: Final = "cell"  # last step of every folded network
+ISLANDS: Final = (OPERATOR, CELL)  # stay float where nothing else is asked for
 # dtype of a convolution's weights and of its activations, by mode
 EXPECTED: Final[dict[Mode, tuple[str, str]]] = {
     "float32": ("float32", "float32"),

@@ -19,13 +19,20 @@ from typing import Any, Final
 import numpy as np
 
 from ecdd.contract.schema import PolicyContract
-from ecdd.export.folding import ExportError, FoldedNetwork, in_levels
-from ecdd.export.quantised_file import INTEGER_MODES, WEIGHTS_ONLY, Mode, check_quantised
+from ecdd.export.export_error import ExportError
+from ecdd.export.folding import FoldedNetwork, in_levels
+from ecdd.export.quantised_file import (
+    INTEGER_MODES,
+    ISLANDS,
+    OPERATOR,
+    POOLING,
+    WEIGHTS_ONLY,
+    Mode,
+    check_quantised,
+)
 from ecdd.export.representative_data import RepresentativeSet, check_ranges, check_representative
-from ecdd.export.tflite_export import INPUT_NAME, OPERATOR, POOLING, tflite_bytes
+from ecdd.export.tflite_export import INPUT_NAME, tflite_bytes
 
-CELL: Final = "cell"  # last step of every folded network
-ISLANDS: Final = (OPERATOR, CELL)
 SIGNATURE: Final = "serving_default"
 _POOLING_OPERATIONS: Final = ("SOFTMAX", "MUL", "SUM", "RESHAPE", "DIV", "MEAN")
 _LEVELS: Final = (-128.0, 127.0)  # of a step of 1 around 0: NPR's range by its meaning, not by what was measured

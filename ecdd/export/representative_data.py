@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from ecdd.contract.pixel_sections import PixelPipeline
 from ecdd.contract.schema import PolicyContract
-from ecdd.export.folding import ExportError
+from ecdd.export.export_error import ExportError
 from ecdd.pipeline.preprocess import check_tensor, normalise
 from ecdd.pipeline.reason_codes import Rejected
 

@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecdd.contract.model_sections import Pooling
-from ecdd.export.folding import IMAGE, ExportError, FoldedConv, FoldedNetwork
+from ecdd.export.export_error import ExportError
+from ecdd.export.folding import IMAGE, FoldedConv, FoldedNetwork
+from ecdd.export.quantised_file import OPERATOR, POOLING
 from ecdd.inference.pooling import top_k_count, trimmed_count
 from ecdd.runtimes.base import MAP_NAME, POOLED_NAME
 
 INPUT_NAME = "image"
 OUTPUT_NAME = MAP_NAME
-OPERATOR, POOLING = "operator", "pooling"  # names of what is no convolution of the network
 
 
 def npr_kernel(gain: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> NDArray[np.float32]:

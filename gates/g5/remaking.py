@@ -60,7 +60,8 @@ def cannot_remake(bundle: Any) -> str | None:
 
 def remake(bundle: Any, contract: Any, faces: list[NDArray[np.uint8]], mode: str) -> Remade:
     """Export the bundle's weights in a mode; needs what `cannot_remake` asks for."""
-    from ecdd.export.folding import ExportError, fold
+    from ecdd.export.export_error import ExportError
+    from ecdd.export.folding import fold
     from ecdd.export.quantize import quantise
     from ecdd.models.checkpoint import load_weights
 

@@ -47,8 +47,7 @@ def test_the_file_computes_as_its_mode_says(evidence: Any, bundle: Any, mode: st
     """Looked up inside the file: a tool that quantises nothing, or with one scale for all channels, shows here."""
     if missing(evidence, bundle, mode):
         return
-    from ecdd.export.quantised_file import EXPECTED, convolutions
-    from ecdd.export.quantize import ISLANDS
+    from ecdd.export.quantised_file import EXPECTED, ISLANDS, convolutions
 
     listed = place(bundle, mode, REPRESENTATIVE_FILE)
     islands = list(ISLANDS)

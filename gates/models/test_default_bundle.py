@@ -22,8 +22,9 @@ from ecdd.calibration.calibration_set_contract import (
 from ecdd.calibration.fitting import fit_calibration
 from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
 from ecdd.export.artifact_manifest import ONNX_FILE, TRAINING_FILE, check_identity, previous_release
+from ecdd.export.export_error import ExportError
 from ecdd.export.exported_parity import onnx_map, reference_map, tflite_map
-from ecdd.export.folding import ExportError, fold
+from ecdd.export.folding import fold
 from ecdd.export.onnx_export import onnx_bytes
 from ecdd.models.checkpoint import load_weights
 

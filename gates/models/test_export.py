@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from ecdd.bundle import load_bundle
+from ecdd.export.export_error import ExportError
 from ecdd.export.exported_parity import compare, onnx_map, reference_map, tflite_map
-from ecdd.export.folding import ExportError, fold
+from ecdd.export.folding import fold
 from ecdd.export.onnx_export import onnx_bytes
 from ecdd.export.tflite_export import tflite_bytes
 from ecdd.inference.pooling import pool

@@ -15,9 +15,10 @@ from ecdd.contract.loading import load_contract
 pytest.importorskip("tensorflow", reason="extra `export` is not installed")
 pytest.importorskip("torch", reason="extra `train` is not installed")
 
-from ecdd.export.folding import ExportError, FoldedNetwork, fold
-from ecdd.export.quantised_file import EXPECTED, check_quantised, convolutions
-from ecdd.export.quantize import ISLANDS, quantise
+from ecdd.export.export_error import ExportError
+from ecdd.export.folding import FoldedNetwork, fold
+from ecdd.export.quantised_file import EXPECTED, ISLANDS, check_quantised, convolutions
+from ecdd.export.quantize import quantise
 from ecdd.export.representative_data import RepresentativeSet
 from ecdd.models.checkpoint import load_weights
 from ecdd.pipeline.preprocess import normalise

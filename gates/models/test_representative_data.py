@@ -12,7 +12,7 @@ from ecdd.contract.loading import load_contract
 
 pytest.importorskip("torch", reason="extra `train` is not installed")
 
-from ecdd.export.folding import ExportError
+from ecdd.export.export_error import ExportError
 from ecdd.export.representative_data import RepresentativeSet, check_ranges, check_representative
 from ecdd.export.variants import RepresentativePictures
 from ecdd.pipeline.preprocess import normalise

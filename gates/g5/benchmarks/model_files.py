@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from ecdd.bundle.loading import Bundle
 from ecdd.bundle.manifest import MODEL_FILE
 from ecdd.bundle.variants import calibration_of, modes, place
-from ecdd.export.folding import ExportError, FoldedNetwork
-from ecdd.export.quantised_file import INTEGER_MODES, Mode
-from ecdd.export.quantize import CELL, ISLANDS, quantise
+from ecdd.export.export_error import ExportError
+from ecdd.export.folding import FoldedNetwork
+from ecdd.export.quantised_file import CELL, INTEGER_MODES, ISLANDS, OPERATOR, Mode
+from ecdd.export.quantize import quantise
 from ecdd.export.representative_data import RepresentativeSet
-from ecdd.export.tflite_export import OPERATOR
 from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration
 from ecdd.parity.float_vs_tflite import Band
 
