@@ -45,6 +45,14 @@ class Settings:
     contract: LoadedContract | None = None
     heatmaps: Path | None = None
 
+    def judge(self, detector: Detector, item: Any) -> dict[str, Any]:  # noqa: ANN401 - a subclass has its own items
+        """Line of one item; here an item is a path."""
+        return judge_one(detector, item, self.heatmaps)
+
+    def died(self, item: Any, exitcode: int | None) -> dict[str, Any]:  # noqa: ANN401
+        """Line of an item whose worker died."""
+        return _died(item, exitcode)
+
 
 def find_files(paths: Iterable[Path]) -> tuple[list[Path], int]:
     """List files in the given order, folders recursively and sorted.
@@ -114,13 +122,13 @@ def _draw(detector: Detector, judgement: Judgement, deciding: int, path: Path, f
     return target
 
 
-def judge_all(files: Sequence[Path], settings: Settings, jobs: int) -> Iterator[dict[str, Any]]:
+def judge_all(files: Sequence[Any], settings: Settings, jobs: int) -> Iterator[dict[str, Any]]:
     """Judge files and yield their lines in the order of the files.
 
     Parameters
     ----------
-    files : sequence of Path
-        Files.
+    files : sequence
+        Paths, or the items of the settings' own kind.
     settings : Settings
         Bundle, contract, heatmap folder.
     jobs : int
@@ -136,7 +144,7 @@ def judge_all(files: Sequence[Path], settings: Settings, jobs: int) -> Iterator[
 
         detector = Detector.load(settings.bundle, settings.contract)
         for path in files:
-            yield judge_one(detector, path, settings.heatmaps)
+            yield settings.judge(detector, path)
         return
     yield from _Pool(files, settings, min(jobs, len(files))).run()
 
@@ -160,7 +168,7 @@ def _work(connection: Connection, settings: Settings, inherited: tuple[Connectio
             return
         while (path := connection.recv()) is not None:
             try:
-                line = judge_one(detector, path, settings.heatmaps)
+                line = settings.judge(detector, path)
             except OSError as error:
                 connection.send(error)
                 return
@@ -170,7 +178,7 @@ def _work(connection: Connection, settings: Settings, inherited: tuple[Connectio
 class _Pool:
     """Workers that each have one picture at a time, so that a death names its picture."""
 
-    def __init__(self, files: Sequence[Path], settings: Settings, jobs: int) -> None:
+    def __init__(self, files: Sequence[Any], settings: Settings, jobs: int) -> None:
         self._files, self._settings = files, settings
         self._next = 0
         self._results: dict[int, dict[str, Any]] = {}
@@ -227,7 +235,7 @@ class _Pool:
                 line = connection.recv()
             except (EOFError, OSError):
                 process.join()
-                self._results[index] = _died(self._files[index], process.exitcode)
+                self._results[index] = self._settings.died(self._files[index], process.exitcode)
                 connection.close()
                 self._start()
                 continue

@@ -40,6 +40,7 @@ COMMANDS: dict[str, _Entry] = {
     "calibrate": _Entry("ecdd.commands.calibrate", "Fit calibration and thresholds on a calibration split."),
     "export": _Entry("ecdd.commands.export", "Turn a checkpoint into TFLite and ONNX."),
     "parity": _Entry("ecdd.commands.parity", "Compare two model files on pictures, down to the layers."),
+    "score": _Entry("ecdd.commands.score", "Score a labelled manifest into a table for the release battery."),
     "report": _Entry("ecdd.commands.report", "Write the HTML report of a run."),
     "judge": _Entry("ecdd.commands.judge", "Decide whether a bundle may be released."),
     "serve": _Entry("ecdd.commands.serve", "Start the local site."),
@@ -62,6 +63,8 @@ EXTRAS = {
     "psutil": "gates",
     "pytest": "gates",
     "dlib": "dlib",
+    "pyarrow": "gates",
+    "ray": "scale",
 }
 
 # errors whose message is written for the user; looked up only where their module was imported

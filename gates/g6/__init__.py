@@ -1,0 +1,1 @@
+"""Gate G6: the release battery."""
