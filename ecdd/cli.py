@@ -41,6 +41,7 @@ COMMANDS: dict[str, _Entry] = {
     "export": _Entry("ecdd.commands.export", "Turn a checkpoint into TFLite and ONNX."),
     "parity": _Entry("ecdd.commands.parity", "Compare two model files on pictures, down to the layers."),
     "score": _Entry("ecdd.commands.score", "Score a labelled manifest into a table for the release battery."),
+    "mutants": _Entry("ecdd.commands.mutants", "Plant every known defect: each must turn its gate red."),
     "report": _Entry("ecdd.commands.report", "Write the HTML report of a run."),
     "judge": _Entry("ecdd.commands.judge", "Decide whether a bundle may be released."),
     "serve": _Entry("ecdd.commands.serve", "Start the local site."),

@@ -157,7 +157,7 @@ _STALE = ("E5.5", "test_e5_5_runtime_invariance.py::test_a_stale_file_is_refused
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
     experiment, tests, metric = where
-    gate = f"G{experiment[1]}"
+    gate = f"G{experiment[1]}" if experiment[1] <= "6" else f"phase{experiment[1]}"
     return Mutant(gate, experiment, f"gates/{gate.lower()}/{tests}", metric, plant)
 
 

@@ -17,9 +17,9 @@ def detector_swap() -> None:
 
 
 def detector_drift() -> None:
-    """The same weights in another version of the library: scores move in the third decimal."""
+    """The same weights in another version of the library: scores move beyond what another processor may do."""
     really = blazeface.scores_of
-    blazeface.scores_of = lambda raw: really(raw) * 0.998
+    blazeface.scores_of = lambda raw: really(raw) * 0.97
 
 
 def threshold_lowered() -> None:

@@ -1,0 +1,31 @@
+"""``ecdd mutants``: proof that every gate can fail."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def mutants(
+    gate: Annotated[str | None, typer.Option(help="Only this gate: G1 … G6, phase7, phase8.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes at once.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="JSON table to write; `ecdd report` shows it.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to plant the defects into; the default bundle.")] = None,
+) -> None:
+    """Plant every known defect, one at a time: each must turn its gate red, for the stated reason.
+
+    Runs in the project's checkout, where the gates are. Exit code 1 where a mutant survives or the same tests are red
+    without one.
+    """
+    root = Path.cwd()
+    if not (root / "gates" / "mutants" / "catalogue.py").is_file():
+        typer.echo(f"{root}: no gates/mutants here; call this in a checkout of the project", err=True)
+        raise typer.Exit(2)
+    command = [sys.executable, "-m", "gates.mutants.run", "--jobs", str(jobs)]
+    for name, value in (("gate", gate), ("out", out), ("bundle", bundle)):
+        command += [f"--{name}", str(value)] if value is not None else []
+    raise typer.Exit(subprocess.run(command, cwd=root, check=False).returncode)

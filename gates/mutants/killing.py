@@ -1,0 +1,101 @@
+"""Whether a planted defect was seen, and seen for the stated reason."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from gates.mutants.catalogue import MUTANTS
+from gates.mutants.warm_processes import run_pytest
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one mutant, or of a control run.
+
+    Attributes
+    ----------
+    name : str
+        Mutant, or the file of a control run.
+    gate, experiment, metric : str
+        What had to go red.
+    killed : bool
+        Red in that metric; for a control: green.
+    reason : str
+        The metric with value and limit, or what went wrong.
+    record : str
+        Evidence record of the run.
+    seconds : float
+        Wall clock.
+    """
+
+    name: str
+    gate: str
+    experiment: str
+    metric: str
+    killed: bool
+    reason: str
+    record: str
+    seconds: float
+
+    def row(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        return asdict(self)
+
+
+def kill(name: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
+    """Plant one mutant and run the tests that must see it.
+
+    Parameters
+    ----------
+    name : str
+        In the catalogue.
+    folder : Path
+        For the run's records.
+    options : sequence of str
+        For pytest: ``--bundle`` and ``--golden``.
+
+    Returns
+    -------
+    Outcome
+        Killed only when the stated metric failed in the stated experiment's record and pytest ended with 1.
+    """
+    mutant, begun = MUTANTS[name], time.monotonic()
+    finished = run_pytest([mutant.tests], folder, mutant=name, options=options)
+    path = folder / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}.incomplete.json"
+    killed, reason = _judged(path, mutant.metric, finished.exit_code)
+    if not killed:
+        reason += f"\n{finished.output[-3000:]}"
+    where = (mutant.gate, mutant.experiment, mutant.metric)
+    return Outcome(name, *where, killed, reason, path.name, round(time.monotonic() - begun, 2))
+
+
+def _judged(path: Path, metric: str, exit_code: int) -> tuple[bool, str]:
+    if not path.is_file():
+        return False, f"no record was written; exit code {exit_code}"
+    record = json.loads(path.read_text(encoding="utf-8"))
+    failing = [entry for entry in record["metrics"] if entry["verdict"] == "fail"]
+    found = next((entry for entry in failing if entry["name"] == metric), None)
+    if exit_code != 1 or found is None:
+        return False, f"survived: exit code {exit_code}, red: {[entry['name'] for entry in failing]}"
+    return True, f"{metric} = {found['value']}, must be {found['op']} {found['limit']}"
+
+
+def control(file: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
+    """Run the same tests of one file without any mutant: a gate that is always red kills everything."""
+    begun = time.monotonic()
+    tests = sorted({mutant.tests for mutant in MUTANTS.values() if mutant.tests.partition("::")[0] == file})
+    gate, experiment = next((m.gate, m.experiment) for m in MUTANTS.values() if m.tests.startswith(f"{file}::"))
+    finished = run_pytest(tests, folder, options=options)
+    green = finished.exit_code == 0
+    reason = f"{len(tests)} tests green" if green else f"exit code {finished.exit_code}\n{finished.output[-3000:]}"
+    return Outcome(file, gate, experiment, "control", green, reason, "", round(time.monotonic() - begun, 2))
+
+
+def control_files(gate: str | None = None) -> list[str]:
+    """Files of the tests that mutants need, each once."""
+    return sorted({m.tests.partition("::")[0] for m in MUTANTS.values() if gate in (None, m.gate)})

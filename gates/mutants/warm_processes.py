@@ -1,0 +1,92 @@
+"""Pytest runs in processes of their own that begin with the libraries loaded.
+
+A planted defect must not outlive its run, so each run has its own process; to import numpy, pytest, LiteRT and the
+others anew in each would take most of the time. The processes fork from a server that has imported them and nothing
+of this project.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT = 300.0  # seconds; the longest run takes below 30 on two shared cores
+_PLUGINS = ("syrupy", "_hypothesis_pytestplugin", "pytest_benchmark.plugin")
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One run of pytest: exit code and all that it wrote."""
+
+    exit_code: int
+    output: str
+
+
+def run_pytest(
+    tests: Sequence[str], folder: Path, *, mutant: str | None = None, options: Sequence[str] = ()
+) -> Finished:
+    """Run tests in a process of their own, with a defect planted where one is named.
+
+    Parameters
+    ----------
+    tests : sequence of str
+        Node ids, relative to the project.
+    folder : Path
+        Where the records of this run go.
+    mutant : str, optional
+        Name in the catalogue.
+    options : sequence of str
+        For pytest.
+
+    Returns
+    -------
+    Finished
+        Exit code -9 after `TIMEOUT` seconds.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    arguments = [*tests, "--report-dir", str(folder), "-q", "-p", "no:cacheprovider", *options]
+    if mutant is not None:
+        arguments += ["-p", "gates.mutants.planting", "--mutant", mutant]
+    for plugin in _PLUGINS:
+        arguments += ["-p", plugin]
+    output = folder / "output.txt"
+    process = _server().Process(target=_child, args=(arguments, str(output)))
+    process.start()
+    process.join(TIMEOUT)
+    if process.is_alive():
+        process.kill()
+        process.join()
+    text = output.read_text(encoding="utf-8", errors="replace") if output.is_file() else ""
+    return Finished(process.exitcode if process.exitcode is not None else -9, text)
+
+
+def _server() -> Any:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["gates.mutants.preloaded"])
+    return context
+
+
+def _child(arguments: list[str], output: str) -> None:
+    with Path(output).open("w", encoding="utf-8") as stream:
+        os.dup2(stream.fileno(), 1)
+        os.dup2(stream.fileno(), 2)
+        sys.stdout = sys.stderr = stream
+        os.chdir(ROOT)
+        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
+            del os.environ[name]
+        if str(ROOT) not in sys.path:
+            sys.path.insert(0, str(ROOT))
+        import pytest
+
+        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
+            code = int(pytest.main(arguments))
+            stream.flush()
+    os._exit(code)  # threads of the runtimes have nothing left to do
