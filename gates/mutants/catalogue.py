@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gates.mutants import (
     calibration_mutants,
     decoding_mutants,
+    evaluation_mutants,
     guardrail_mutants,
     model_mutants,
     preprocessing_mutants,
@@ -154,6 +155,26 @@ _SCALE = (
 )
 _STALE = ("E5.5", "test_e5_5_runtime_invariance.py::test_a_stale_file_is_refused", "stale_files_accepted")
 
+_CRASH = ("E6.4", "test_e6_4_claims_hygiene.py::test_an_error_is_no_verdict", "errors_in_an_error_rate")
+_NAN = ("E6.4", "test_e6_4_claims_hygiene.py::test_degenerate_scores_are_refused[nan]", "nan_scores_measured")
+_CONSTANT = (
+    "E6.4",
+    "test_e6_4_claims_hygiene.py::test_degenerate_scores_are_refused[constant]",
+    "constant_scores_measured",
+)
+_DROPPED = ("E6.4", "test_e6_4_claims_hygiene.py::test_missing_and_broken_files_stay_in_the_table", "rows_dropped")
+_FLIPS = ("E6.3", "test_e6_3_transform_suite.py::test_golden_faces_survive_another_container", "golden_flips")
+_ACCURACY = (
+    "E6.4",
+    "test_e6_4_claims_hygiene.py::test_only_decided_faces_enter_accuracy",
+    "pictures_added_to_accuracy",
+)
+_STALE_TABLE = (
+    "E6.4",
+    "test_e6_4_claims_hygiene.py::test_stale_and_incomplete_tables_are_refused",
+    "stale_tables_accepted",
+)
+
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
     experiment, tests, metric = where
@@ -228,4 +249,11 @@ MUTANTS: dict[str, Mutant] = {
     "fp16_activations": _mutant(_ROUNDED_MAP, quantisation_mutants.fp16_activations),
     "transposed_output": _mutant(_ROUNDED_MAP, quantisation_mutants.transposed_output),
     "stale_tflite": _mutant(_STALE, runtime_mutants.stale_tflite),
+    "crash_counts_as_real": _mutant(_CRASH, evaluation_mutants.crash_counts_as_real),
+    "nan_score": _mutant(_NAN, evaluation_mutants.nan_score),
+    "constant_score": _mutant(_CONSTANT, evaluation_mutants.constant_score),
+    "missing_media_dropped": _mutant(_DROPPED, evaluation_mutants.missing_media_dropped),
+    "format_shortcut": _mutant(_FLIPS, evaluation_mutants.format_shortcut),
+    "ood_in_accuracy": _mutant(_ACCURACY, evaluation_mutants.ood_in_accuracy),
+    "stale_score_table": _mutant(_STALE_TABLE, evaluation_mutants.stale_score_table),
 }

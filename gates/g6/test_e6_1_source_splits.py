@@ -1,0 +1,86 @@
+"""E6.1: operating-point metrics by source, compression and, where a manifest says so, device and platform."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ecdd.evaluation.metrics import (
+    accuracy_on_faces,
+    at_operating_point,
+    calibration_error,
+    scores_and_labels,
+    tpr_at_fpr,
+)
+from ecdd.evaluation.splits import groups, worst_group
+from ecdd.evaluation.transforms import UNTOUCHED
+from gates.g6 import figures
+from gates.g6.conftest import has_scores
+
+SPLITS = ("source", "compression", "device", "platform")
+
+
+@pytest.mark.experiment("E6.1")
+def test_held_out_operating_point(evidence: Any, policy: Any, scores: Any) -> None:
+    """All held-out pictures at the contract's thresholds; the bound of the promise itself is E4.4's."""
+    if not has_scores(evidence, scores):
+        return
+    point, rows = policy.operating_point, scores.held_out.of(UNTOUCHED)
+    found = at_operating_point(rows, point)
+    for name, rate, limit in (
+        ("fpr", found.fpr, point.max_fpr),
+        ("fnr", found.fnr, point.max_fnr),
+        ("abstain_rate_real", found.abstain_real, point.max_abstain_rate),
+        ("abstain_rate_fake", found.abstain_fake, point.max_abstain_rate),
+    ):
+        evidence.check(name, rate.value, limit=limit, unit="rate", n=rate.n)
+        evidence.measure(f"{name}_interval", f"[{rate.low:.3f}, {rate.high:.3f}] at {point.confidence:g}")
+    p, y = scores_and_labels(rows)
+    evidence.measure(f"tpr_at_fpr_{point.max_fpr:g}", tpr_at_fpr(p, y, point.max_fpr), "rate")
+    evidence.measure("expected_calibration_error", calibration_error(rows))
+    right = accuracy_on_faces(rows, point.confidence)
+    evidence.measure("accuracy_on_decided_faces", f"{right.events} of {right.n}, [{right.low:.3f}, {right.high:.3f}]")
+    evidence.table("abstain_reasons", [{"code": c, "pictures": n} for c, n in found.abstain_reasons.items()])
+
+
+@pytest.mark.experiment("E6.1")
+def test_no_group_is_much_worse(evidence: Any, policy: Any, scores: Any) -> None:
+    """Every group with enough pictures of a class; smaller ones are shown. Unclaimed columns are said to be so."""
+    if not has_scores(evidence, scores):
+        return
+    limits, point, rows = policy.evaluation, policy.operating_point, scores.held_out.of(UNTOUCHED)
+    everything, shown, empty = at_operating_point(rows, point), [], []
+    for split in SPLITS:
+        found = groups(rows, split, point, limits.min_group_pictures)
+        shown += found
+        if split not in limits.splits:
+            if not found:
+                evidence.not_tested(f"{split} split", f"not claimed: no row of the manifest has a {split}")
+            continue
+        if not found:
+            empty.append(split)
+        for error in ("fpr", "fnr"):
+            worst = worst_group(found, everything, error)
+            if worst is None:
+                evidence.not_tested(
+                    f"{error} by {split}", f"no group has {limits.min_group_pictures} pictures of the class"
+                )
+                continue
+            evidence.check(f"{split}_{error}_increase", worst.increase, limit=limits.max_group_error_increase,
+                           unit="rate", worst=worst.name, n=worst.n)  # fmt: skip
+    evidence.none("claimed_splits_without_column", empty, n=len(limits.splits), unit="split")
+    evidence.table("groups", [_row(group) for group in shown])
+    caption = "Error rates by group with exact intervals."
+    evidence.figure("groups", figures.groups(shown, everything, limits.min_group_pictures), caption)
+
+
+def _row(group: Any) -> dict[str, Any]:
+    row: dict[str, Any] = {"group": f"{group.split}: {group.name}"}
+    for name in ("fpr", "fnr", "abstain_real", "abstain_fake"):
+        rate = getattr(group.measured, name)
+        shown = (
+            "no pictures" if rate.value is None else f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}] of {rate.n}"
+        )
+        row[name] = shown
+    return row | {"judged": " ".join(k for k in ("fpr", "fnr") if getattr(group, f"judged_{k}")) or "too few"}

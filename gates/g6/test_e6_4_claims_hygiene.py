@@ -1,0 +1,164 @@
+"""E6.4: what is out of scope abstains and enters no accuracy; what was not scored is counted, never guessed."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ecdd.calibration.metrics import MetricError
+from ecdd.evaluation import metrics
+from ecdd.evaluation.battery import leaks
+from ecdd.evaluation.score_table import SCORED, ScoreTable, ScoreTableError, problems_of, read_table
+from ecdd.evaluation.scoring import Request, score
+from gates.g6.conftest import has_scores
+from gates.g6.made_rows import failed, plan_for, row
+
+
+@pytest.mark.experiment("E6.4")
+def test_the_table_is_of_this_bundle(evidence: Any, scores: Any) -> None:
+    """A table that lies where this bundle's belongs, and is damaged or of another bundle or contract, is red."""
+    if not has_scores(evidence, scores) and not scores.refused:
+        return
+    evidence.none("tables_refused", [scores.refused] if scores.refused else [], n=1, unit="table")
+
+
+@pytest.mark.experiment("E6.4")
+def test_every_picture_is_counted(evidence: Any, scores: Any) -> None:
+    """Expected = scored + counted. A file that the contract rejects was answered; errors and lost files were not."""
+    if not has_scores(evidence, scores):
+        return
+    for name, table in (("held_out", scores.held_out), ("calibration", scores.calibration)):
+        if table is None:
+            continue
+        counts = metrics.count_outcomes(table.rows, table.plan.n_expected)
+        lost = [r for r in table.rows if r["outcome"] not in (SCORED, "rejected")]
+        evidence.check(f"{name}_counted", sum(counts.values()), limit=table.plan.n_expected, op="==", unit="row",
+                       n=table.plan.n_expected)  # fmt: skip
+        shown = [f"{r['path']} {r['transform']}: {r['outcome']}" for r in lost]
+        evidence.none(f"{name}_without_answer", shown, n=table.plan.n_expected, unit="row")
+        evidence.table(f"{name}_outcomes", [{"outcome": k, "rows": n} for k, n in counts.items()])
+
+
+@pytest.mark.experiment("E6.4")
+def test_out_of_scope_always_abstains(evidence: Any, scores: Any) -> None:
+    """Under every transform too: a blurred poster is no face either."""
+    if not has_scores(evidence, scores):
+        return
+    rows = [r for r in scores.held_out.rows if r["scope"] != "face"]
+    offenders = [f"{r['path']} {r['transform']}: {r['verdict']}" for r in leaks(rows)]
+    evidence.none("out_of_scope_judged", offenders, n=len(rows))
+
+
+@pytest.mark.experiment("E6.4")
+def test_only_decided_faces_enter_accuracy(evidence: Any, scores: Any) -> None:
+    """Rows whose accuracy is 3 of 4 by hand; twenty pictures out of scope and six abstentions must not change it."""
+    if not has_scores(evidence, scores):
+        return
+    faces = [row(0, 0, "real", 0.1), row(1, 1, "fake", 0.9), row(2, 1, "real", 0.05), row(3, 0, "real", 0.02)]
+    others = [row(4 + k, k % 2, "abstain", 0.5) for k in range(6)]
+    others += [row(10 + k, None, "abstain", None) for k in range(19)] + [row(29, None, "real", 0.1)]
+    found = metrics.accuracy_on_faces([*faces, *others], 0.95)
+    evidence.check("pictures_added_to_accuracy", found.n - 4, limit=0, op="==", unit="picture", n=30)
+    evidence.check("right_answers_added", found.events - 3, limit=0, op="==", unit="picture", n=30)
+
+
+@pytest.mark.experiment("E6.4")
+def test_an_error_is_no_verdict(evidence: Any, policy: Any, scores: Any) -> None:
+    """A detector that crashes on every real: its FPR is unknown, and no metric of two classes is computed."""
+    if not has_scores(evidence, scores):
+        return
+    rows = [failed(k, 0) for k in range(10)] + [row(10 + k, 1, "fake", 0.9 + k / 1000) for k in range(10)]
+    found = metrics.at_operating_point(rows, policy.operating_point)
+    evidence.check("errors_in_an_error_rate", found.fpr.n + found.abstain_real.n, limit=0, op="==", unit="row", n=20)
+    evidence.check("errors_counted", found.outcomes.get("error", 0), limit=10, op="==", unit="row", n=20)
+    try:
+        metrics.calibration_error(rows)
+        measured = 1
+    except MetricError:
+        measured = 0
+    evidence.check("metrics_of_one_class", measured, limit=0, op="==", unit="metric", n=1)
+
+
+@pytest.mark.experiment("E6.4")
+@pytest.mark.parametrize("kind", ["nan", "constant"])
+def test_degenerate_scores_are_refused(evidence: Any, scores: Any, kind: str) -> None:
+    """NaN or one number for all: no metric, rather than an AUC of 0.0 or a calibration error of a constant."""
+    if not has_scores(evidence, scores):
+        return
+    good = [row(k, k % 2, "abstain", 0.5 if kind == "constant" else 0.3 + k / 100) for k in range(20)]
+    if kind == "nan":
+        good[7] |= {"probability": float("nan"), "logit": float("nan")}
+    p, y = (np.array([r[name] for r in good]) for name in ("probability", "label"))
+    measured = []
+    for name, measure in (
+        ("calibration_error", lambda: metrics.calibration_error(good)),
+        ("tpr_at_fpr", lambda: metrics.tpr_at_fpr(p, y, 0.1)),
+    ):
+        try:
+            measured.append(f"{name} {measure()}")
+        except MetricError:
+            continue
+    if kind == "nan" and not problems_of(plan_for(good), good):
+        measured.append("the table itself")
+    evidence.none(f"{kind}_scores_measured", measured, n=2, unit="metric")
+
+
+@pytest.mark.experiment("E6.4")
+def test_missing_and_broken_files_stay_in_the_table(
+    evidence: Any, golden: Any, bundle: Any, contract: Any, scores: Any, tmp_path: Path
+) -> None:
+    """A real manifest with two missing files, one cut and one that is no picture, scored with this bundle."""
+    if not has_scores(evidence, scores):
+        return
+    items = golden.by_set("in_scope")[:3]
+    names = [shutil.copy(item.path, tmp_path / Path(item.path).name).name for item in items]
+    (tmp_path / "cut.jpg").write_bytes(Path(items[0].path).read_bytes()[:4000])
+    (tmp_path / "text.jpg").write_text("no picture")
+    names += ["gone.jpg", "cut.jpg", "text.jpg", "gone_too.png"]
+    with (tmp_path / "manifest.csv").open("w", newline="") as handle:
+        csv.writer(handle).writerows([["path", "label", "scope", "source"], *([n, "0", "face", "made"] for n in names)])
+    try:
+        score(Request(tmp_path, bundle, contract), tmp_path / "scores.parquet")
+        rows: tuple[dict[str, Any], ...] = read_table(tmp_path / "scores.parquet").rows
+    except ScoreTableError:
+        rows = ()
+    found = [r["outcome"] for r in rows]
+    evidence.check("rows_dropped", len(names) - len(rows), limit=0, op="==", unit="row", n=len(names))
+    wanted = ["scored"] * 3 + ["missing", "rejected", "rejected", "missing"]
+    wrong = [f"{name}: {a}" for name, a, b in zip(names, found, wanted, strict=False) if a != b]
+    evidence.none("wrong_outcomes", wrong, n=len(names), unit="row")
+
+
+@pytest.mark.experiment("E6.4")
+def test_stale_and_incomplete_tables_are_refused(evidence: Any, scores: Any) -> None:
+    """Another payload or contract, a row that is gone, twice or edited: each is said, none is measured."""
+    if not has_scores(evidence, scores):
+        return
+    rows = [row(k, k % 2, "abstain", 0.3 + k / 100) for k in range(6)]
+    plan = plan_for(rows)
+    table = ScoreTable(plan, tuple(rows))
+    stale = [
+        name
+        for name, asked in (
+            ("payload", ("e" * 64, plan.contract_digest)),
+            ("contract", (plan.payload_digest, "e" * 64)),
+        )
+        if not table.why_not_of(*asked)
+    ]
+    edits = {
+        "missing": rows[:-1],
+        "twice": [*rows[:-1], rows[0]],
+        "other bundle": [rows[0] | {"payload_digest": "e" * 64}, *rows[1:]],
+        "verdict without a score": [rows[0] | {"probability": None, "logit": None, "verdict": "real"}, *rows[1:]],
+        "error with a verdict": [rows[0] | {"outcome": "error", "verdict": "real"}, *rows[1:]],
+    }
+    evidence.none("stale_tables_accepted", stale, n=2, unit="table")
+    accepted = [name for name, edited in edits.items() if not problems_of(plan, edited)]
+    evidence.none("edited_tables_accepted", accepted, n=len(edits), unit="table")
+    good = int(bool(problems_of(plan, rows) or table.why_not_of(plan.payload_digest, plan.contract_digest)))
+    evidence.check("good_tables_refused", good, limit=0, op="==", unit="table", n=1)

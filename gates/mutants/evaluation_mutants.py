@@ -1,0 +1,86 @@
+"""Defects of the release battery: crashes that count, scores that are none, rows that vanish, shortcuts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+
+def crash_counts_as_real() -> None:
+    """A picture on which the detector crashed enters the rates with P(fake) = 0."""
+    from ecdd.evaluation import metrics
+
+    really = metrics.reached_model
+
+    def planted(rows: Any) -> Any:
+        filled = [{**r, "outcome": "scored", "probability": 0.0} if r["outcome"] == "error" else r for r in rows]
+        return really(filled)
+
+    metrics.reached_model = planted
+
+
+def nan_score() -> None:
+    """A score that is no number silently becomes 0."""
+    import numpy as np
+
+    from ecdd.calibration import metrics as calibration_metrics
+    from ecdd.evaluation import metrics
+
+    metrics.refuse_degenerate = lambda _scores: None
+    really = calibration_metrics.checked
+    calibration_metrics.checked = lambda scores, labels: really(np.nan_to_num(scores), labels)
+
+
+def constant_score() -> None:
+    """A detector that says one number for every picture is measured as if it said something."""
+    from ecdd.evaluation import metrics
+
+    metrics.refuse_degenerate = lambda _scores: None
+
+
+def missing_media_dropped() -> None:
+    """Rows whose file is not there are left out without a word."""
+    from ecdd.evaluation import scoring
+
+    listed, counted = scoring.stream, scoring.check
+
+    def planted(data: Any, selection: Any) -> Any:
+        root = data if data.is_dir() else data.parent
+        return (row for row in listed(data, selection) if (root / row.path).exists())
+
+    scoring.stream = planted
+    scoring.check = lambda data, selection: (len(list(planted(data, selection))), counted(data, selection)[1])
+
+
+def format_shortcut() -> None:
+    """The model learnt that PNG is fake and JPEG is real."""
+    from ecdd import detector
+
+    really = detector.Detector._judge
+
+    def planted(self: Any, prepared: Any, milliseconds: Any) -> Any:
+        p = 0.99 if prepared.decoded.format == "PNG" else 0.01
+        judged = really(self, prepared, milliseconds)
+        return {index: dataclasses.replace(face, probability=p) for index, face in judged.items()}
+
+    detector.Detector._judge = planted  # type: ignore[method-assign]
+
+
+def ood_in_accuracy() -> None:
+    """An abstention, also on what is no face, counts as a right answer."""
+    from ecdd.evaluation import metrics
+
+    really = metrics.accuracy_on_faces
+
+    def planted(rows: Any, confidence: float) -> Any:
+        found, abstained = really(rows, confidence), sum(row["verdict"] == "abstain" for row in rows)
+        return metrics.rate(found.events + abstained, found.n + abstained, confidence)
+
+    metrics.accuracy_on_faces = planted
+
+
+def stale_score_table() -> None:
+    """The scores of last week's bundle are taken for this one's."""
+    from ecdd.evaluation.score_table import ScoreTable
+
+    ScoreTable.why_not_of = lambda _self, _payload, _contract: ""  # type: ignore[method-assign]
