@@ -32,15 +32,20 @@ class Scores:
 
 
 @pytest.fixture(scope="session")
-def scores(bundle: Any, contract: Any, data_root: Path | None, tmp_path_factory: Any, worker_id: str) -> Scores:
-    if data_root is not None:
-        base = tmp_path_factory.getbasetemp()
-        return _scored(bundle, contract, data_root, base if worker_id == "master" else base.parent)
+def scores(
+    request: pytest.FixtureRequest, bundle: Any, contract: Any, data_root: Path | None, tmp_path_factory: Any
+) -> Scores:
+    if data_root is None:
+        return stored_scores(bundle, contract)
+    base = tmp_path_factory.getbasetemp()
+    return _scored(bundle, contract, data_root, base.parent if hasattr(request.config, "workerinput") else base)
+
+
+def stored_scores(bundle: Any, contract: Any) -> Scores:
+    """Tables inside the bundle, or the committed ones where it is the default bundle or a copy of it."""
     folder, names = bundle.path / RELEASE_FOLDER, ("scores.parquet", "calibration_scores.parquet")
-    default = bundle.path.resolve() == default_bundle_path().resolve() or bundle.payload_digest == payload_digest_of(
-        None
-    )
-    if not (folder / names[0]).exists() and default:  # a copy of the default bundle is the default bundle
+    default = bundle.path.resolve() == default_bundle_path().resolve()
+    if not (folder / names[0]).exists() and (default or bundle.payload_digest == payload_digest_of(None)):
         folder, names = COMMITTED, ("test.parquet", "calibration.parquet")
     if not (folder / names[0]).exists():
         return Scores(
