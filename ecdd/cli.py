@@ -43,7 +43,7 @@ COMMANDS: dict[str, _Entry] = {
     "score": _Entry("ecdd.commands.score", "Score a labelled manifest into a table for the release battery."),
     "mutants": _Entry("ecdd.commands.mutants", "Plant every known defect: each must turn its gate red."),
     "report": _Entry("ecdd.commands.report", "Write the HTML report of a run."),
-    "judge": _Entry("ecdd.commands.judge", "Decide whether a bundle may be released."),
+    "judge": _Entry("ecdd.commands.judge", "Check stored evidence and hold it to a contract again."),
     "serve": _Entry("ecdd.commands.serve", "Start the local site."),
     "monitor": _Entry("ecdd.commands.monitor", "Judge a monitoring log."),
 }

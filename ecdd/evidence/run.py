@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ecdd.evidence.chain import write_chain
 from ecdd.evidence.declarations import DeclarationError, Declared, Expected, difference, load_declared, load_expected
 from ecdd.evidence.merging import FRAGMENTS, Asked, merge, read_fragments, remove_fragments, write_records
 from ecdd.evidence.records import ExperimentRecord
@@ -95,6 +96,7 @@ class Run:
         self.records = merge(fragments, self.declared, identify(self.options), asked)
         if self.records:
             write_records(self.options.folder, self.records)
+            write_chain(self.options.folder, fragments)
         remove_fragments(self.fragments)
 
     def broken(self) -> list[str]:

@@ -1,0 +1,55 @@
+"""``ecdd judge``: stored evidence, checked and held to a contract without inference."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def judge(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run: phase*_results, index.json, evidence.jsonl.")],
+    contract: Annotated[
+        Path | None, typer.Option(help="Contract whose limits to judge by; without it the stored limits stand.")
+    ] = None,
+) -> None:
+    """Check that no record was edited and judge the stored metrics again; exit code 1 where any verdict is not pass.
+
+    Only limits can be judged again. Keys that change pixels, thresholds or the model need a run, and are named.
+    """
+    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.evidence.chain import find_edits
+    from ecdd.evidence.merging import read_records
+    from ecdd.evidence.rejudging import rejudge
+    from ecdd.evidence.verdicts import judge_record
+
+    if not (folder / "index.json").is_file():
+        typer.echo(f"{folder}: no index.json; give the folder of a run, for example reports/default", err=True)
+        raise typer.Exit(2)
+    edits = find_edits(folder)
+    if edits:
+        typer.echo("\n".join(["refused: the evidence is not as the run wrote it", *edits]), err=True)
+        raise typer.Exit(1)
+    records = read_records(folder)
+    after = {key: judge_record(record) for key, record in records.items()}
+    if contract is not None:
+        try:
+            loaded = load_contract(contract)
+        except ContractError as error:
+            typer.echo(str(error), err=True)
+            raise typer.Exit(2) from None
+        found = rejudge(records, loaded)
+        after = dict(found.after)
+        for line in found.moved:
+            typer.echo(line)
+        if any(record.identity.contract_digest != loaded.digest for record in records.values()):
+            typer.echo(
+                f"judged by contract {loaded.digest[:16]}; changed keys other than limits need a run of the gates"
+            )
+    for key, verdict in after.items():
+        was = records[key].verdict
+        typer.echo(f"{key}  {verdict.upper()}" + (f" (was {was})" if was != verdict else ""))
+    good = sum(verdict == "pass" for verdict in after.values())
+    typer.echo(f"{good} of {len(after)} experiments pass")
+    raise typer.Exit(int(good < len(after) or not after))

@@ -1,0 +1,40 @@
+"""``ecdd report``: the page of a run, made again from its records."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="Folder of a run, for example reports/default.")] = Path(
+        "reports/default"
+    ),
+    golden: Annotated[Path, typer.Option(help="Golden set, for thumbnails of worst samples.")] = Path("golden"),
+    bundle: Annotated[Path | None, typer.Option(help="Bundle that the run judged; the default bundle.")] = None,
+    expected: Annotated[
+        Path | None, typer.Option(help="Expected verdicts, whose reasons stand beside the reds.")
+    ] = None,
+) -> None:
+    """Write one self-contained index.html into the folder of a run."""
+    from ecdd.evidence.declarations import DeclarationError, load_declared, load_expected
+    from ecdd.evidence.report import write_report
+    from ecdd.evidence.session import RunOptions
+
+    if not (folder / "index.json").is_file():
+        typer.echo(f"{folder}: no index.json; run the gates first, or give the folder of a run", err=True)
+        raise typer.Exit(2)
+    root = Path.cwd()
+    try:
+        declared = load_declared(root / "gates" / "declared.yaml")
+        path = expected or root / "gates" / "expected_verdicts.yaml"
+        reds = load_expected(path, declared) if path.is_file() else {}
+    except DeclarationError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    today = datetime.datetime.now(datetime.UTC).date()
+    options = RunOptions(root, bundle, None, golden, None, folder.resolve(), path, today)
+    typer.echo(f"report: {write_report(options, declared, reds)}")

@@ -1,0 +1,123 @@
+"""The tests of a run as a hash-chained JSONL file, and the check that nobody edited what was written.
+
+JUnit cannot tell an expected failure from a pass under every tool, and loses properties; this file can be held against
+it. Each line carries the digest of the line before, so none can be changed, removed or exchanged alone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+from xml.etree import ElementTree as ET
+
+from ecdd.evidence.merging import read_records
+from ecdd.evidence.records import Fragment, record_digest
+from ecdd.evidence.verdicts import judge_record
+from ecdd.files import write_bytes
+
+EVIDENCE_FILE: Final = "evidence.jsonl"
+
+
+def write_chain(folder: Path, fragments: Iterable[Fragment]) -> None:
+    """Write ``evidence.jsonl``: one line a test of this run, in order of the node ids.
+
+    Parameters
+    ----------
+    folder : Path
+        The run's folder.
+    fragments : iterable of Fragment
+        What the tests measured.
+    """
+    previous, lines = "", []
+    for fragment in fragments:
+        content = {"previous": previous, "test": fragment.model_dump(mode="json")}
+        previous = _digest(content)
+        lines.append(json.dumps({**content, "sha256": previous}, sort_keys=True, ensure_ascii=False))
+    write_bytes(folder / EVIDENCE_FILE, "".join(f"{line}\n" for line in lines).encode())
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+
+
+def find_edits(folder: Path, junit: Path | None = None) -> list[str]:
+    """Everything in a run's folder that is not as the run wrote it.
+
+    Parameters
+    ----------
+    folder : Path
+        With ``index.json``, records and ``evidence.jsonl``.
+    junit : Path, optional
+        JUnit file of the same run; by default ``junit.xml`` in the folder, where there is one.
+
+    Returns
+    -------
+    list of str
+        Empty where all agree; otherwise file, place and what is wrong.
+    """
+    path = junit or folder / "junit.xml"
+    tests, problems = _read_chain(folder / EVIDENCE_FILE)
+    return problems + _edited_records(folder) + (_edited_junit(path, tests) if path.is_file() else [])
+
+
+def _read_chain(path: Path) -> tuple[dict[str, str], list[str]]:
+    if not path.is_file():
+        return {}, [f"{path.name}: missing; run the gates again"]
+    previous, tests = "", {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            content = json.loads(line)
+            digest = content.pop("sha256")
+            fragment = Fragment.model_validate(content["test"])
+        except (ValueError, KeyError, TypeError, AttributeError):
+            return tests, [f"{path.name} line {number}: not a record of a test"]
+        if content["previous"] != previous or _digest(content) != digest:
+            return tests, [f"{path.name} line {number}: edited, removed or exchanged"]
+        previous = digest
+        tests[fragment.nodeid] = fragment.outcome
+    return tests, [] if tests else [f"{path.name}: holds no test"]
+
+
+def _edited_records(folder: Path) -> list[str]:
+    try:
+        listed = {row["id"]: row for row in json.loads((folder / "index.json").read_text(encoding="utf-8"))["records"]}
+        records = read_records(folder)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [f"index.json or a record: unreadable ({type(error).__name__})"]
+    found = [f"{key}: in index.json, but its record is gone" for key in listed if key not in records]
+    chain = ""
+    for key, record in records.items():
+        digest = record_digest(record)
+        chain = hashlib.sha256(f"{chain}{digest}".encode()).hexdigest()
+        row = listed.get(key)
+        if row is None or row["sha256"] != digest:
+            found.append(f"{key}: the record is not the one in index.json")
+        elif row["chain"] != chain:
+            found.append(f"{key}: the chain of index.json is broken here")
+        if judge_record(record) != record.verdict:
+            found.append(f"{key}: its verdict {record.verdict} does not follow from its own metrics")
+    return found
+
+
+def _edited_junit(path: Path, tests: Mapping[str, str]) -> list[str]:
+    try:
+        cases = list(ET.parse(path).getroot().iter("testcase"))  # noqa: S314
+    except ET.ParseError as error:
+        return [f"{path.name}: not XML: {error}"]
+    said = {(case.get("classname", ""), case.get("name", "")): _junit_outcome(case) for case in cases}
+    found = []
+    for nodeid, outcome in tests.items():
+        file, _, name = nodeid.partition("::")
+        there = said.get((file.removesuffix(".py").replace("/", "."), name))
+        if there is None:
+            found.append(f"{path.name}: {nodeid} ran and is not in it")
+        elif (there == "passed") != (outcome == "passed"):
+            found.append(f"{path.name}: {nodeid} is {there} there and {outcome} in {EVIDENCE_FILE}")
+    return found
+
+
+def _junit_outcome(case: ET.Element) -> str:
+    return next((kind for kind in ("failure", "error", "skipped") if case.find(kind) is not None), "passed")

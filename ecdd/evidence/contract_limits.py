@@ -1,0 +1,59 @@
+"""Which contract value is the limit of which metric, so that stored metrics can be held to another contract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from typing import Final
+
+from ecdd.evidence.records import Metric
+
+_SWEEP: Final = {
+    "golden_reversals": "quality_gates.max_reversals",
+    "golden_rank_stability_upper_bound": "quality_gates.min_rank_stability",
+    "golden_mean_shift": "quality_gates.max_mean_shift",
+}
+# a metric whose clause is a contract key says so itself; these are the others
+_LIMITS: Final[Mapping[str, Mapping[str, str]]] = {
+    "E1.9": {"s4_max_difference": "pixel_pipeline.tolerance_s4"},
+    "E2.3": {"missed_rate": "quality_gates.max_missed_faces"},
+    "E2.6": _SWEEP,
+    "E2.7": _SWEEP,
+    "E2.8": _SWEEP,
+    "E3.1": {"onnx_s5_differs": "patch_grid.tolerance_s5", "tflite_s5_differs": "patch_grid.tolerance_s5"},
+    "E3.3": {"s6_differs": "pooling.tolerance_s6"},
+    "E4.1": {"judged_*_pictures": "calibration.min_samples_per_class"},
+    "E4.2": {"t_*_spread": "operating_point.max_threshold_spread"},
+    "E4.4": {"*fpr_*_bound": "operating_point.max_fpr", "*fnr_*_bound": "operating_point.max_fnr"},
+    "E5.2": {"*.range_instability": "quantization.max_range_instability"},
+    "E5.4": {"*.fpr_upper_bound": "operating_point.max_fpr", "*.fnr_upper_bound": "operating_point.max_fnr"},
+    "E6.1": {
+        "fpr": "operating_point.max_fpr",
+        "fnr": "operating_point.max_fnr",
+        "abstain_rate_*": "operating_point.max_abstain_rate",
+        "*_f?r_increase": "evaluation.max_group_error_increase",
+    },
+    "E6.2": {"later_fpr_increase": "evaluation.max_later_fpr_increase"},
+    "E6.3": {"*_flips": "evaluation.max_shortcut_flips", "f?r_increase": "evaluation.max_transform_error_increase"},
+}
+
+
+def limit_key(experiment: str, metric: Metric) -> str | None:
+    """Contract key whose value is this metric's limit; None where the limit belongs to the experiment itself.
+
+    Parameters
+    ----------
+    experiment : str
+        Id.
+    metric : Metric
+        As stored.
+
+    Returns
+    -------
+    str or None
+        For example ``"operating_point.max_fpr"``.
+    """
+    if "." in metric.clause and metric.clause.partition(".")[0].islower():
+        return metric.clause
+    table = _LIMITS.get(experiment, {})
+    return next((key for pattern, key in table.items() if fnmatchcase(metric.name, pattern)), None)
