@@ -66,7 +66,8 @@ def find_edits(folder: Path, junit: Path | None = None) -> list[str]:
 def _read_chain(path: Path) -> tuple[dict[str, str], list[str]]:
     if not path.is_file():
         return {}, [f"{path.name}: missing; run the gates again"]
-    previous, tests = "", {}
+    previous = ""
+    tests: dict[str, str] = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             content = json.loads(line)
