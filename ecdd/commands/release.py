@@ -1,0 +1,85 @@
+"""``ecdd release``: whether a bundle may ship, from evidence alone."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def release(
+    bundle: Annotated[Path | None, typer.Argument(help="Bundle; the default bundle where not given.")] = None,
+    records: Annotated[
+        list[Path] | None, typer.Option(help="Folder of a run; may be repeated; by default the bundle's own run.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(help="Private key that signs; see --make-keys.")] = None,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Release without a signature, and say so.")] = False,
+    waivers: Annotated[Path | None, typer.Option(help="YAML list of waivers: id, reason, owner, expiry.")] = None,
+    as_of: Annotated[
+        datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day for expiries; today.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and write nothing.")] = False,
+    make_keys: Annotated[
+        Path | None, typer.Option(help="Write a new key pair NAME.pem and NAME.pub.pem, and stop.")
+    ] = None,
+) -> None:
+    """Approve a bundle and sign it, or refuse it with every reason; exit code 1 on refusal.
+
+    Every claimed experiment needs a complete and passing record for exactly this payload and this contract.
+    """
+    from ecdd.bundle import BundleError, load_bundle
+    from ecdd.evidence.declarations import DeclarationError, load_declared
+    from ecdd.release.approval import decide
+    from ecdd.release.approving import ReleaseError
+    from ecdd.release.approving import release as write_release
+    from ecdd.release.signing import SigningError
+    from ecdd.release.waivers import WaiverError, load_waivers
+
+    if make_keys is not None:
+        _make_keys(make_keys)
+        return
+    if not dry_run and (key is None) != unsigned:
+        typer.echo("give --key FILE to sign, or --unsigned to release without a signature", err=True)
+        raise typer.Exit(2)
+    day = as_of.date() if as_of is not None else datetime.datetime.now(datetime.UTC).date()
+    try:
+        loaded = load_bundle(bundle)
+        declared = load_declared(Path.cwd() / "gates" / "declared.yaml")
+        asked = load_waivers(waivers) if waivers is not None else []
+        folders = records or [Path("reports") / "runs" / loaded.payload_digest[:16]]
+        decision = decide(loaded, folders, declared, asked, day)
+        _say(decision.reasons, decision.not_claimed, len(decision.supported))
+        if not decision.approved:
+            raise typer.Exit(1)
+        if not dry_run:
+            write_release(loaded, decision, key)
+    except (BundleError, DeclarationError, WaiverError, ReleaseError, SigningError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"RELEASE APPROVED: {loaded.manifest.name} {loaded.manifest.version}, payload {loaded.payload_digest}")
+    if unsigned and not dry_run:
+        typer.echo("UNSIGNED: nobody can tell whether this bundle was changed after this approval", err=True)
+
+
+def _say(reasons: tuple[str, ...], not_claimed: tuple[str, ...], supported: int) -> None:
+    typer.echo(f"{supported} claims are supported by evidence of this payload and contract")
+    typer.echo(f"not claimed: {'; '.join(not_claimed)}")
+    if reasons:
+        for reason in reasons:
+            typer.echo(f"  - {reason}")
+        typer.echo(f"RELEASE REFUSED for {len(reasons)} reason{'s' if len(reasons) > 1 else ''}")
+
+
+def _make_keys(name: Path) -> None:
+    from ecdd.release.signing import SigningError
+    from ecdd.release.signing import make_keys as write_keys
+
+    private, public = name.with_name(f"{name.name}.pem"), name.with_name(f"{name.name}.pub.pem")
+    try:
+        write_keys(private, public)
+    except (SigningError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{private}: keep it secret; {public}: give it to whoever verifies")

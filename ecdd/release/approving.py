@@ -1,0 +1,111 @@
+"""Writing the approving report into a bundle, and reading a released bundle back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Final
+
+from ecdd.bundle import Bundle
+from ecdd.files import write_bytes
+from ecdd.release.approval import Decision
+from ecdd.release.signing import SIGNATURE, sign, verify
+
+REPORT: Final = "release/approval.json"
+PAGE: Final = "release/approval.md"
+
+
+class ReleaseError(Exception):
+    """A released bundle is not as it was approved."""
+
+
+def release(bundle: Bundle, decision: Decision, key: Path | None) -> None:
+    """Write the approving report into the bundle and sign all of it.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Checked bundle.
+    decision : Decision
+        Must be an approval.
+    key : Path or None
+        Private key; None leaves the bundle unsigned.
+
+    Raises
+    ------
+    ReleaseError
+        The decision is a refusal.
+    SigningError
+        The key does not work; no report is left behind then.
+    """
+    if not decision.approved:
+        raise ReleaseError(f"{bundle.path}: refused for {len(decision.reasons)} reasons; nothing is written")
+    text = json.dumps(decision.summary(), indent=1, sort_keys=True, ensure_ascii=True) + "\n"
+    folder = bundle.path / "release"
+    (bundle.path / SIGNATURE).unlink(missing_ok=True)
+    write_bytes(bundle.path / REPORT, text.encode())
+    write_bytes(bundle.path / PAGE, page(decision, hashlib.sha256(text.encode()).hexdigest()).encode())
+    if key is not None:
+        try:
+            sign(bundle.path, key)
+        except BaseException:
+            for name in (REPORT, PAGE):
+                (bundle.path / name).unlink(missing_ok=True)
+            if not any(folder.iterdir()):
+                shutil.rmtree(folder)
+            raise
+
+
+def check_released(bundle: Bundle, public: Path | None) -> str:
+    """Check what a bundle says of its release.
+
+    Parameters
+    ----------
+    bundle : Bundle
+        Checked bundle.
+    public : Path or None
+        Public key; with one, a bundle without a valid signature is refused.
+
+    Returns
+    -------
+    str
+        One line for a person.
+
+    Raises
+    ------
+    ReleaseError
+        The report is damaged, or approves another payload or contract.
+    SigningError
+        The signature is missing or does not hold.
+    """
+    path = bundle.path / REPORT
+    if path.is_file():
+        try:
+            said = json.loads(path.read_text(encoding="utf-8"))
+            cited = (said["verdict"], said["payload_digest"], said["contract_digest"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise ReleaseError(f"{path}: not an approving report") from None
+        if cited != ("approved", bundle.payload_digest, bundle.contract.digest):
+            raise ReleaseError(f"{path}: approves another payload or contract than this bundle's; release it again")
+        if hashlib.sha256(path.read_bytes()).hexdigest() not in (bundle.path / PAGE).read_text(encoding="utf-8"):
+            raise ReleaseError(f"{path}: is not the report that {PAGE} cites")
+    elif public is None:
+        return "not released: no approving report"
+    if public is not None:
+        verify(bundle.path, public)
+        return f"released and signed; the signature holds under {public.name}"
+    signed = (bundle.path / SIGNATURE).is_file()
+    return "released; its signature was not checked: give --key" if signed else "released UNSIGNED"
+
+
+def page(decision: Decision, digest: str) -> str:
+    """Write page one for a person: verdict, claims, what is not claimed, waivers, digests."""
+    lines = [f"# Release {'approved' if decision.approved else 'refused'}", ""]
+    lines += [f"- payload `{decision.payload_digest}`", f"- contract `{decision.contract_digest}`"]
+    lines += [f"- as of {decision.as_of}", f"- report `{REPORT}`, SHA-256 `{digest}`", "", "## Claimed and passed", ""]
+    lines += [f"- {key} {decision.records[key].title}" for key in decision.supported]
+    lines += ["", "## Not claimed", "", *(f"- {text}" for text in decision.not_claimed), "", "## Waived", ""]
+    lines += [f"- {w.id}: {w.reason} (owner {w.owner}, until {w.expiry})" for w in decision.waived] or ["- nothing"]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,105 @@
+"""Waivers: a claim that did not run is let through by a named person, for a reason, until a day."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+
+class WaiverError(Exception):
+    """A file of waivers cannot be used."""
+
+
+class Waiver(BaseModel):
+    """One exception (spec §3, Release).
+
+    Attributes
+    ----------
+    id : str
+        Experiment that is claimed and did not run. A red experiment cannot be waived.
+    reason, owner : str
+        Why, and who answers for it.
+    expiry : date
+        Last day on which it counts.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, Field(pattern=r"^E\d\.\d+$")]
+    reason: Annotated[str, Field(min_length=10)]
+    owner: Annotated[str, Field(min_length=2)]
+    expiry: datetime.date
+
+
+def load_waivers(path: Path) -> list[Waiver]:
+    """Read a YAML list of waivers.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    list of Waiver
+        In the file's order.
+
+    Raises
+    ------
+    WaiverError
+        Not readable, not a list, a field missing, unknown or empty, or an id twice.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise WaiverError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(content, list):
+        raise WaiverError(f"{path}: must be a list of waivers, each with id, reason, owner and expiry")
+    found = []
+    for number, entry in enumerate(content, start=1):
+        try:
+            found.append(Waiver.model_validate(entry))
+        except ValidationError as error:
+            texts = [f"{'.'.join(map(str, e['loc'])) or 'entry'}: {e['msg']}" for e in error.errors()]
+            raise WaiverError(f"{path}: waiver {number}: {'; '.join(texts)}") from None
+    ids = [waiver.id for waiver in found]
+    if twice := sorted({key for key in ids if ids.count(key) > 1}):
+        raise WaiverError(f"{path}: {', '.join(twice)} is waived twice; keep one")
+    return found
+
+
+def judge_waivers(
+    waivers: Sequence[Waiver], not_run: Sequence[str], as_of: datetime.date
+) -> tuple[list[Waiver], list[str]]:
+    """Hold waivers against the claims that did not run.
+
+    Parameters
+    ----------
+    waivers : sequence of Waiver
+        As loaded.
+    not_run : sequence of str
+        Claimed experiments without a record, or with nothing tested.
+    as_of : date
+        The day of the release.
+
+    Returns
+    -------
+    (list of Waiver, list of str)
+        Waivers that count, and reasons to refuse: one that is expired, or that matches no claim that did not run.
+    """
+    counting, refused = [], []
+    for waiver in waivers:
+        if waiver.expiry < as_of:
+            refused.append(
+                f"waiver of {waiver.id} expired on {waiver.expiry} (owner {waiver.owner}): run it or renew it"
+            )
+        elif waiver.id not in not_run:
+            refused.append(f"waiver of {waiver.id} matches no claim that did not run: remove it")
+        else:
+            counting.append(waiver)
+    return counting, refused

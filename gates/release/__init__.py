@@ -1,0 +1,1 @@
+"""Releases: decided from evidence, signed, and verified byte by byte."""

@@ -1,0 +1,39 @@
+"""A small bundle that can be approved: the shipped model, two claims, and evidence really measured on it."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from ecdd.bundle import default_bundle_path, write_manifest
+from ecdd.bundle.manifest import REQUIRED_FILES
+
+ROOT = Path(__file__).resolve().parents[2]
+CLAIMS = ("E1.7", "E1.9")
+TESTS = ("gates/g1/test_e1_7_alpha.py", "gates/g1/test_e1_9_normalisation.py")
+
+
+def make_bundle(folder: Path) -> Path:
+    """Copy what a bundle must hold, claim two experiments and freeze the rest."""
+    folder.mkdir(parents=True)
+    for name in (*REQUIRED_FILES, "weights.safetensors"):
+        shutil.copy(default_bundle_path() / name, folder / name)
+    contract = folder / "policy_contract.yaml"
+    text = contract.read_text(encoding="utf-8").replace("status: proposed", "status: frozen")
+    claimed = ", ".join(f'"{key}"' for key in CLAIMS)
+    contract.write_text(re.sub(r"claims: \{value: \[[^]]*\]", f"claims: {{value: [{claimed}]", text), encoding="utf-8")
+    write_manifest(folder, name="releasable")
+    return folder
+
+
+def measure(bundle: Path, reports: Path, tests: tuple[str, ...] = TESTS) -> Path:
+    """Run the claimed experiments on the bundle; their records cite its digests."""
+    command = [sys.executable, "-m", "pytest", *tests, "-q", "-n", "0", "-p", "no:cacheprovider"]
+    command += ["--bundle", str(bundle), "--report-dir", str(reports)]
+    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if finished.returncode:
+        raise RuntimeError(finished.stdout[-2000:])
+    return reports
