@@ -23,7 +23,7 @@ LogField = Literal[
 ]
 
 
-Trigger = Literal["score_shift", "abstain_spike", "face_failure_spike", "compression_shift"]
+Trigger = Literal["score_shift", "abstain_spike", "face_failure_spike", "compression_shift", "device_shift"]
 PlaybookLevel = Literal["recalibrate", "augment_retrain", "method_upgrade"]
 SplitName = Literal["source", "device", "platform", "compression", "time"]
 
@@ -71,6 +71,12 @@ class Serving(Section):
     request_timeout: Annotated[
         float, Knob("s", "E1.1"), Field(description="to receive and answer one request", gt=0, le=600)
     ]
+    max_connections: Annotated[
+        int, Knob("connection", "E1.1"), Field(description="open at once; further ones are answered 503", ge=1)
+    ]
+    drain_timeout: Annotated[
+        float, Knob("s", "E1.1"), Field(description="to finish requests in flight when the site stops", gt=0, le=600)
+    ]
 
 
 class Monitoring(Section):
@@ -100,6 +106,9 @@ class Monitoring(Section):
     drift_max_compression_psi: Annotated[
         float, Knob("PSI", "E7.2"), Field(description="of the compression classes", gt=0, le=10)
     ]
+    drift_max_device_psi: Annotated[
+        float, Knob("PSI", "E7.2"), Field(description="of the device classes", gt=0, le=10)
+    ]
     false_alarm_rate: Annotated[
         Rate, Knob("rate", "E7.2"), Field(description="of a quiet stream, over the whole watch")
     ]
@@ -107,7 +116,17 @@ class Monitoring(Section):
         int, Knob("event", "E7.2"), Field(description="from the drift's first event to the trigger", ge=10)
     ]
     playbook: Annotated[
-        dict[Trigger, PlaybookLevel], Knob("none", "E7.2"), Field(description="response to a trigger", min_length=4)
+        dict[Trigger, PlaybookLevel], Knob("none", "E7.2"), Field(description="first response to a trigger", min_length=5)
+    ]
+    playbook_steps: Annotated[
+        dict[PlaybookLevel, str],
+        Knob("none", "E7.2"),
+        Field(description="what a level asks for; levels rise in the order of the schema", min_length=3),
+    ]
+    playbook_escalation_days: Annotated[
+        int,
+        Knob("day", "E7.2"),
+        Field(description="a trigger that fires again within this time asks for the next level", ge=1, le=3650),
     ]
 
 
@@ -154,8 +173,24 @@ class DatasetGovernance(Section):
         Knob("bit", "E8.1"),
         Field(description="Hamming distance up to which two pictures are one group", ge=0, le=256),
     ]
+    near_duplicate_min_points: Annotated[
+        int,
+        Knob("point", "E8.1"),
+        Field(description="local features that one similarity explains, from which two pictures are one group", ge=6),
+    ]
     review_retention_days: Annotated[
         int, Knob("day", "E8.2"), Field(description="reviewed pictures are purged after", ge=1, le=365)
+    ]
+    review_cycle_days: Annotated[
+        int, Knob("day", "E8.2"), Field(description="length of a cycle; quotas begin anew with each", ge=1, le=365)
+    ]
+    review_encryption: Annotated[
+        Literal["AES-256-GCM"], Knob("none", "E8.2"), Field(description="of pictures and forms at rest")
+    ]
+    review_failure_reasons: Annotated[
+        list[str],
+        Knob("none", "E8.2"),
+        Field(description="what a reviewer may name as the cause, the second label of a form", min_length=2),
     ]
     review_quota: Annotated[
         dict[Literal["false_positive", "false_negative", "abstain", "correct"], Quota],

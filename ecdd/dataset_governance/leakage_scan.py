@@ -9,9 +9,10 @@ contract's limit is 36. Planted copies, worst: JPEG quality 40 14 bits, half siz
 portraits before plain backgrounds 4 bits apart: too short for faces.
 
 Local features, points shared: the five true pairs have 28 to 103, the next pair of different photographs 17; the limit
-is `MIN_SHARED_POINTS`. Found of planted copies of faces: 5 % crops 100 % (also mirrored), off-centre crops to 70 % of
-each side 97 %, to 50 % 67 %. Of pictures without a face: 82 %, 45 % and 9 %: text and flat drawings have few points. So
-a strong crop can still be missed; pictures of one person that are not one photograph are no near-duplicates at all.
+is the contract's `near_duplicate_min_points`. Found of planted copies of faces: 5 % crops 100 % (also mirrored),
+off-centre crops to 70 % of each side 97 %, to 50 % 67 %. Of pictures without a face: 82 %, 45 % and 9 %: text and flat
+drawings have few points. So a strong crop can still be missed; pictures of one person that are not one photograph are
+no near-duplicates at all.
 """
 
 from __future__ import annotations
@@ -34,7 +35,6 @@ from ecdd.pipeline.reason_codes import Rejected
 # The eight symmetries of a square: a copy may be turned, mirrored or both.
 _SYMMETRIES: Final = (None, *Image.Transpose)
 _THUMBNAIL_FACTOR: Final = 4
-MIN_SHARED_POINTS: Final = 22
 
 
 class UnreadableError(Exception):
@@ -137,7 +137,7 @@ def scan(files: Sequence[tuple[str, Path]], pixels: PixelPipeline, governance: D
     pixels : PixelPipeline
         Decoding policy. A wrong extension does not matter here: the content is compared.
     governance : DatasetGovernance
-        Gives ``near_duplicate_hash_size`` and ``near_duplicate_max_distance``.
+        Gives ``near_duplicate_hash_size``, ``near_duplicate_max_distance`` and ``near_duplicate_min_points``.
 
     Returns
     -------
@@ -153,7 +153,7 @@ def scan(files: Sequence[tuple[str, Path]], pixels: PixelPipeline, governance: D
     distances = pair_distances(hashed)
     shared = shared_points(features)
     joined = {(int(a), int(b)) for a, b in np.argwhere(distances <= governance.near_duplicate_max_distance) if a < b}
-    joined |= {pair for pair, count in shared.items() if count >= MIN_SHARED_POINTS}
+    joined |= {pair for pair, count in shared.items() if count >= governance.near_duplicate_min_points}
     pairs = []
     for a, b in joined:
         first, second = sorted((hashed[a].key, hashed[b].key))
