@@ -66,6 +66,8 @@ EXTRAS = {
     "pytest": "gates",
     "dlib": "dlib",
     "pyarrow": "gates",
+    "sqlalchemy": "serve",
+    "psycopg": "serve",
     "ray": "scale",
 }
 

@@ -254,6 +254,7 @@ class Detector:
             deciding_face=decision.deciding_face,
             abstain_action=point.abstain_action if abstains else None,
             patch_map=None if deciding is None else self._summary(deciding),
+            size=None if prepared is None else prepared.decoded.image.size,
             file_sha256=None if prepared is None else prepared.decoded.sha256,
             notes=() if prepared is None else prepared.decoded.notes,
             warnings=self._warnings,

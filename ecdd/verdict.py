@@ -82,6 +82,8 @@ class Verdict(_Part):
         Why it abstained; empty for real and fake.
     detail : str
         One sentence for a person.
+    size : tuple of int or None
+        Width and height of the upright picture, pixels; None when it was not decoded.
     """
 
     path: str
@@ -96,6 +98,7 @@ class Verdict(_Part):
     deciding_face: int | None
     abstain_action: str | None
     patch_map: PatchMapSummary | None
+    size: tuple[int, int] | None = None
     file_sha256: str | None
     notes: tuple[str, ...]
     warnings: tuple[str, ...]

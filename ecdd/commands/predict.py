@@ -8,13 +8,16 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 # Prediction multiplies no matrices in numpy; its idle threads would cost a tenth of a second of each start, and a
 # process that forks its workers must have none.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+# the classes of `ecdd.monitoring.schema`, which is imported only for a log
+DeviceClass = Literal["phone_low", "phone_mid", "phone_high", "tablet", "single_board", "desktop", "server", "unknown"]
 
 _SHOW_PROGRESS_FROM = 40
 _UNREADABLE = "IO-"
@@ -27,13 +30,17 @@ def predict(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON line a picture on standard output.")] = False,
     heatmap: Annotated[Path | None, typer.Option(help="Folder for heatmaps of the judged faces.")] = None,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Worker processes.")] = 1,
+    *,
     out: Annotated[Path | None, typer.Option(help="JSON lines into this file, written when all is done.")] = None,
     strict: Annotated[bool, typer.Option(help="Exit code 1 when a file was rejected or an error occurred.")] = False,
+    log: Annotated[str | None, typer.Option(help="Event log: a file, sqlite:///… or postgresql://….")] = None,
+    device_class: Annotated[DeviceClass, typer.Option(help="What this machine is, for the log.")] = "unknown",
 ) -> None:
     """Judge pictures: label, calibrated probability and reason codes.
 
     Bad files are lines too. Exit code 0 when all were processed; 1 with --strict when one was rejected as unreadable
-    or ended in an error; 2 for a wrong call, contract or bundle.
+    or ended in an error; 2 for a wrong call, contract, bundle or log. With --log every picture, also a bad one, becomes
+    an event that holds nothing of it.
     """
     from ecdd.batch import Settings, find_files, judge_all
     from ecdd.bundle import load_bundle
@@ -43,14 +50,17 @@ def predict(
     settings = Settings(load_bundle(bundle), None if contract is None else load_contract(contract), heatmap)
     if heatmap is not None:
         heatmap.mkdir(parents=True, exist_ok=True)
+    if log is not None and contract is not None:
+        raise typer.BadParameter("--log names the bundle that decided; with --contract the bundle would not have")
     files, hidden = find_files(paths)
     counts: dict[str, int] = {}
     failed = 0
-    with _writer(out) as write:
+    with _writer(out) as write, _logged(log, device_class, settings.bundle) as note:
         for line in _watched(judge_all(files, settings, jobs), len(files)):
             counts[line["label"]] = counts.get(line["label"], 0) + 1
             failed += line["outcome"] == "error" or any(code.startswith(_UNREADABLE) for code in line["reason_codes"])
             write(line)
+            note(line)
             print(json.dumps(line, ensure_ascii=True) if as_json else _text(line))  # noqa: T201 - the command's output
     if len(files) != 1:
         shown = ", ".join(f"{count} {label}" for label, count in sorted(counts.items())) or "none"
@@ -77,6 +87,41 @@ def _writer(out: Path | None) -> Iterator[Any]:
     with partial.open("w", encoding="utf-8") as handle:
         yield lambda line: handle.write(json.dumps(line, ensure_ascii=True) + "\n")
     partial.replace(out)
+
+
+@contextlib.contextmanager
+def _logged(url: str | None, device_class: str, bundle: Any) -> Iterator[Any]:  # noqa: ANN401 - a bundle
+    """Append an event a picture. A log that fails on the way costs no verdict; it is tried again, then reported."""
+    if url is None:
+        yield lambda _line: None
+        return
+    from ecdd.monitoring.logger import EventLog
+    from ecdd.monitoring.monitoring_error import MonitoringError
+    from ecdd.monitoring.schema import event_of
+
+    refused: list[MonitoringError] = []
+    try:
+        with EventLog(url, bundle.contract.policy.monitoring.logged_fields, create=True) as log:
+
+            def note(line: dict[str, Any]) -> None:
+                try:
+                    one = event_of(line, device_class, bundle_digest=bundle.payload_digest)
+                except MonitoringError as error:
+                    refused.append(error)
+                    return
+                with contextlib.suppress(MonitoringError):  # the events wait; the last flush says what is wrong
+                    log.add(one)
+
+            try:
+                yield note
+            finally:
+                log.flush()
+    except MonitoringError as error:
+        typer.echo(f"ecdd: {error}", err=True)
+        raise typer.Exit(2) from None
+    if refused:
+        typer.echo(f"ecdd: {len(refused)} pictures have no event: {refused[0]}", err=True)
+        raise typer.Exit(2)
 
 
 def _watched(lines: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,207 @@
+"""The reference distribution of a bundle, and how events become the classes that drift is measured on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ecdd.contract.process_sections import Trigger
+from ecdd.files import write_text
+from ecdd.monitoring.monitoring_error import MonitoringError
+from ecdd.monitoring.schema import DEVICE_CLASSES, PROBABILITY_DIGITS
+from ecdd.pipeline.reason_codes import ReasonCode
+
+FORMAT: Final = 1
+SCORE_CLASSES: Final = 10  # the deciles of the reference, as PSI is usually taken
+# estimated JPEG quality up to which a class goes; the sixth class is unknown (PNG, WebP)
+COMPRESSION_LIMITS: Final = (40.0, 60.0, 80.0, 92.0)
+COMPRESSION_CLASSES: Final = ("up to 40", "up to 60", "up to 80", "up to 92", "above 92", "unknown")
+# nothing usable as a face was found
+FACE_FAILURES: Final = frozenset({ReasonCode.NO_FACE, ReasonCode.LOW_FACE_CONFIDENCE, ReasonCode.FACE_TOO_SMALL})
+NOT_MEASURED: Final = -1
+# what a trigger reads; without it in the contract's logged fields it cannot be judged
+NEEDS: Final[Mapping[Trigger, tuple[str, ...]]] = {
+    "score_shift": ("calibrated_probability",),
+    "abstain_spike": ("label",),
+    "face_failure_spike": ("reason_codes",),
+    "compression_shift": ("compression_proxy", "face_confidence"),
+    "device_shift": ("device_class",),
+}
+TRIGGERS: Final[tuple[Trigger, ...]] = tuple(NEEDS)
+
+
+class Reference(BaseModel):
+    """What a bundle's events looked like when all was well.
+
+    Attributes
+    ----------
+    bundle_digest : str
+        Events of other bundles are not compared with it.
+    after_event : int
+        Id in the log after which the watch begins; 0 for a reference from elsewhere.
+    events : int
+        That it was made of.
+    score_edges : tuple of float
+        Between the classes of the score, rising.
+    counts : dict of str to tuple of int
+        By trigger, events in every class; all zero where the field was not logged.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = FORMAT
+    bundle_digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    after_event: Annotated[int, Field(ge=0)] = 0
+    events: Annotated[int, Field(ge=1)]
+    score_edges: tuple[float, ...]
+    counts: dict[Trigger, tuple[Annotated[int, Field(ge=0)], ...]]
+
+    @model_validator(mode="after")
+    def _whole(self) -> Reference:
+        if list(self.score_edges) != sorted(set(self.score_edges)):
+            msg = "score_edges do not rise"
+            raise ValueError(msg)
+        for trigger in TRIGGERS:
+            if len(self.counts.get(trigger, ())) != len(class_names(trigger, self.score_edges)):
+                msg = f"counts of {trigger} do not fit its classes"
+                raise ValueError(msg)
+        return self
+
+
+def class_names(trigger: Trigger, score_edges: Sequence[float]) -> tuple[str, ...]:
+    """Names of the classes that a trigger counts."""
+    if trigger == "score_shift":
+        ends = ("0", *(f"{edge:.4g}" for edge in score_edges), "1")
+        return tuple(f"{low} to {high}" for low, high in itertools.pairwise(ends))
+    if trigger == "compression_shift":
+        return COMPRESSION_CLASSES
+    if trigger == "device_shift":
+        return DEVICE_CLASSES
+    return ("no", "yes")
+
+
+def coded(events: Sequence[Mapping[str, Any]], score_edges: Sequence[float]) -> dict[Trigger, np.ndarray]:
+    """Classes of events for every trigger.
+
+    Parameters
+    ----------
+    events : sequence of mapping
+        With the columns of the log.
+    score_edges : sequence of float
+        Of the reference.
+
+    Returns
+    -------
+    dict of str to ndarray
+        int8, one class an event; `NOT_MEASURED` where the event says nothing.
+    """
+    devices = {name: i for i, name in enumerate(DEVICE_CLASSES)}
+    codes: dict[Trigger, list[int]] = {trigger: [] for trigger in TRIGGERS}
+    for one in events:
+        p, label, reasons = one["calibrated_probability"], one["label"], one["reason_codes"]
+        score = NOT_MEASURED if p is None else int(np.searchsorted(score_edges, p, side="right"))
+        codes["score_shift"].append(score)
+        codes["abstain_spike"].append(NOT_MEASURED if label is None else int(label == "abstain"))
+        failed = NOT_MEASURED if reasons is None else int(not FACE_FAILURES.isdisjoint(reasons.split()))
+        codes["face_failure_spike"].append(failed)
+        codes["compression_shift"].append(_compression_class(one["face_confidence"], one["compression_proxy"]))
+        codes["device_shift"].append(devices.get(one["device_class"], NOT_MEASURED))
+    return {trigger: np.array(values, dtype=np.int8) for trigger, values in codes.items()}
+
+
+def _compression_class(face_confidence: float | None, quality: float | None) -> int:
+    """Class of the estimated quality; it is measured on the face, so without one nothing is known."""
+    if face_confidence is None:
+        return NOT_MEASURED
+    return len(COMPRESSION_LIMITS) + 1 if quality is None else int(np.searchsorted(COMPRESSION_LIMITS, quality))
+
+
+def reference_of(
+    events: Sequence[Mapping[str, Any]], bundle_digest: str, least: int, after_event: int = 0
+) -> Reference:
+    """Freeze a reference.
+
+    Parameters
+    ----------
+    events : sequence of mapping
+        Of this bundle, with the columns of the log.
+    bundle_digest : str
+        Payload digest.
+    least : int
+        The contract's ``monitoring.drift_min_samples``.
+    after_event : int
+        Id of the last of these events.
+
+    Returns
+    -------
+    Reference
+        Deciles of the scores, and counts by class.
+
+    Raises
+    ------
+    MonitoringError
+        Too few events, or none with a score.
+    """
+    if len(events) < least:
+        msg = f"a reference needs {least} events (monitoring.drift_min_samples), here are {len(events)}; take more days"
+        raise MonitoringError(msg)
+    scores = [one["calibrated_probability"] for one in events if one["calibrated_probability"] is not None]
+    if not scores:
+        msg = f"none of the {len(events)} events has a probability; a reference cannot be made of them"
+        raise MonitoringError(msg)
+    places = np.linspace(0, 1, SCORE_CLASSES + 1)[1:-1]
+    # half a step off the rounded scores, so that no event lies on an edge
+    half = 0.5 * 10.0**-PROBABILITY_DIGITS
+    edges = tuple(float(edge) for edge in np.unique(np.round(np.quantile(scores, places), PROBABILITY_DIGITS) + half))
+    counts: dict[Trigger, tuple[int, ...]] = {}
+    for trigger, codes in coded(events, edges).items():
+        size = len(class_names(trigger, edges))
+        counts[trigger] = tuple(int(n) for n in np.bincount(codes[codes >= 0], minlength=size))
+    if counts["device_shift"][-1] == sum(counts["device_shift"]):
+        counts["device_shift"] = (0,) * len(DEVICE_CLASSES)  # nobody said what they ran on
+    return Reference(
+        bundle_digest=bundle_digest, after_event=after_event, events=len(events), score_edges=edges, counts=counts
+    )
+
+
+def rows_of_scores(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of a score table (`ecdd.evaluation.score_table`) in the columns and steps of the log."""
+    found = []
+    for row in rows:
+        if row["outcome"] in ("missing", "changed"):
+            continue  # no picture was there to be judged
+        p, confidence, quality = row["probability"], row["face_confidence"], row["jpeg_quality"]
+        found.append(
+            {
+                "calibrated_probability": None if p is None else round(p, PROBABILITY_DIGITS),
+                "label": row["verdict"],
+                "reason_codes": row["reason_codes"],
+                "face_confidence": confidence,
+                "compression_proxy": None if quality is None else float(round(quality)),
+                "device_class": row["device"] if row["device"] in DEVICE_CLASSES else "unknown",
+            }
+        )
+    return found
+
+
+def save(reference: Reference, path: Path) -> None:
+    """Write a reference as JSON."""
+    write_text(path, reference.model_dump_json(indent=1) + "\n")
+
+
+def load(path: Path) -> Reference:
+    """Read a reference; `MonitoringError` when the file is none."""
+    try:
+        return Reference.model_validate_json(path.read_bytes())
+    except OSError as error:
+        msg = f"{path}: {error.strerror}; freeze one with ecdd monitor reference"
+        raise MonitoringError(msg) from None
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        msg = f"{path}: is no reference, {'.'.join(map(str, first['loc']))}: {first['msg']}; ecdd monitor reference"
+        raise MonitoringError(msg) from None
