@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -101,24 +102,32 @@ def coded(events: Sequence[Mapping[str, Any]], score_edges: Sequence[float]) -> 
         int8, one class an event; `NOT_MEASURED` where the event says nothing.
     """
     devices = {name: i for i, name in enumerate(DEVICE_CLASSES)}
-    codes: dict[Trigger, list[int]] = {trigger: [] for trigger in TRIGGERS}
-    for one in events:
-        p, label, reasons = one["calibrated_probability"], one["label"], one["reason_codes"]
-        score = NOT_MEASURED if p is None else int(np.searchsorted(score_edges, p, side="right"))
-        codes["score_shift"].append(score)
-        codes["abstain_spike"].append(NOT_MEASURED if label is None else int(label == "abstain"))
-        failed = NOT_MEASURED if reasons is None else int(not FACE_FAILURES.isdisjoint(reasons.split()))
-        codes["face_failure_spike"].append(failed)
-        codes["compression_shift"].append(_compression_class(one["face_confidence"], one["compression_proxy"]))
-        codes["device_shift"].append(devices.get(one["device_class"], NOT_MEASURED))
-    return {trigger: np.array(values, dtype=np.int8) for trigger, values in codes.items()}
+    scores = np.array([one["calibrated_probability"] for one in events], dtype=np.float64)
+    found = np.searchsorted(score_edges, scores, side="right")
+    failed = [None if (codes := one["reason_codes"]) is None else _failed(codes) for one in events]
+    compressed = [_compression_class(one["face_confidence"], one["compression_proxy"]) for one in events]
+    return {
+        "score_shift": np.where(np.isnan(scores), NOT_MEASURED, found).astype(np.int8),
+        "abstain_spike": _flags([None if (label := one["label"]) is None else label == "abstain" for one in events]),
+        "face_failure_spike": _flags(failed),
+        "compression_shift": np.array(compressed, dtype=np.int8),
+        "device_shift": np.array([devices.get(one["device_class"], NOT_MEASURED) for one in events], dtype=np.int8),
+    }
+
+
+def _flags(values: Sequence[bool | None]) -> np.ndarray:
+    return np.array([NOT_MEASURED if value is None else int(value) for value in values], dtype=np.int8)
+
+
+def _failed(codes: str) -> bool:
+    return not FACE_FAILURES.isdisjoint(codes.split())
 
 
 def _compression_class(face_confidence: float | None, quality: float | None) -> int:
     """Class of the estimated quality; it is measured on the face, so without one nothing is known."""
     if face_confidence is None:
         return NOT_MEASURED
-    return len(COMPRESSION_LIMITS) + 1 if quality is None else int(np.searchsorted(COMPRESSION_LIMITS, quality))
+    return len(COMPRESSION_LIMITS) + 1 if quality is None else bisect.bisect_left(COMPRESSION_LIMITS, quality)
 
 
 def reference_of(

@@ -1,0 +1,7 @@
+"""Phase 7 reads the score tables of gate G6: real pictures, judged by the bundle."""
+
+from __future__ import annotations
+
+from gates.g6.conftest import scores
+
+__all__ = ["scores"]

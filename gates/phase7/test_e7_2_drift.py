@@ -1,0 +1,162 @@
+"""E7.2: drift of real pictures' events fires the right trigger and playbook in time; a quiet stream fires nothing."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ecdd.calibration.binomial_bounds import clopper_pearson_upper as upper_bound
+from ecdd.evaluation.transforms import UNTOUCHED
+from ecdd.monitoring.drift_triggers import limits_of
+from ecdd.monitoring.logger import EventLog
+from ecdd.monitoring.playbook import LEVELS, check
+from ecdd.monitoring.reference import TRIGGERS, reference_of, rows_of_scores
+from gates.g6.conftest import has_scores
+from gates.phase7 import figures
+from gates.phase7.field_log import DAY, events_of_rows
+from gates.phase7.streams import LOOK_EVERY, Plan, population_effects, watch, with_device
+
+REPETITIONS, CONFIDENCE, SEED = 320, 0.95, 20_072
+REFERENCE, QUIET, WATCH = 1000, 1000, 8000
+OLD_DEVICES = ("phone_mid", "phone_mid", "phone_mid", "phone_high", "phone_high")
+HELD_OUT_GENERATOR = "sd3"
+# trigger that must fire, share of drifted events
+SCENARIOS = {
+    "heavy compression 30 %": ("compression_shift", 0.3),
+    "heavy compression 100 %": ("compression_shift", 1.0),
+    "new device class 30 %": ("device_shift", 0.3),
+    "new device class 100 %": ("device_shift", 1.0),
+    "new generator 30 %": ("score_shift", 0.3),
+    "new generator 50 %": ("score_shift", 0.5),
+    "new generator 100 %": ("score_shift", 1.0),
+}
+
+
+def plan_of(name: str, table: Any, after: int) -> Plan:
+    share, untouched = SCENARIOS[name][1], table.of(UNTOUCHED)
+    population = with_device(rows_of_scores(untouched), OLD_DEVICES)
+    if name.startswith("heavy compression"):
+        drifted = with_device(rows_of_scores(table.of("jpeg_30")), OLD_DEVICES)
+    elif name.startswith("new device"):
+        drifted = with_device(population, ("single_board",))
+    else:
+        known = [row for row in untouched if row["source"] != HELD_OUT_GENERATOR]
+        new = [row for row in untouched if row["source"] == HELD_OUT_GENERATOR]
+        population, drifted = (with_device(rows_of_scores(rows), OLD_DEVICES) for rows in (known, new))
+    return Plan(population, drifted, share, REFERENCE, QUIET, after)
+
+
+@pytest.mark.experiment("E7.2")
+@pytest.mark.parametrize("reference", [650, 1000])
+def test_a_quiet_stream_fires_nothing(evidence: Any, policy: Any, scores: Any, reference: int) -> None:
+    """Also with a reference so small that taking it for the truth would alarm; 650 leaves just enough with a score."""
+    if not has_scores(evidence, scores):
+        return
+    knobs, population = policy.monitoring, with_device(rows_of_scores(scores.held_out.of(UNTOUCHED)), OLD_DEVICES)
+    seen = watch(Plan(population, population, 0.0, reference, WATCH, 0), knobs, REPETITIONS, SEED + reference)
+    fired = np.any([np.isfinite(seen.fired[trigger]) for trigger in TRIGGERS], axis=0)
+    alone = np.any([seen.alone[trigger] for trigger in TRIGGERS], axis=0)
+    worst = max(TRIGGERS, key=lambda trigger: (np.isfinite(seen.fired[trigger]).sum(), seen.alone[trigger].sum()))
+    for name, alarms in (("false_alarms", fired), ("false_alarms_of_evidence_alone", alone)):
+        high = upper_bound(int(alarms.sum()), REPETITIONS, CONFIDENCE)
+        evidence.check(f"{name}_upper_bound", high, limit=knobs.false_alarm_rate, unit="rate", mean=alarms.mean(),
+                       worst=worst, n=REPETITIONS)  # fmt: skip
+    evidence.measure("reference", reference, "event")
+    evidence.measure("watch", WATCH, "event")
+    evidence.measure("looks", (WATCH - knobs.drift_min_samples) // LOOK_EVERY + 1, "look")
+
+
+@pytest.mark.experiment("E7.2")
+def test_drift_is_found_in_time(evidence: Any, policy: Any, scores: Any) -> None:
+    """A scenario whose effect on the whole population stays within the contract's limit is no drift: shown, not held."""
+    if not has_scores(evidence, scores):
+        return
+    knobs, rows, drawn = policy.monitoring, [], {}
+    for name, (expected, _) in SCENARIOS.items():
+        plan = plan_of(name, scores.held_out, knobs.max_detection_delay)
+        seen = watch(plan, knobs, REPETITIONS, SEED)
+        drawn[name] = (QUIET, seen.fired)
+        rows += [_row(name, trigger, plan, seen, knobs) for trigger in TRIGGERS]
+        mine = next(row for row in rows if row["scenario"] == name and row["trigger"] == expected)
+        key = name.replace(" %", "").replace(" ", "_")
+        early = np.any([seen.fired[trigger] <= QUIET for trigger in TRIGGERS], axis=0)
+        high = upper_bound(int(early.sum()), REPETITIONS, CONFIDENCE)
+        evidence.check(f"{key}_early_alarms", high, limit=knobs.false_alarm_rate, unit="rate", n=REPETITIONS)
+        still = [row for row in rows if row["scenario"] == name and row["largest_effect_over_limit"] < 0.5]
+        wrong = max((row for row in still), key=lambda row: row["fired"], default=None)
+        if wrong is not None:
+            high = upper_bound(round(wrong["fired"] * REPETITIONS), REPETITIONS, CONFIDENCE)
+            evidence.check(f"{key}_wrong_trigger", high, limit=knobs.false_alarm_rate, unit="rate",
+                           worst=wrong["trigger"], n=REPETITIONS)  # fmt: skip
+        if mine["largest_effect_over_limit"] <= 1:
+            why = f"its effect is {mine['largest_effect_over_limit']:.2f} of the limit: no drift by the contract"
+            evidence.not_tested(f"delay of {name} at {expected}", f"{why}; {mine['fired']:.0%} of the streams fired")
+            continue
+        evidence.check(f"{key}_delay_95", _quantile(seen.fired[expected] - QUIET, 0.95),
+                       limit=knobs.max_detection_delay, unit="event", worst=expected, n=REPETITIONS)  # fmt: skip
+    evidence.table("delays", rows)
+    caption = "Every look at every stream; the contract's delay ends each curve. Seeded, pictures held out."
+    evidence.figure("detection", figures.detection(drawn, knobs.max_detection_delay), caption)
+
+
+def _row(name: str, trigger: str, plan: Plan, seen: Any, knobs: Any) -> dict[str, Any]:
+    limits = limits_of(trigger, knobs)
+    effects = population_effects(plan, trigger)
+    ratio = min(effects[key] / limit for key, limit in limits.items())
+    delays = seen.fired[trigger] - plan.quiet
+    shown = ", ".join(f"{key} {value:.3f}" for key, value in effects.items())
+    return {
+        "scenario": name, "trigger": trigger, "population_effect": shown, "largest_effect_over_limit": ratio,
+        "fired": float(np.isfinite(delays).mean()), "delay_median": _shown(_quantile(delays, 0.5)),
+        "delay_95": _shown(_quantile(delays, 0.95)), "playbook": knobs.playbook[trigger],
+    }  # fmt: skip
+
+
+def _quantile(delays: np.ndarray, share: float) -> float:
+    """Smallest delay that this share of all streams keeps; inf where fewer fired at all."""
+    return float(np.sort(delays)[math.ceil(share * len(delays)) - 1])
+
+
+def _shown(delay: float) -> str:
+    return f"{delay:.0f}" if math.isfinite(delay) else "not reached"
+
+
+@pytest.mark.experiment("E7.2")
+@pytest.mark.parametrize("name", ["heavy compression 100 %", "new device class 100 %", "new generator 100 %"])
+def test_the_playbook_is_named_once_and_escalates(
+    evidence: Any, policy: Any, bundle: Any, scores: Any, tmp_path: Any, name: str
+) -> None:
+    """Through a real log: quiet, drift, quiet, drift again; the contract's level, said once, then the next one."""
+    if not has_scores(evidence, scores):
+        return
+    knobs, expected = policy.monitoring, SCENARIOS[name][0]
+    plan, digest = plan_of(name, scores.held_out, 0), bundle.payload_digest
+    random = np.random.default_rng(SEED)
+    quiet = [plan.population[i] for i in random.integers(len(plan.population), size=4 * 1000)]
+    drift = [plan.drifted[i] for i in random.integers(len(plan.drifted), size=2 * 800)]
+    frozen = reference_of(quiet[:1000], digest, knobs.drift_min_samples)
+    parts = [quiet[1000:2000], drift[:800], [], quiet[2000:], drift[800:]]
+    names, levels, new, at = [], [], [], DAY
+    with EventLog(str(tmp_path / "log.db"), create=True) as log:
+        for part in parts:
+            log.append(events_of_rows(part, digest, at))
+            done = check(log, frozen, knobs, at)
+            mine = [alarm for alarm in done.alarms if alarm.trigger == expected]
+            names.append(sorted(alarm.trigger for alarm in done.alarms))
+            levels.append(mine[0].level if mine else "")
+            new.append(bool(mine and mine[0].new))
+            at += datetime.timedelta(days=1)
+    first = knobs.playbook[expected]
+    second = LEVELS[min(LEVELS.index(first) + 1, len(LEVELS) - 1)]
+    wanted = ["", first, first, "", second]
+    wrong = [f"check {i + 1}: {got or 'quiet'}, expected {want or 'quiet'}"
+             for i, (got, want) in enumerate(zip(levels, wanted, strict=True)) if got != want]  # fmt: skip
+    evidence.none("wrong_playbook_levels", wrong, n=len(wanted), unit="check")
+    said = [f"check {i + 1}" for i, (got, want) in enumerate(zip(new, [0, 1, 0, 0, 1], strict=True)) if got != want]
+    evidence.none("reported_twice_or_never", said, n=len(new), unit="check")
+    evidence.table("checks", [{"check": i + 1, "firing": ", ".join(found) or "nothing", "level": level}
+                              for i, (found, level) in enumerate(zip(names, levels, strict=True))])  # fmt: skip
