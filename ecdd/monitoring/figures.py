@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -52,11 +53,13 @@ def labels_by_day(summary: LogSummary) -> Any:  # noqa: ANN401
 def reasons(summary: LogSummary) -> Any:  # noqa: ANN401
     """Abstain rate by reason, over all events."""
     rows = list(reversed(summary.abstain_rates))
-    figure, axes = _figure(8.5, 0.34 * max(len(rows), 1) + 0.9)
-    axes.barh([f"{code} {text}"[:60] for code, text, _, _ in rows], [rate for *_, rate in rows], color=ABSTAIN)
+    figure, axes = _figure(8.5, 0.4 * max(len(rows), 1) + 0.9)
+    names = [textwrap.fill(f"{code} {text}", 44) for code, text, _, _ in rows]
+    axes.barh(names, [rate for *_, rate in rows], color=ABSTAIN)
+    axes.tick_params(axis="y", labelsize=8)
     for place, (_, _, count, rate) in enumerate(rows):
         axes.text(rate, place, f" {rate:.1%} ({count})", va="center", fontsize=8)
-    axes.set_xlim(0, 1.15 * max((rate for *_, rate in rows), default=1))
+    axes.set_xlim(0, 1.25 * max((rate for *_, rate in rows), default=1))
     axes.set_xlabel("share of all events")
     return _finished(figure)
 

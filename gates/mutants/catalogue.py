@@ -11,6 +11,7 @@ from gates.mutants import (
     evaluation_mutants,
     guardrail_mutants,
     model_mutants,
+    monitoring_mutants,
     preprocessing_mutants,
     quantisation_mutants,
     runtime_mutants,
@@ -174,6 +175,17 @@ _STALE_TABLE = (
     "test_e6_4_claims_hygiene.py::test_stale_and_incomplete_tables_are_refused",
     "stale_tables_accepted",
 )
+_LOG = "test_e7_1_event_log.py::test_nothing_of_a_picture_is_in_the_database"
+_PIXELS = ("E7.1", _LOG, "pixel_data_in_database")
+_NAMES = ("E7.1", _LOG, "names_in_database")
+_FOUND = ("E7.2", "test_e7_2_drift.py::test_drift_is_found_in_time", "heavy_compression_100_delay_95")
+_QUIET = ("E7.2", "test_e7_2_drift.py::test_a_quiet_stream_fires_nothing", "false_alarms_upper_bound")
+_EVIDENCE = (*_QUIET[:2], "false_alarms_of_evidence_alone_upper_bound")
+_PLAYBOOK = (
+    "E7.2",
+    "test_e7_2_drift.py::test_the_playbook_is_named_once_and_escalates",
+    "wrong_playbook_levels",
+)
 
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
@@ -256,4 +268,11 @@ MUTANTS: dict[str, Mutant] = {
     "format_shortcut": _mutant(_FLIPS, evaluation_mutants.format_shortcut),
     "ood_in_accuracy": _mutant(_ACCURACY, evaluation_mutants.ood_in_accuracy),
     "stale_score_table": _mutant(_STALE_TABLE, evaluation_mutants.stale_score_table),
+    "pixel_in_log": _mutant(_PIXELS, monitoring_mutants.pixel_in_log),
+    "filename_in_log": _mutant(_NAMES, monitoring_mutants.filename_in_log),
+    "drift_never_fires": _mutant(_FOUND, monitoring_mutants.drift_never_fires),
+    "drift_always_fires": _mutant(_QUIET, monitoring_mutants.drift_always_fires),
+    "wrong_trigger": _mutant(_PLAYBOOK, monitoring_mutants.wrong_trigger),
+    "peeking": _mutant(_EVIDENCE, monitoring_mutants.peeking),
+    "reference_taken_for_the_truth": _mutant(_EVIDENCE, monitoring_mutants.reference_taken_for_the_truth),
 }

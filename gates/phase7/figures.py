@@ -10,6 +10,8 @@ import numpy as np
 
 from ecdd.monitoring.reference import TRIGGERS
 
+_STYLES = ("-", "--", ":", (0, (5, 3)), "-.")  # curves lie on each other
+
 
 def detection(found: Mapping[str, Any], limit: int) -> Any:
     """Share of streams in which a trigger has fired, against the events since the drift began.
@@ -28,7 +30,14 @@ def detection(found: Mapping[str, Any], limit: int) -> Any:
             reached = delays[np.isfinite(delays)]
             steps = np.concatenate([[-quiet], reached, [limit]])
             shares = np.concatenate([[0], np.arange(1, len(reached) + 1), [len(reached)]]) / len(delays)
-            axes.step(steps, shares, where="post", color=f"C{colour}", label=trigger.replace("_", " "))
+            axes.step(
+                steps,
+                shares,
+                where="post",
+                color=f"C{colour}",
+                linestyle=_STYLES[colour],
+                label=trigger.replace("_", " "),
+            )
         axes.axvline(0, color="#999999", linewidth=0.8)
         axes.set_title(name, fontsize=9)
         axes.set_ylim(-0.03, 1.05)

@@ -86,14 +86,14 @@ def test_drift_is_found_in_time(evidence: Any, policy: Any, scores: Any) -> None
         early = np.any([seen.fired[trigger] <= QUIET for trigger in TRIGGERS], axis=0)
         high = upper_bound(int(early.sum()), REPETITIONS, CONFIDENCE)
         evidence.check(f"{key}_early_alarms", high, limit=knobs.false_alarm_rate, unit="rate", n=REPETITIONS)
-        still = [row for row in rows if row["scenario"] == name and row["largest_effect_over_limit"] < 0.5]
+        still = [row for row in rows if row["scenario"] == name and row["effect_over_limit"] < 0.5]
         wrong = max((row for row in still), key=lambda row: row["fired"], default=None)
         if wrong is not None:
             high = upper_bound(round(wrong["fired"] * REPETITIONS), REPETITIONS, CONFIDENCE)
             evidence.check(f"{key}_wrong_trigger", high, limit=knobs.false_alarm_rate, unit="rate",
                            worst=wrong["trigger"], n=REPETITIONS)  # fmt: skip
-        if mine["largest_effect_over_limit"] <= 1:
-            why = f"its effect is {mine['largest_effect_over_limit']:.2f} of the limit: no drift by the contract"
+        if mine["effect_over_limit"] <= 1:
+            why = f"its effect is {mine['effect_over_limit']:.2f} of the limit: no drift by the contract"
             evidence.not_tested(f"delay of {name} at {expected}", f"{why}; {mine['fired']:.0%} of the streams fired")
             continue
         evidence.check(f"{key}_delay_95", _quantile(seen.fired[expected] - QUIET, 0.95),
@@ -110,7 +110,7 @@ def _row(name: str, trigger: str, plan: Plan, seen: Any, knobs: Any) -> dict[str
     delays = seen.fired[trigger] - plan.quiet
     shown = ", ".join(f"{key} {value:.3f}" for key, value in effects.items())
     return {
-        "scenario": name, "trigger": trigger, "population_effect": shown, "largest_effect_over_limit": ratio,
+        "scenario": name, "trigger": trigger, "population_effect": shown, "effect_over_limit": ratio,
         "fired": float(np.isfinite(delays).mean()), "delay_median": _shown(_quantile(delays, 0.5)),
         "delay_95": _shown(_quantile(delays, 0.95)), "playbook": knobs.playbook[trigger],
     }  # fmt: skip

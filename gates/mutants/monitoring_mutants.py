@@ -1,0 +1,114 @@
+"""Defects of monitoring: a log that tells of pictures, triggers that never, always or wrongly fire, and peeking."""
+
+from __future__ import annotations
+
+import base64
+from typing import Any
+
+
+def _loosened() -> None:
+    """The constraints of the database are gone, as if somebody had widened the columns."""
+    from sqlalchemy import CheckConstraint
+
+    from ecdd.monitoring.tables import EVENTS
+
+    for constraint in [c for c in EVENTS.constraints if isinstance(c, CheckConstraint)]:
+        EVENTS.constraints.discard(constraint)
+
+
+def _event_with(field: str, value_of: Any) -> None:
+    """Put something of the verdict into a field, past the schema's checks."""
+    from ecdd.monitoring import schema
+
+    _loosened()
+    really = schema.event_of
+
+    def planted(verdict: Any, *given: Any, **named: Any) -> Any:
+        made = really(verdict, *given, **named)
+        return schema.Event.model_construct(**{**dict(made), field: value_of(verdict)})
+
+    schema.event_of = planted
+
+
+def pixel_in_log() -> None:
+    """Somebody wanted to see what was judged, and logs the head of the decoded picture."""
+
+    def thumbnail(verdict: Any) -> tuple[str, ...]:
+        from PIL import Image, UnidentifiedImageError
+
+        try:
+            with Image.open(verdict.path) as picture:
+                return (base64.b64encode(picture.convert("RGB").tobytes()[:12_000]).decode(),)
+        except (OSError, UnidentifiedImageError):
+            return ()
+
+    _event_with("reason_codes", thumbnail)
+
+
+def filename_in_log() -> None:
+    """The device class carries the path, to find pictures again."""
+    _event_with("device_class", lambda verdict: verdict.path)
+
+
+def drift_never_fires() -> None:
+    """Evidence never suffices."""
+    import numpy as np
+
+    from ecdd.monitoring import drift_triggers
+
+    drift_triggers.log_evidence = lambda since, *_: np.full(len(since), -1e9)
+
+
+def drift_always_fires() -> None:
+    """Effect limits and evidence are forgotten: enough events are an alarm."""
+    import dataclasses
+
+    from ecdd.monitoring import drift_triggers
+
+    really = drift_triggers.look
+
+    def planted(*given: Any) -> Any:
+        seen = really(*given)
+        return dataclasses.replace(seen, fires=seen.judged)
+
+    drift_triggers.look = planted
+
+
+def wrong_trigger() -> None:
+    """Classes of compression and device are exchanged, so each drift names the other's response."""
+    from ecdd.monitoring import reference
+
+    device, compression = reference.DEVICE_CLASSES, reference.COMPRESSION_CLASSES
+
+    def planted(events: Any, edges: Any) -> Any:
+        codes = really(events, edges)
+        codes["device_shift"], codes["compression_shift"] = codes["compression_shift"], codes["device_shift"]
+        return codes
+
+    really = reference.coded
+    reference.coded = planted
+    reference.DEVICE_CLASSES, reference.COMPRESSION_CLASSES = compression, device  # type: ignore[misc]
+
+
+def peeking() -> None:
+    """A chi-squared test for a fixed number of events is looked at again and again."""
+    import numpy as np
+
+    from ecdd.monitoring import drift_triggers
+
+    def planted(since: Any, _starts: Any, reference: Any, _ball: Any) -> Any:
+        from scipy.stats import chi2
+
+        counts = since[:, 0] + 0.5
+        expected = (reference + 0.5) / (reference + 0.5).sum(-1, keepdims=True) * counts.sum(-1, keepdims=True)
+        statistic = 2 * (counts * np.log(counts / expected)).sum(axis=-1)
+        return -chi2.logsf(statistic, counts.shape[-1] - 1)
+
+    drift_triggers.log_evidence = planted
+
+
+def reference_taken_for_the_truth() -> None:
+    """The reference is a finite sample, and nobody allows for that."""
+    from ecdd.monitoring import drift_triggers
+
+    drift_triggers.radius = lambda n, *_: 1e-12 * n
