@@ -9,7 +9,7 @@ BUNDLE ?=
 DATA ?=
 PIP_FLAGS ?= --quiet --disable-pip-version-check --prefer-binary
 
-gates = gates/g1 gates/g2 gates/g3 gates/g4 gates/g5 $(wildcard gates/g6)
+gates = gates/g1 gates/g2 gates/g3 gates/g4 gates/g5 $(wildcard gates/g6 gates/phase7)
 bundle_option = $(if $(BUNDLE),--bundle $(BUNDLE))
 data_option = $(if $(DATA),--data $(DATA))
 

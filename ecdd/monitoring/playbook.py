@@ -17,6 +17,8 @@ from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.reference import NEEDS, Reference, coded, reference_of
 from ecdd.monitoring.tables import EVENTS, TRIGGERS
 
+# more sharpen the reference by less than the effect limits can see, and would have to be held in memory
+_MOST_REFERENCE_EVENTS = 50_000
 LEVELS: tuple[PlaybookLevel, ...] = get_args(PlaybookLevel)
 
 
@@ -184,7 +186,7 @@ def reference_from_log(log: EventLog, bundle_digest: str, days: int, least: int)
     bundle_digest : str
         Payload digest of the bundle.
     days : int
-        From the bundle's first event in the log on.
+        From the bundle's first event in the log on; of these at most 50 000 events.
     least : int
         The contract's ``monitoring.drift_min_samples``.
 
@@ -205,6 +207,6 @@ def reference_from_log(log: EventLog, bundle_digest: str, days: int, least: int)
             msg = f"{log.name}: no event of bundle {bundle_digest[:16]}"
             raise MonitoringError(msg)
         within = EVENTS.c.timestamp_minute < begun + days * 24 * 60
-        query = select(EVENTS).where(mine, within).order_by(EVENTS.c.id)
+        query = select(EVENTS).where(mine, within).order_by(EVENTS.c.id).limit(_MOST_REFERENCE_EVENTS)
         rows = [dict(row) for row in connection.execute(query).mappings()]
     return reference_of(rows, bundle_digest, least, after_event=rows[-1]["id"])
