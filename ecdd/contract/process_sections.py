@@ -106,9 +106,7 @@ class Monitoring(Section):
     drift_max_compression_psi: Annotated[
         float, Knob("PSI", "E7.2"), Field(description="of the compression classes", gt=0, le=10)
     ]
-    drift_max_device_psi: Annotated[
-        float, Knob("PSI", "E7.2"), Field(description="of the device classes", gt=0, le=10)
-    ]
+    drift_max_device_psi: Annotated[float, Knob("PSI", "E7.2"), Field(description="of the device classes", gt=0, le=10)]
     false_alarm_rate: Annotated[
         Rate, Knob("rate", "E7.2"), Field(description="of a quiet stream, over the whole watch")
     ]
@@ -116,7 +114,9 @@ class Monitoring(Section):
         int, Knob("event", "E7.2"), Field(description="from the drift's first event to the trigger", ge=10)
     ]
     playbook: Annotated[
-        dict[Trigger, PlaybookLevel], Knob("none", "E7.2"), Field(description="first response to a trigger", min_length=5)
+        dict[Trigger, PlaybookLevel],
+        Knob("none", "E7.2"),
+        Field(description="first response to a trigger", min_length=5),
     ]
     playbook_steps: Annotated[
         dict[PlaybookLevel, str],

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own for the tests: Debian's binaries, an unprivileged user, a Unix socket, no network."""
+"""A PostgreSQL server for the tests: Debian's binaries, an unprivileged user, a Unix socket, no network."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_a_quiet_stream_fires_nothing(evidence: Any, policy: Any, scores: Any, r
 
 @pytest.mark.experiment("E7.2")
 def test_drift_is_found_in_time(evidence: Any, policy: Any, scores: Any) -> None:
-    """A scenario whose effect on the whole population stays within the contract's limit is no drift: shown, not held."""
+    """A scenario whose effect on the population stays within the contract's limit is no drift: shown, not held."""
     if not has_scores(evidence, scores):
         return
     knobs, rows, drawn = policy.monitoring, [], {}

@@ -120,7 +120,7 @@ def test_one_score_for_all_is_a_reference_of_few_classes() -> None:
 
 
 def test_references_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(MonitoringError, match="needs 500 events.*here are 3"):
+    with pytest.raises(MonitoringError, match=r"needs 500 events.*here are 3"):
         reference_of(rows(3), DIGEST, 500)
     with pytest.raises(MonitoringError, match="none of the 600 events has a probability"):
         reference_of(rows(600, calibrated_probability=None), DIGEST, 500)

@@ -40,21 +40,15 @@ def test_a_full_disk_keeps_what_was_committed_and_says_what_waits(path: Path) ->
         pages = sqlite3.connect(path).execute("PRAGMA page_count").fetchone()[0]
         on.listen(log._engine, "connect", lambda c, _: c.execute(f"PRAGMA max_page_count={pages}"))
         log._engine.dispose()
-        with pytest.raises(MonitoringError, match="the disk is full; free space, or purge.*199 events wait"):
-            for _ in range(199):
-                log._pending.append(log_row())
+        for _ in range(199):
+            log.add(event())
+        with pytest.raises(MonitoringError, match=r"the disk is full; free space, or purge.*199 events wait"):
             log.flush()
         assert log.count() == 100, "nothing half-written"
         on.listen(log._engine, "connect", lambda c, _: c.execute("PRAGMA max_page_count=100000"))
         log._engine.dispose()
         assert log.flush() == 199, "nothing lost: what waited is written when there is room again"
         assert (log.count(), log.waiting) == (299, 0)
-
-
-def log_row() -> dict[str, Any]:
-    from ecdd.monitoring.logger import event_row
-
-    return event_row(event(), schema.FIELDS)
 
 
 def test_files_that_are_no_log(path: Path, tmp_path: Path) -> None:
@@ -158,12 +152,11 @@ def test_no_field_takes_words(text: str, field: str) -> None:
     known = {*schema.LABELS, *schema.DEVICE_CLASSES, *schema.RESOLUTION_CLASSES}
     values = event().model_dump() | {field: text}
     try:
-        made = schema.checked_event(values)
-    except MonitoringError as error:
-        assert len(text) < 12 or text not in str(error)
+        kept = getattr(schema.checked_event(values), field)
+    except MonitoringError:
         return
-    kept = getattr(made, field)
-    assert not isinstance(kept, str) or kept in known or schema.Event.model_fields[field].annotation is not str
+    # a number or a time that was written as text has become one
+    assert not isinstance(kept, str) or kept in known
 
 
 @given(

@@ -1,6 +1,6 @@
 """Processes that write one log at the same time; one of them is killed in the middle.
 
-``python -m gates.phase7.writers URL NUMBER BATCHES`` writes batches of `BATCH` events and prints a line a committed batch.
+``python -m gates.phase7.writers URL NUMBER BATCHES`` writes batches of `BATCH` events and says so after each.
 """
 
 from __future__ import annotations
