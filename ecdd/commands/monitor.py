@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Judge a monitoring log.", no_args_is_help=True, add_completion=False)
 
 QUIET, FIRED, CANNOT_JUDGE = 0, 1, 2
+_ALL_DAYS = 36_500
 
 Url = Annotated[str, typer.Argument(help="sqlite:///file.db, a path, or postgresql://user@host/name.")]
 BundleOption = Annotated[Path | None, typer.Option(help="Bundle; the default one where not given.")]
@@ -117,7 +118,7 @@ def reference(
 @app.command()
 def check(
     url: Url,
-    reference: Annotated[Path, typer.Option(help="From ecdd monitor reference.")],
+    reference: Annotated[str, typer.Option(help="From ecdd monitor reference; or the URL of a log of quiet days.")],
     bundle: BundleOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Everything on standard output.")] = False,
     as_of: AsOf = None,
@@ -132,9 +133,9 @@ def check(
         from ecdd.monitoring.logger import EventLog
         from ecdd.monitoring.monitoring_error import MonitoringError
         from ecdd.monitoring.playbook import check as check_log
-        from ecdd.monitoring.reference import load
 
-        frozen, loaded = load(reference), load_bundle(bundle)
+        loaded = load_bundle(bundle)
+        frozen = _frozen(reference, loaded)
         if frozen.bundle_digest != loaded.payload_digest:
             msg = (
                 f"{reference}: of bundle {frozen.bundle_digest[:16]}, checked is {loaded.payload_digest[:16]}; "
@@ -148,6 +149,21 @@ def check(
     if any(alarm.new for alarm in done.alarms):
         raise typer.Exit(FIRED)
     raise typer.Exit(QUIET if done.judged else CANNOT_JUDGE)
+
+
+def _frozen(reference: str, loaded: Any) -> Reference:  # noqa: ANN401 - a bundle, lazily imported
+    """Read a reference, or make it from all events of another log."""
+    from ecdd.monitoring.reference import load
+
+    if "://" not in reference:
+        return load(Path(reference))
+    from ecdd.monitoring.logger import EventLog
+    from ecdd.monitoring.playbook import reference_from_log
+
+    least = loaded.contract.policy.monitoring.drift_min_samples
+    with EventLog(reference) as log:
+        made = reference_from_log(log, loaded.payload_digest, _ALL_DAYS, least)
+    return made.model_copy(update={"after_event": 0})
 
 
 def _say(done: Check, as_json: bool) -> None:

@@ -63,6 +63,15 @@ def test_quiet_fires_once_and_cannot_judge(log: Path, tmp_path: Path, bundle: An
     assert "needed are 500" in few.stdout
 
 
+def test_another_log_may_be_the_reference(log: Path, tmp_path: Path, bundle: Any) -> None:
+    now = tmp_path / "now.db"
+    with EventLog(str(now), create=True) as opened:
+        opened.append(events_of_rows(rows(900, compression_proxy=20.0), bundle.payload_digest, DAY))
+    done = monitor("check", now, "--reference", f"sqlite:///{log}")
+    assert done.exit_code == 1, done.output
+    assert [line.split()[0] for line in done.stdout.splitlines() if "FIRES" in line] == ["compression_shift"]
+
+
 def test_what_cannot_be_used_is_exit_code_2(log: Path, tmp_path: Path) -> None:
     reference = tmp_path / "reference.json"
     monitor("reference", log, "--out", reference)
