@@ -1,7 +1,8 @@
 // One picture at a time: choose, digest, send the untouched bytes, show the answer.
 
+import { drawnUpright } from "./orientation.js";
 import { digestOf, send, SendingError, suffixOf } from "./sending.js";
-import { drawBoxes, drawDigest, drawFace, drawStages, drawTabs, drawVerdict, el } from "./view.js";
+import { drawBoxes, drawDigest, drawFace, drawStages, drawTabs, drawVerdict, el, judgedPicture } from "./view.js";
 
 const byId = (id) => document.getElementById(id);
 
@@ -15,8 +16,10 @@ const megabytes = (n) => `${(n / 1e6).toFixed(1)} MB`;
 
 // ---- what is announced ----
 
-function say(text) {
+// A verdict is announced in one sentence and drawn at length: the sentence is for screen readers only.
+function say(text, drawn = false) {
   byId("status").textContent = text;
+  byId("status").classList.toggle("heard", drawn);
 }
 
 function complain(title, detail = "", toDo = "", retry = null) {
@@ -37,11 +40,11 @@ function clear() {
 function preview(file, note) {
   const image = byId("preview-image");
   URL.revokeObjectURL(image.src);
-  image.hidden = false;
+  byId("preview").classList.remove("not-drawn");
   image.src = URL.createObjectURL(file);
   image.alt = "The picture that you chose";
   byId("preview").hidden = false;
-  byId("drop-hint").hidden = true;
+  byId("drop-hint").hidden = byId("touch-hint").hidden = true;
   byId("preview-caption").textContent = `${file.name || "picture"}, ${file.size.toLocaleString("en")} bytes${note}`;
   byId("file-label").textContent = "Choose another picture";
 }
@@ -105,8 +108,12 @@ async function judge(file) {
     const callbacks = { signal: turn.signal, onProgress: sending, onWait: waiting };
     const answer = await send(`/v1/predict?${query}`, bytes, headers, callbacks);
     if (turn.signal.aborted) return;
-    current = { bytes, digest, answer, suffix: suffixOf(file.name), face: answer.deciding_face ?? 0 };
-    await show();
+    const stored = judgedPicture(answer)?.orientation ?? 1;
+    const orientation = (await drawnUpright(bytes, stored)) ? 1 : stored;
+    const drawn = await byId("preview-image").decode().then(() => true, () => false);
+    if (turn.signal.aborted) return;
+    current = { bytes, digest, answer, orientation, suffix: suffixOf(file.name), face: answer.deciding_face ?? 0 };
+    show(drawn);
   } catch (error) {
     if (turn !== running) return;
     if (error.name === "AbortError") say("Cancelled. Nothing was judged.");
@@ -117,11 +124,11 @@ async function judge(file) {
   }
 }
 
-async function show() {
-  const { answer, digest } = current;
-  await byId("preview-image").decode().catch(() => {
-    byId("preview-image").hidden = true; // the browser cannot draw it; the bytes were sent all the same
-  });
+function show(drawn) {
+  const { answer, digest, orientation } = current;
+  byId("preview").classList.toggle("not-drawn", !drawn);
+  if (!drawn) byId("preview-caption").append(" (this browser cannot draw it)");
+  if (orientation !== 1) byId("preview-caption").append(" (drawn as it is stored; it was judged upright)");
   const sentence = drawVerdict(answer);
   if (!drawDigest(answer, digest)) complain("The bytes changed on the way.", "The site judged other bytes than this page sent.", "Do not trust this verdict.");
   byId("answer").hidden = false;
@@ -129,15 +136,15 @@ async function show() {
   drawStages(answer);
   showFace(current.face);
   offerReview();
-  say(sentence);
-  byId("verdict-title").focus({ preventScroll: true });
+  say(sentence, true);
+  byId("verdict-title").focus();
 }
 
 function showFace(index, fromPreview = false) {
   const { answer } = current;
   current.face = index;
   byId("faces").hidden = answer.faces.length === 0;
-  drawBoxes(answer, index, showFace);
+  drawBoxes(answer, current.orientation, index, showFace);
   drawTabs(answer, index, showFace);
   if (answer.faces.length) drawFace(answer, index, site.grid);
   if (fromPreview) {
@@ -214,6 +221,7 @@ async function begin() {
     site.maxBytes = pixels.max_bytes;
     site.grid = { side: pixels.input_size, stride: grid.stride, field: grid.receptive_field };
     site.review = Boolean(bundle.review);
+    byId("unless").hidden = !site.review;
     byId("identity").textContent = `Bundle ${bundle.payload_digest.slice(0, 12)} · contract ${contract.digest.slice(0, 12)}`;
   } catch {
     complain("The site is not ready.", "It did not say which detector it runs.", "Wait a moment, then load this page again.");
@@ -251,5 +259,9 @@ byId("opacity").addEventListener("input", opacity);
 byId("download").addEventListener("click", download);
 byId("consent").addEventListener("change", (event) => { byId("review-send").disabled = !event.target.checked; });
 byId("review").addEventListener("submit", review);
+if (navigator.maxTouchPoints > 0) { // a camera behind a file input exists on phones and tablets only
+  byId("drop-hint").hidden = true;
+  for (const id of ["touch-hint", "camera", "camera-label"]) byId(id).hidden = false;
+}
 opacity();
 begin();

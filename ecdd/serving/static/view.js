@@ -1,6 +1,7 @@
 // Draws an answer of the site. Text goes into the page as text, never as markup.
 
 import { cellBox, drawMap } from "./heatmap.js";
+import { boxAsDrawn } from "./orientation.js";
 import { ACTIONS, sentence } from "./reasons.js";
 
 const byId = (id) => document.getElementById(id);
@@ -106,25 +107,21 @@ export function drawDigest(answer, digest) {
 
 // ---- preview and its boxes ----
 
-// Height and width of the picture as it was judged, upright; null where it was not decoded.
-function judgedSize(answer) {
+// Height and width of the picture as it was judged, and how the file stores it; null where it was not decoded.
+export function judgedPicture(answer) {
   const s1 = answer.stages?.find((row) => row.stage === "S1");
   const found = /-(\d+)x(\d+)[:x]/.exec(s1?.image ?? "");
-  return found ? { height: Number(found[1]), width: Number(found[2]) } : null;
+  return found ? { height: Number(found[1]), width: Number(found[2]), orientation: s1.orientation } : null;
 }
 
-export function drawBoxes(answer, chosen, choose) {
-  const size = judgedSize(answer);
-  const image = byId("preview-image");
-  const faces = size && image.naturalWidth === size.width && image.naturalHeight === size.height ? answer.faces : [];
-  byId("boxes").replaceChildren(...faces.map((face, index) => {
-    const [x0, y0, x1, y1] = face.box;
-    const name = `Face ${index + 1}`;
-    const box = el("button", { type: "button", className: "box", ariaLabel: `${name}: show it`, onclick: () => choose(index, true) });
-    if (answer.faces.length > 1) box.append(el("span", { textContent: index + 1 }));
-    box.classList.toggle("deciding", index === answer.deciding_face);
+// `orientation` is that of the picture as the browser draws it: 1 for upright.
+export function drawBoxes(answer, orientation, chosen, choose) {
+  const size = judgedPicture(answer);
+  byId("boxes").replaceChildren(...(size ? answer.faces : []).map((face, index) => {
+    const box = el("button", { type: "button", className: "box", ariaLabel: `Face ${index + 1}: show it`, onclick: () => choose(index, true) });
+    if (answer.faces.length > 1) box.append(el("span", { textContent: index === answer.deciding_face ? `${index + 1} decides` : index + 1 }));
     box.classList.toggle("chosen", index === chosen);
-    place(box, [(100 * x0) / size.width, (100 * y0) / size.height, (100 * (x1 - x0)) / size.width, (100 * (y1 - y0)) / size.height]);
+    place(box, boxAsDrawn(face.box, size, orientation));
     return box;
   }));
 }
@@ -173,7 +170,7 @@ export function drawFace(answer, index, grid) {
   byId("crop").src = pixels(face);
   byId("crop").alt = `Face ${index + 1} as the model saw it`;
   const mapped = Boolean(face.patch_map);
-  for (const id of ["map", "cell", "map-controls"]) byId(id).hidden = !mapped;
+  for (const id of ["map", "cell", "map-controls", "map-text"]) byId(id).hidden = !mapped;
   if (mapped) place(byId("cell"), cellBox(drawMap(byId("map"), face.patch_map, grid), grid));
   const decides = index === answer.deciding_face && answer.faces.length > 1 ? ": it decided the verdict" : "";
   byId("face-title").textContent = answer.faces.length > 1 ? `Face ${index + 1} of ${answer.faces.length}${decides}` : "The face";
