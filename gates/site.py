@@ -10,7 +10,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ecdd.contract.loading import LoadedContract
-from gates.browser import find_chromium
+from gates.browser import find_chromium, open_browser
 
 # mutants replace these: the program that serves, and scripts that run in a page before its own
 COMMAND: list[str] = [sys.executable, "-m", "ecdd"]
@@ -85,14 +84,29 @@ def serve(bundle: Path, contract: LoadedContract, folder: Path) -> Iterator[str]
 def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
     until = time.monotonic() + _START
     while time.monotonic() < until and process.poll() is None:
-        with contextlib.suppress(OSError, urllib.error.URLError):
-            with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:  # noqa: S310 - our own site
-                if answer.status == 200:
-                    return
+        if _is_ready(address):
+            return
         time.sleep(0.05)
     said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
     msg = f"ecdd serve was not ready after {_START:.0f} s, exit code {process.poll()}:\n{said}"
     raise RuntimeError(msg)
+
+
+def _is_ready(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:  # noqa: S310 - our own site
+            return bool(answer.status == 200)
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def opened(bundle: Path, contract: LoadedContract, folder: Path) -> Iterator[tuple[Any, str]]:
+    """A browser, and the address of a site whose contract differs in its rate limit alone."""
+    chromium = find_chromium()
+    assert chromium is not None
+    with serve(bundle, contract.with_values(MANY), folder) as address, open_browser(chromium) as browser:
+        yield browser, address
 
 
 @dataclass

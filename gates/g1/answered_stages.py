@@ -80,12 +80,9 @@ class Comparison:
         stem = output_folder(self.bundle, item) / item.id
         stored = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))
         rows = _by_stage(answer)
-        s8 = (
-            {key: rows["S8", stored["S8"]["deciding_face"]][key] for key in ("label", "outcome", "reason_codes")}
-            if ("S8", stored["S8"]["deciding_face"]) in rows
-            else None
-        )
-        found = [] if s8 == {key: stored["S8"][key] for key in ("label", "outcome", "reason_codes")} else ["S8"]
+        decided, s8 = stored["S8"], rows.get(("S8", stored["S8"]["deciding_face"]))
+        same = s8 is not None and all(s8[key] == decided[key] for key in ("label", "outcome", "reason_codes"))
+        found = [] if same else ["S8"]
         if len(stored["faces"]) != len(answer["faces"]):
             return [*found, "S5: number of faces"]
         maps = iter(read_npy(stem.with_suffix(".npy").read_bytes())) if stem.with_suffix(".npy").is_file() else iter(())
@@ -100,7 +97,7 @@ class Comparison:
         policy = self.policy
         new, spread = np.asarray(patch_map, np.float64), float(np.ptp(old))
         near = policy.patch_grid.tolerance_s5 * spread
-        ends = {key: near for key in ("min", "max", "mean")}
+        ends = dict.fromkeys(("min", "max", "mean"), near)
         summary = {key: rows["S5", index][key] for key in ends}
         same_shape = new.shape == old.shape and rows["S5", index]["shape"] == list(old.shape)
         if not same_shape or np.abs(new - old).max() > near + _ROUNDED / 10:

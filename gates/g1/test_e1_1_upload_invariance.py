@@ -1,4 +1,4 @@
-"""E1.1: a picture sent by a real browser through the local site arrives byte for byte, and is judged as it was frozen."""
+"""E1.1: a picture that a real browser sends through the local site arrives byte for byte and is judged as frozen."""
 
 from __future__ import annotations
 
@@ -28,16 +28,8 @@ def site(bundle: Any, contract: Any, tmp_path_factory: pytest.TempPathFactory) -
             pytest.fail(f"E1.1 must run here: {missing}")
         yield missing
         return
-    from gates.browser import find_chromium, open_browser
-
-    chromium = find_chromium()
-    assert chromium is not None
-    folder = tmp_path_factory.mktemp("site")
-    with (
-        sites.serve(bundle.path, contract.with_values(sites.MANY), folder) as address,
-        open_browser(chromium) as browser,
-    ):
-        yield browser, address
+    with sites.opened(bundle.path, contract, tmp_path_factory.mktemp("site")) as running:
+        yield running
 
 
 def runs(evidence: Any, site: Any) -> bool:
@@ -100,7 +92,7 @@ def test_every_golden_file_twice(
 
 @pytest.mark.experiment("E1.1")
 def test_bytes_changed_on_the_way_are_refused(evidence: Any, site: Any, golden: Any) -> None:
-    """One byte more than was announced: no verdict, and the page says so. So it does when the site names other bytes."""
+    """One byte more than was announced: no verdict, and the page says so; also where the site names other bytes."""
     if not runs(evidence, site):
         return
     items = {Path(item.path).suffix: item for item in golden.items}

@@ -179,7 +179,7 @@ function download() {
 }
 
 function offerReview() {
-  byId("review").hidden = !site.review || current.answer.outcome !== "abstained";
+  byId("review").hidden = !site.review || !["judged", "abstained"].includes(current.answer.outcome);
   byId("consent").checked = false;
   byId("consent").disabled = false;
   byId("review-send").disabled = true;

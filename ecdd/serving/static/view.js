@@ -80,8 +80,7 @@ export function drawVerdict(answer) {
   drawScale(answer);
   byId("reasons").replaceChildren(...reasonItems(answer.reason_codes));
   byId("reasons").hidden = answer.reason_codes.length === 0;
-  // A refused file has nothing that a person could review: what to do stands beside its reason.
-  const action = answer.outcome === "abstained" ? ACTIONS[answer.abstain_action] : undefined;
+  const action = ACTIONS[answer.abstain_action];
   byId("next").textContent = action ?? "";
   byId("next").hidden = !action;
   const why = answer.reason_codes.map((code) => sentence(code)[0]).join(" ");
