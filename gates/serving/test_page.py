@@ -199,7 +199,9 @@ def test_the_scale_shows_the_probability_against_both_limits(page: Any, picture:
 def _says(label: str, probability: float, route: Any) -> None:
     answer = route.fetch()
     outcome, codes = ("abstained", ["MD-001"]) if label == "abstain" else ("judged", [])
+    action = "manual_review" if codes else None
     changed = {"label": label, "outcome": outcome, "probability": probability, "reason_codes": codes}
+    changed["abstain_action"] = action
     route.fulfill(response=answer, json={**answer.json(), **changed})
 
 

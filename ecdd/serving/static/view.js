@@ -83,6 +83,8 @@ export function drawVerdict(answer) {
   const action = ACTIONS[answer.abstain_action];
   byId("next").textContent = action ?? "";
   byId("next").hidden = !action;
+  byId("warnings").textContent = answer.warnings.map((warning) => `Note: ${warning}.`).join(" ");
+  byId("warnings").hidden = answer.warnings.length === 0;
   const why = answer.reason_codes.map((code) => sentence(code)[0]).join(" ");
   return [`${title(answer)}.`, explanation(answer), why].filter(Boolean).join(" ");
 }
