@@ -47,6 +47,8 @@ class Comparison:
         rows = _by_stage(answer)
         if stored.rejected:
             return [] if tuple(answer["reason_codes"]) == stored.rejected else ["S8: rejected by another code"]
+        if ("S0", None) not in rows:
+            return [f"S0: refused with {' '.join(answer['reason_codes'])}"]
         found = [] if rows["S0", None]["file"] == f"sha256-file-bytes:{stored.s0}" else ["S0"]
         if self.frozen.same_decoder and rows["S1", None]["image"] != stored.s1_digest:
             found.append("S1")

@@ -79,11 +79,11 @@ def test_every_golden_file_twice(
     uploads = 2 * len(golden.items)
     evidence.none("s0_differs", s0, n=uploads, unit="upload", clause="spec 3, E1.1")
     evidence.none("digest_not_checked_or_not_shown", unseen, n=uploads, unit="upload")
-    evidence.none("s1_to_s4_differ", early, n=len(golden.items), clause="spec 2")
+    evidence.none("s1_to_s4_differ", early, n=len(golden.items), unit="stage", clause="spec 2")
     if why:
         evidence.not_tested("S5 to S8 of uploaded pictures", why)
     else:
-        evidence.none("s5_to_s8_differ", late, n=len(golden.items), clause="spec 2")
+        evidence.none("s5_to_s8_differ", late, n=len(golden.items), unit="stage", clause="spec 2")
     evidence.none("second_upload_differs", unlike, n=len(golden.items))
     evidence.none("console_errors", watched.errors, n=uploads, unit="error")
     evidence.none("requests_to_other_hosts", watched.foreign, n=uploads, unit="request")

@@ -59,16 +59,16 @@ def _without_app1(data: bytes) -> bytes:
 
 
 def _strip_on_arrival() -> None:
-    from ecdd.serving import app
+    from ecdd.serving import prediction
 
-    really = app.receive_upload
+    really = prediction.receive_upload
 
     async def planted(*given: object, **named: object) -> object:
         arrived = await really(*given, **named)
         arrived.data = bytearray(_without_app1(bytes(arrived.data)))
         return arrived
 
-    app.receive_upload = planted
+    prediction.receive_upload = planted
 
 
 def _expect_nothing() -> None:

@@ -173,7 +173,7 @@ function download() {
   const { faces, ...rest } = current.answer;
   const record = { ...rest, faces: faces.map(({ crop_png: _pixels, ...face }) => face), client_sha256: current.digest };
   const link = el("a", { href: URL.createObjectURL(new Blob([JSON.stringify(record, null, 1)], { type: "application/json" })) });
-  link.download = `ecdd-${current.answer.received_sha256.slice(0, 12)}.json`;
+  link.download = `ecdd-${(current.digest ?? current.answer.received_sha256 ?? "record").slice(0, 12)}.json`;
   link.click();
   URL.revokeObjectURL(link.href);
 }
@@ -217,9 +217,13 @@ async function ask(url) {
 async function begin() {
   try {
     const [contract, bundle] = await Promise.all([ask("/v1/contract"), ask("/v1/bundle")]);
-    const { pixel_pipeline: pixels, patch_grid: grid } = contract.values;
-    site.maxBytes = pixels.max_bytes;
-    site.grid = { side: pixels.input_size, stride: grid.stride, field: grid.receptive_field };
+    const knob = (key) => contract.values[key].value;
+    site.maxBytes = knob("pixel_pipeline.max_bytes");
+    site.grid = {
+      side: knob("pixel_pipeline.input_size"),
+      stride: knob("patch_grid.stride"),
+      field: knob("patch_grid.receptive_field"),
+    };
     site.review = Boolean(bundle.review);
     byId("unless").hidden = !site.review;
     byId("identity").textContent = `Bundle ${bundle.payload_digest.slice(0, 12)} · contract ${contract.digest.slice(0, 12)}`;

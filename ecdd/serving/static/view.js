@@ -91,6 +91,11 @@ export function drawVerdict(answer) {
 
 export function drawDigest(answer, digest) {
   const line = byId("digest");
+  if (answer.received_sha256 === null) {
+    line.dataset.state = "unknown";
+    line.replaceChildren(`The site stopped receiving after ${answer.received_bytes.toLocaleString("en")} bytes: nothing was compared.`);
+    return true;
+  }
   const received = el("code", { textContent: answer.received_sha256 });
   const bytes = `${answer.received_bytes.toLocaleString("en")} bytes`;
   if (digest === null) {
