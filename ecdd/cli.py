@@ -66,6 +66,9 @@ EXTRAS = {
     "pytest": "gates",
     "dlib": "dlib",
     "pyarrow": "gates",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "python_multipart": "serve",
     "ray": "scale",
 }
 

@@ -88,7 +88,7 @@ def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path)
             return
         time.sleep(0.05)
     said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    msg = f"ecdd serve was not ready after {_START:.0f} s, exit code {process.poll()}:\n{said}"
+    msg = f"ecdd serve is not ready (at most {_START:.0f} s), exit code {process.poll()}:\n{said}"
     raise RuntimeError(msg)
 
 
