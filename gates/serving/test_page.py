@@ -269,6 +269,22 @@ def test_a_busy_site_is_asked_again_when_it_says(page: Any, picture: Any) -> Non
     assert sent == [file_digest(picture("animal_raccoon"))] * 3
 
 
+def test_the_limit_of_the_site_itself_is_waited_for(
+    site: Any, picture: Any, bundle: Any, contract: Any, tmp_path: Path
+) -> None:
+    """A site that takes one picture in four seconds: the second one is refused, waited for, and judged."""
+    slow = contract.with_values({"serving.requests_per_minute": 15, "serving.burst": 1})
+    statuses: list[int] = []
+    with sites.serve(bundle.path, slow, tmp_path) as address, sites.open_page(site[0], address) as watched:
+        page = watched.page
+        page.on("response", lambda answer: statuses.append(answer.status) if "/v1/predict" in answer.url else None)
+        for _ in range(2):
+            page.set_input_files("#file", str(picture("animal_raccoon")))
+            page.wait_for_selector("#answer:not([hidden])")
+    assert statuses[0] == statuses[-1] == 200
+    assert set(statuses[1:-1]) == {429}
+
+
 def test_waiting_can_be_cancelled(page: Any, picture: Any) -> None:
     page.route("**/v1/predict*", lambda route: route.fulfill(status=429, headers={"Retry-After": "60"}, body=""))
     page.set_input_files("#file", str(picture("animal_raccoon")))
@@ -330,6 +346,8 @@ def test_without_crypto_the_page_says_that_nothing_was_compared(site: Any, pictu
 
 # ---- review ----
 
+ITEM = {"item": "0123456789abcdef"}
+
 
 def _offers(review: bool, route: Any) -> None:
     answer = route.fetch()
@@ -337,13 +355,13 @@ def _offers(review: bool, route: Any) -> None:
 
 
 @pytest.mark.parametrize("offered", [True, False])
-def test_a_picture_is_sent_for_review_only_with_consent(site: Any, picture: Any, offered: bool) -> None:
+def test_a_picture_is_sent_for_review_only_with_consent(site: Any, picture: Any, contract: Any, offered: bool) -> None:
     """The page alone: hidden where the site takes no reviews, no request without consent. The store has its tests."""
     asked: list[Any] = []
     with sites.open_page(*site) as watched:
         page = watched.page
         page.route("**/v1/bundle", partial(_offers, offered))
-        page.route("**/v1/review*", lambda route: (asked.append(route.request), route.fulfill(status=201, json={})))
+        page.route("**/v1/review*", lambda route: (asked.append(route.request), route.fulfill(status=201, json=ITEM)))
         page.reload()
         page.wait_for_selector("html[data-ready]")
         sites.upload(page, picture("animal_raccoon"))
@@ -356,4 +374,8 @@ def test_a_picture_is_sent_for_review_only_with_consent(site: Any, picture: Any,
         page.locator("#review-send").click()
         page.locator("#review-status", has_text="Stored").wait_for()
         assert [request.headers["x-content-sha256"] for request in asked] == [file_digest(picture("animal_raccoon"))]
-        assert "consent=given" in asked[0].url
+        assert "consent=given&statement=page+consent+1" in asked[0].url
+        assert ITEM["item"] in page.locator("#review-status").inner_text()
+        assert f"after {contract.policy.dataset_governance.review_retention_days} days" in (
+            page.locator("#review").inner_text()
+        )

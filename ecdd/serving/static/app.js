@@ -6,6 +6,8 @@ import { drawBoxes, drawDigest, drawFace, drawStages, drawTabs, drawVerdict, el,
 
 const byId = (id) => document.getElementById(id);
 
+// Name of the text beside the consent box: it is stored with the consent, so a changed text needs another name.
+const CONSENT_TEXT = "page consent 1";
 // What the page must know of contract and bundle; filled once by `begin`.
 const site = { maxBytes: Infinity, grid: null, review: false };
 // The picture on show: bytes as they were sent, their digest, the answer, the face that is looked at.
@@ -192,13 +194,13 @@ async function review(event) {
   if (!byId("consent").checked) return;
   byId("review-send").disabled = true;
   const headers = { "Content-Type": "application/octet-stream", ...(digest ? { "X-Content-SHA256": digest } : {}) };
-  const query = new URLSearchParams({ consent: "given", name_suffix: suffix });
+  const query = new URLSearchParams({ consent: "given", statement: CONSENT_TEXT, name_suffix: suffix });
   const tell = (text) => { byId("review-status").textContent = text; };
   try {
     const signal = new AbortController().signal;
-    await send(`/v1/review?${query}`, bytes, headers, { signal, onWait: (left) => tell(`The site is busy. Asking again in ${left} s.`) });
+    const stored = await send(`/v1/review?${query}`, bytes, headers, { signal, onWait: (left) => tell(`The site is busy. Asking again in ${left} s.`) });
     byId("consent").disabled = true;
-    tell("Stored, encrypted, for review.");
+    tell(`Stored, encrypted, for review. Keep this number to have it deleted: ${stored.item}`);
   } catch (error) {
     if (!(error instanceof SendingError)) throw error;
     tell(`Not stored. ${error.message} ${error.detail} ${error.toDo}`);
@@ -224,7 +226,8 @@ async function begin() {
       stride: knob("patch_grid.stride"),
       field: knob("patch_grid.receptive_field"),
     };
-    site.review = Boolean(bundle.review);
+    site.review = bundle.review === true;
+    byId("retention").textContent = knob("dataset_governance.review_retention_days");
     byId("unless").hidden = !site.review;
     byId("identity").textContent = `Bundle ${bundle.payload_digest.slice(0, 12)} · contract ${contract.digest.slice(0, 12)}`;
   } catch {
