@@ -27,7 +27,7 @@ MANY: Final = {"serving.requests_per_minute": 100_000, "serving.burst": 10_000}
 DESKTOP: Final = {"viewport": {"width": 1280, "height": 900}}
 PHONE: Final = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 _START: Final = 60.0  # seconds until the site must be ready; it takes about two
-_NEEDED: Final = {"starlette": "serve", "uvicorn": "serve", "playwright": "gates"}
+_NEEDED: Final = {"starlette": "serve", "uvicorn": "serve", "python_multipart": "serve", "playwright": "gates"}
 
 
 def why_not() -> str:
