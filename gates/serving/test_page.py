@@ -151,6 +151,22 @@ def test_text_stands_out_from_its_ground(site: Any, picture: Any, scheme: str) -
     assert not [line for one in found for line in one["low"]]
 
 
+_LISTEN = """() => {
+  window.said = [];
+  const status = document.querySelector("#status");
+  new MutationObserver(() => window.said.push(status.textContent)).observe(status, { childList: true });
+}"""
+
+
+def test_progress_is_said_in_order(page: Any, picture: Any) -> None:
+    page.evaluate(_LISTEN)
+    sites.upload(page, picture("animal_raccoon"))
+    said = list(dict.fromkeys(page.evaluate("window.said")))
+    assert said[0] == "Computing the digest of the file"
+    assert said[-2:] == ["Judging", "No verdict. No face was found in the picture."]
+    assert all(text.startswith("Sending: ") for text in said[1:-2])
+
+
 # ---- what is drawn ----
 
 
@@ -238,6 +254,18 @@ def test_dropped_and_pasted_files_are_sent_untouched(page: Any, picture: Any, ki
     assert caught.value.request.headers["x-content-sha256"] == file_digest(path)
     note = "pasted pixels are saved anew" in page.locator("#preview-caption").inner_text()
     assert note == (kind == "paste")
+
+
+def test_the_name_of_a_file_stays_in_the_browser(page: Any, picture: Any, tmp_path: Path) -> None:
+    named = tmp_path / "private-name.of-somebody.JPG"
+    named.write_bytes(picture("animal_raccoon").read_bytes())
+    with page.expect_request("**/v1/predict*") as caught:
+        page.set_input_files("#file", str(named))
+    page.wait_for_selector("#answer:not([hidden])")
+    sent = caught.value
+    assert sent.url.endswith("name_suffix=.jpg")
+    assert "somebody" not in sent.url + json.dumps(sent.all_headers())
+    assert sent.post_data_buffer == named.read_bytes()
 
 
 def test_a_phone_may_take_the_photograph(site: Any) -> None:
