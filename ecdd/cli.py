@@ -68,6 +68,9 @@ EXTRAS = {
     "pyarrow": "gates",
     "sqlalchemy": "serve",
     "psycopg": "serve",
+    "starlette": "serve",
+    "uvicorn": "serve",
+    "python_multipart": "serve",
     "ray": "scale",
 }
 

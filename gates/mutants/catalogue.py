@@ -15,6 +15,7 @@ from gates.mutants import (
     preprocessing_mutants,
     quantisation_mutants,
     runtime_mutants,
+    serving_mutants,
 )
 
 
@@ -41,6 +42,12 @@ class Mutant:
     plant: Callable[[], None]
 
 
+_SENT = ("E1.1", "test_e1_1_upload_invariance.py::test_every_golden_file_twice", "s0_differs")
+_CHANGED = (
+    "E1.1",
+    "test_e1_1_upload_invariance.py::test_bytes_changed_on_the_way_are_refused",
+    "changed_bytes_accepted",
+)
 _S1 = ("E1.3", "test_e1_3_one_decode_path.py::test_s1_equals_golden", "s1_differs")
 _S3 = ("E1.8", "test_e1_8_resize.py::test_s3_equals_golden", "s3_max_difference")
 _S4 = ("E1.9", "test_e1_9_normalisation.py::test_s4_equals_golden", "s4_max_difference")
@@ -195,6 +202,9 @@ def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
 
 
 MUTANTS: dict[str, Mutant] = {
+    "client_reencodes": _mutant(_SENT, serving_mutants.client_reencodes),
+    "server_strips_metadata": _mutant(_SENT, serving_mutants.server_strips_metadata),
+    "digest_not_checked": _mutant(_CHANGED, serving_mutants.digest_not_checked),
     "resize_kernel_bicubic": _mutant(_S3, preprocessing_mutants.bicubic),
     "resize_kernel_area": _mutant(_S3, preprocessing_mutants.area),
     "resize_kernel_nearest": _mutant(_S3, preprocessing_mutants.nearest),

@@ -1,0 +1,200 @@
+"""E1.1: a picture that a real browser sends through the local site arrives byte for byte and is judged as frozen."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ecdd.golden import golden_outputs as outputs
+from gates import site as sites
+from gates.g1.answered_stages import Comparison, file_digest
+
+_WIDTH = {"desktop": 800, "phone": 390}
+_LIGHT_ON = {"real": "desktop", "fake": "phone", "group": "desktop", "animal": "phone", "broken": "desktop"}
+
+
+@pytest.fixture(scope="module")
+def site(bundle: Any, contract: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Browser and address of the running site; a text where something is missing."""
+    if missing := sites.why_not():
+        if sites.in_ci():
+            pytest.fail(f"E1.1 must run here: {missing}")
+        yield missing
+        return
+    with sites.opened(bundle.path, contract, tmp_path_factory.mktemp("site")) as running:
+        yield running
+
+
+def runs(evidence: Any, site: Any) -> bool:
+    """Whether the site runs; what is missing is stated."""
+    if isinstance(site, str):
+        evidence.not_tested("E1.1, upload through a real browser", site)
+        return False
+    evidence.measure("browser", f"Chromium {site[0].version}")
+    evidence.measure("contract", f"the run's, but {', '.join(f'{k}: {v}' for k, v in sites.MANY.items())}")
+    return True
+
+
+def verdict_of(answer: dict[str, Any]) -> str:
+    """An answer without what may differ between two runs: the time it took."""
+    return json.dumps({key: value for key, value in answer.items() if key != "milliseconds"}, sort_keys=True)
+
+
+@pytest.mark.experiment("E1.1")
+def test_every_golden_file_twice(
+    evidence: Any, site: Any, golden: Any, frozen: Any, bundle: Any, contract: Any, policy: Any
+) -> None:
+    """S0 is taken of the file, in the browser, on arrival and by the pipeline; S1 to S8 are the frozen ones."""
+    if not runs(evidence, site):
+        return
+    why = outputs.why_not_comparable(outputs.read_index(bundle), outputs.golden_digest_of(Path(golden.root)))
+    if contract.digest != bundle.contract.digest:
+        why = "golden outputs belong to the bundle's own contract, and --contract is another one"
+    compare = Comparison(policy, frozen, bundle)
+    s0, early, late, unlike, unseen, refused = [], [], [], [], [], 0
+    started = time.monotonic()
+    with sites.open_page(*site) as watched:
+        for item in golden.items:
+            path, digest = Path(item.path), file_digest(Path(item.path))
+            pair = [sites.upload(watched.page, path) for _ in range(2)]
+            refused += sum(bool(sent.answer.get("outcome") == "rejected") for sent in pair)
+            for sent in pair:
+                received = {sent.answer.get("received_sha256"), sent.answer.get("file_sha256") or digest}
+                if digest != item.sha256 or sent.announced != digest or received != {digest}:
+                    s0.append(item.id)
+                elif not (sent.shown and sent.answer["digest_checked"]):
+                    unseen.append(item.id)
+            if all("stages" in sent.answer for sent in pair):
+                early += [f"{item.id} {stage}" for stage in compare.first(item, pair[0].answer)]
+                late += [] if why else [f"{item.id} {stage}" for stage in compare.last(item, pair[0].answer)]
+                unlike += [item.id] if verdict_of(pair[0].answer) != verdict_of(pair[1].answer) else []
+            else:
+                early.append(f"{item.id} without stages")
+    uploads = 2 * len(golden.items)
+    evidence.none("s0_differs", s0, n=uploads, unit="upload", clause="spec 3, E1.1")
+    evidence.none("digest_not_checked_or_not_shown", unseen, n=uploads, unit="upload")
+    evidence.none("s1_to_s4_differ", early, n=len(golden.items), unit="stage", clause="spec 2")
+    if why:
+        evidence.not_tested("S5 to S8 of uploaded pictures", why)
+    else:
+        evidence.none("s5_to_s8_differ", late, n=len(golden.items), unit="stage", clause="spec 2")
+    evidence.none("second_upload_differs", unlike, n=len(golden.items))
+    # a browser writes every answer of 400 and above to its console, also that to a golden file that is to be refused
+    told = [text for text in watched.errors if "responded with a status of 4" in text]
+    evidence.none(
+        "console_errors", told[refused:] + [e for e in watched.errors if e not in told], n=uploads, unit="error"
+    )
+    evidence.none("requests_to_other_hosts", watched.foreign, n=uploads, unit="request")
+    evidence.measure("time_per_upload", (time.monotonic() - started) / uploads, unit="s")
+
+
+@pytest.mark.experiment("E1.1")
+def test_bytes_changed_on_the_way_are_refused(evidence: Any, site: Any, golden: Any) -> None:
+    """One byte more than was announced: no verdict, and the page says so; also where the site names other bytes."""
+    if not runs(evidence, site):
+        return
+    items = {Path(item.path).suffix: item for item in golden.items}
+    accepted, silent, believed = [], [], []
+    with sites.open_page(*site) as watched:
+        page = watched.page
+        for item in items.values():
+            page.route("**/v1/predict*", partial(_adds_a_byte, Path(item.path).read_bytes()))
+            sent = sites.upload(page, Path(item.path))
+            accepted += [item.id] if sent.status < 400 else []
+            silent += [] if "changed on the way" in page.locator("#alert").inner_text() else [item.id]
+            page.unroute("**/v1/predict*")
+            page.route("**/v1/predict*", _names_other_bytes)
+            sites.upload(page, Path(item.path))
+            loud = page.locator("#digest").get_attribute("data-state") == "differs"
+            believed += [] if loud and "changed on the way" in page.locator("#alert").inner_text() else [item.id]
+            page.unroute("**/v1/predict*")
+    evidence.none("changed_bytes_accepted", accepted, n=len(items), unit="upload")
+    evidence.none("refusals_not_shown", silent, n=len(items), unit="upload")
+    evidence.none("other_digests_believed", believed, n=len(items), unit="upload")
+
+
+def _adds_a_byte(content: bytes, route: Any) -> None:
+    route.continue_(post_data=content + b"\0")
+
+
+def _names_other_bytes(route: Any) -> None:
+    answer = route.fetch()
+    route.fulfill(response=answer, json={**answer.json(), "received_sha256": "0" * 64})
+
+
+@pytest.mark.experiment("E1.1")
+def test_the_page_shows_every_kind_of_verdict(
+    evidence: Any, site: Any, golden: Any, detector: Any, tmp_path: Path
+) -> None:
+    """A real, a fake, a group, an animal and a broken file; desktop and phone, light and dark."""
+    if not runs(evidence, site):
+        return
+    pictures = _kinds(golden, detector, tmp_path)
+    wide, wrong, errors = [], [], []
+    for device, options in (("desktop", sites.DESKTOP), ("phone", sites.PHONE)):
+        for scheme in ("light", "dark"):
+            with sites.open_page(*site, color_scheme=scheme, reduced_motion="reduce", **options) as watched:
+                for kind, path in pictures.items():
+                    name = f"{kind}, {device}, {scheme}"
+                    sent = sites.upload(watched.page, path)
+                    wrong += [] if _says(watched.page, sent.answer) else [name]
+                    inside = watched.page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+                    wide += [] if inside else [name]
+                    if (device == _LIGHT_ON[kind]) == (scheme == "light"):  # all are looked at, half are kept
+                        evidence.figure(f"page-{kind}-{device}", _small(watched.page, device), f"The page: {name}")
+                refused = [text for text in watched.errors if "status of 422" in text]  # the broken file's answer
+                errors += [text for text in watched.errors if text not in refused] + watched.foreign
+                errors += [] if len(refused) == 1 else [f"{len(refused)} refused files, {device}, {scheme}"]
+    n = 4 * len(pictures)
+    evidence.none("verdicts_not_announced", wrong, n=n, unit="page")
+    evidence.none("pages_wider_than_the_screen", wide, n=n, unit="page")
+    evidence.none("console_errors", errors, n=n, unit="error")
+
+
+def _kinds(golden: Any, detector: Any, folder: Path) -> dict[str, Path]:
+    """One picture of each kind; a real and a fake that are judged so, where the bundle judges one."""
+    faces = {label: [i for i in golden.items if i.expected.label == label] for label in ("real", "fake")}
+    found = {}
+    for label, items in faces.items():
+        judged = (item for item in items if detector.predict(Path(item.path)).label == label)
+        found[label] = Path(next(judged, items[0]).path)
+    group = next(item for item in golden.items if item.category == "group")
+    animal = next(item for item in golden.items if item.category == "animal")
+    broken = folder / "broken.jpg"
+    whole = next(Path(item.path) for item in golden.items if item.path.endswith(".jpg")).read_bytes()
+    broken.write_bytes(whole[: len(whole) // 3])
+    return found | {"group": Path(group.path), "animal": Path(animal.path), "broken": broken}
+
+
+def _says(page: Any, answer: dict[str, Any]) -> bool:
+    """Whether the verdict is announced, drawn as a heading, and has the focus; every reason has its sentence."""
+    words = {"real": "Judged real", "fake": "Judged fake", "abstain": "No verdict"}
+    title = "Not judged" if answer["outcome"] in ("rejected", "error") else words[answer["label"]]
+    announced, heading = page.locator("#status").text_content(), page.locator("#verdict-title").inner_text()
+    focused = page.evaluate("document.activeElement.id") == "verdict-title"
+    reasons = page.locator("#reasons").inner_text() if answer["reason_codes"] else ""
+    return (
+        announced.startswith(title)
+        and heading.startswith(title)
+        and focused
+        and all(code in reasons for code in answer["reason_codes"])
+    )
+
+
+def _small(page: Any, device: str) -> bytes:
+    """A screenshot of the whole page, small enough for a report."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(page.screenshot(full_page=True))) as shot:
+        width = min(shot.width, _WIDTH[device])
+        resized = shot.convert("RGB").resize((width, round(shot.height * width / shot.width)), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    resized.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
