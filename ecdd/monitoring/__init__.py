@@ -1,0 +1,1 @@
+"""Monitoring: event log, drift, canary."""
