@@ -149,6 +149,11 @@ def judge_all(files: Sequence[Any], settings: Settings, jobs: int) -> Iterator[d
     yield from _Pool(files, settings, min(jobs, len(files))).run()
 
 
+def judge_apart(files: Sequence[Any], settings: Settings) -> Iterator[dict[str, Any]]:
+    """Judge files in one process that is not this one, whose death is a line; parameters as in `judge_all`."""
+    yield from _Pool(files, settings, 1).run()
+
+
 def _work(connection: Connection, settings: Settings, inherited: tuple[Connection, ...]) -> None:
     """Loop of a worker: a path in, a line out, until None comes or the parent is gone.
 

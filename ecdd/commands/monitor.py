@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecdd.commands.monitor_canary import canary
+
 if TYPE_CHECKING:
     from ecdd.monitoring.drift_triggers import Finding
     from ecdd.monitoring.playbook import Check
     from ecdd.monitoring.reference import Reference
 
-app = typer.Typer(help="Judge a monitoring log.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Judge a monitoring log; compare two bundles.", no_args_is_help=True, add_completion=False)
+app.command()(canary)
 
 QUIET, FIRED, CANNOT_JUDGE = 0, 1, 2
 _ALL_DAYS = 36_500
@@ -31,7 +34,7 @@ AsOf = Annotated[
 
 @app.callback()
 def _group() -> None:
-    """Judge a monitoring log."""
+    """Judge a monitoring log; compare two bundles on one stream."""
 
 
 @app.command()

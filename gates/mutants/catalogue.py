@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from gates.mutants import (
     calibration_mutants,
+    canary_mutants,
     decoding_mutants,
     evaluation_mutants,
     guardrail_mutants,
@@ -194,6 +195,13 @@ _PLAYBOOK = (
     "wrong_playbook_levels",
 )
 
+_CANARY = "test_e7_3_release_rehearsal.py::"
+_NOT_ROLLED_BACK = ("E7.3", f"{_CANARY}test_degraded_bundles_are_rolled_back", "degraded_not_rolled_back")
+_UNPAIRED = ("E7.3", f"{_CANARY}test_answers_to_other_streams_are_refused", "unpaired_streams_accepted")
+_CRASHING = ("E7.3", f"{_CANARY}test_a_crashing_candidate_is_rolled_back", "crashing_not_rolled_back")
+_TOO_FEW = ("E7.3", f"{_CANARY}test_too_few_pictures_hold", "decided_on_too_few")
+_BY_CHANCE = ("E7.3", f"{_CANARY}test_the_same_bundle_is_promoted", "rollbacks_of_equally_good_bundles")
+
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
     experiment, tests, metric = where
@@ -285,4 +293,9 @@ MUTANTS: dict[str, Mutant] = {
     "wrong_trigger": _mutant(_PLAYBOOK, monitoring_mutants.wrong_trigger),
     "peeking": _mutant(_EVIDENCE, monitoring_mutants.peeking),
     "reference_taken_for_the_truth": _mutant(_EVIDENCE, monitoring_mutants.reference_taken_for_the_truth),
+    "rollback_ignored": _mutant(_NOT_ROLLED_BACK, canary_mutants.rollback_ignored),
+    "unpaired_streams": _mutant(_UNPAIRED, canary_mutants.unpaired_streams),
+    "crash_ignored": _mutant(_CRASHING, canary_mutants.crash_ignored),
+    "canary_of_few": _mutant(_TOO_FEW, canary_mutants.canary_of_few),
+    "rollback_by_chance": _mutant(_BY_CHANCE, canary_mutants.rollback_by_chance),
 }
