@@ -15,12 +15,12 @@ with probability 1 - alpha (Agrawal, IEEE Trans. Inf. Theory 66, 2020, theorem 1
 ``false_alarm_rate`` is shared equally by the triggers, and by reference and stream. All this supposes that events come
 independently of each other; one picture sent a hundred times is a hundred events and may alarm.
 
-Measured against two other methods, evidence alone, on the score classes of real events (300 streams, a reference of 1000
-events): a CUSUM of the same bets, its limit simulated for 0.2 % over 4000 events with the reference known, finds a new
-generator at 30 % after 200 events (median) where this takes 1400, and at 50 % after 100 where this takes 300; but with its
-reference estimated it alarms in 8 % of quiet streams within 4000 events and in 26 % within 20 000 (this: in none). Starts
-without weights (Shiryaev-Roberts) are 100 to 200 events faster, and promise a mean time between alarms, not a rate over
-the watch. The contract asks for the rate, and for at most 2000 events.
+Measured against two other methods, evidence alone, on the score classes of real events (300 streams, a reference of
+1000 events): a CUSUM of the same bets, its limit simulated for 0.2 % over 4000 events with the reference known, finds
+a new generator at 30 % after 200 events (median) where this takes 1400, and at 50 % after 100 where this takes 300;
+but with its reference estimated it alarms in 8 % of quiet streams within 4000 events and in 26 % within 20 000 (this:
+in none). Starts without weights (Shiryaev-Roberts) are 100 to 200 events faster, and promise a mean time between
+alarms, not a rate over the watch. The contract asks for the rate, and for at most 2000 events.
 """
 
 from __future__ import annotations
