@@ -1,0 +1,136 @@
+"""What a review record holds: consent, verdict, what is known of the truth, and the reviewers' forms."""
+
+from __future__ import annotations
+
+import datetime
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ecdd.verdict import Verdict
+
+Label = Literal["real", "fake"]
+Stratum = Literal["false_positive", "false_negative", "abstain", "correct"]
+Text = Annotated[str, Field(min_length=1, max_length=200)]
+
+_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Consent(_Part):
+    """A person's answer to being asked whether a picture may be kept for review.
+
+    Attributes
+    ----------
+    given : bool
+        False, or no consent at all: nothing is stored.
+    statement : str
+        Which text the person agreed to: its name and version.
+    at : datetime
+        When, UTC.
+    """
+
+    given: bool
+    statement: Annotated[str, Field(max_length=200)] = ""
+    at: datetime.datetime
+
+
+class ReviewForm(_Part):
+    """The two labels of one review: what the picture is, and why the verdict failed.
+
+    Attributes
+    ----------
+    label : {"real", "fake"}
+        The truth, by the reviewer.
+    failure_reason : str or None
+        One of the contract's ``review_failure_reasons``; None only where the verdict is right.
+    reviewer : str
+        Who.
+    at : datetime
+        When, UTC.
+    """
+
+    label: Label
+    failure_reason: str | None
+    reviewer: Text
+    at: datetime.datetime
+
+
+class ReviewItem(_Part):
+    """Everything of a record but the picture.
+
+    Attributes
+    ----------
+    id : str
+        Record id: the person's receipt, needed for opting out. Random, so it says nothing of the picture.
+    stored : datetime
+        UTC; retention and review cycle count from here.
+    sha256 : str
+        Digest of the file.
+    verdict : Verdict
+        Without the file's name.
+    consent : Consent
+        Given.
+    known_label : {"real", "fake"} or None
+        The truth as the person said it, where they did.
+    forms : tuple of ReviewForm
+        Oldest first; the last one counts.
+    """
+
+    id: str
+    stored: datetime.datetime
+    sha256: str
+    verdict: Verdict
+    consent: Consent
+    known_label: Label | None
+    forms: tuple[ReviewForm, ...] = ()
+
+    @property
+    def label(self) -> Label | None:
+        """The truth: a reviewer's before the person's; None while nobody said."""
+        return self.forms[-1].label if self.forms else self.known_label
+
+    @property
+    def stratum(self) -> Stratum:
+        """Where the item counts; it may move when a reviewer says what the picture is."""
+        return stratum_of(self.verdict.label, self.label)
+
+
+def stratum_of(verdict: str, label: Label | None) -> Stratum:
+    """Stratum of a verdict.
+
+    Parameters
+    ----------
+    verdict : {"real", "fake", "abstain"}
+        What the detector said.
+    label : {"real", "fake"} or None
+        The truth: the person's correction, or the reviewer's label. A verdict cannot know that it is wrong: without
+        either it counts as ``correct`` (not contested) until a reviewer has looked.
+
+    Returns
+    -------
+    Stratum
+        An abstention is one whatever the truth.
+    """
+    if verdict == "abstain":
+        return "abstain"
+    if label is None or label == verdict:
+        return "correct"
+    return "false_positive" if verdict == "fake" else "false_negative"
+
+
+def cycle_of(stored: datetime.datetime, days: int) -> int:
+    """Number of the review cycle: whole spans of ``days`` days since 1970-01-01 UTC, so no clock is ever reset."""
+    return math.floor((stored - _EPOCH) / datetime.timedelta(days=days))
+
+
+def quota_left(items: Iterable[ReviewItem], quota: Mapping[Stratum, int], cycle: int, days: int) -> dict[Stratum, int]:
+    """How many more items each stratum takes in a cycle; negative where reviewers moved more into it than it takes."""
+    taken = Counter(item.stratum for item in items if cycle_of(item.stored, days) == cycle)
+    return {stratum: limit - taken[stratum] for stratum, limit in quota.items()}
