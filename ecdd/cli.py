@@ -33,7 +33,7 @@ COMMANDS: dict[str, _Entry] = {
     "contract": _Entry("ecdd.commands.contract", "Check, show and compare policy contracts."),
     "bundle": _Entry("ecdd.commands.bundle", "Build, verify and show bundles."),
     "golden": _Entry("ecdd.commands.golden", "Golden sets: show, check and freeze."),
-    "govern": _Entry("ecdd.commands.govern", "Lineage tags of a data set."),
+    "govern": _Entry("ecdd.commands.govern", "Lineage tags of a data set, and manual review."),
     "train": _Entry("ecdd.commands.train", "Train a teacher or a student."),
     "models": _Entry("ecdd.commands.models", "Read checkpoints of other projects, and store weights smaller."),
     "forgeries": _Entry("ecdd.commands.forgeries", "Make forgeries and look at them."),
@@ -65,6 +65,7 @@ EXTRAS = {
     "psutil": "gates",
     "pytest": "gates",
     "dlib": "dlib",
+    "cryptography": "serve",
     "pyarrow": "gates",
     "ray": "scale",
 }

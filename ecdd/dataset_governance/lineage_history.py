@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ecdd.dataset_governance.hash_chain import ChainError, HashChain
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageError, LineageTag
+from ecdd.files import write_bytes
 
 # From a tag (None: never tagged) to the tags that may follow. A picture may leave its use for AUDIT; nothing comes back
 # from AUDIT, since people have looked at it, and nothing leaves TEST-NEVER-TOUCH, since results were reported on it.
@@ -106,6 +107,28 @@ class LineageHistory:
 def history_path(split: Path) -> Path:
     """The history beside a split: ``split.csv`` has ``split.history.jsonl``."""
     return split.with_name(f"{split.stem}.history.jsonl")
+
+
+def carried_history(path: Path, base: Path | None) -> Path:
+    """The history that a new split goes on from: its own, or the earlier split's where it has none yet."""
+    return base if base is not None and not path.is_file() else path
+
+
+def carry(history: Path, path: Path) -> None:
+    """Copy a history and its head to the place of a new split's, unless it is there already.
+
+    Raises
+    ------
+    LineageError
+        They cannot be written.
+    """
+    if history == path or not history.is_file():
+        return
+    try:
+        write_bytes(path.with_suffix(".head"), history.with_suffix(".head").read_bytes(), durable=True)
+        write_bytes(path, history.read_bytes(), durable=True)
+    except OSError as error:
+        raise LineageError([f"{path.name}: cannot be written ({error.strerror})"]) from error
 
 
 def read_history(path: Path) -> LineageHistory:

@@ -442,7 +442,10 @@ class ReviewStore:
         """Tag a picture AUDIT before it is stored: at no moment is there an untagged picture in the store."""
         if self._standing(digest) is LineageTag.AUDIT:
             return
-        change = Change(when=now, who="manual review", reason="consented to review", what=(digest,), to_tag="AUDIT")
+        day = now.replace(hour=0, minute=0, second=0)  # to the day: no line of the trail can be matched to a digest
+        change = Change(
+            when=day, who="manual review", reason="consented to review", what=(digest,), to_tag=LineageTag.AUDIT
+        )
         try:
             append_changes(self._history, [change])
         except LineageError as error:

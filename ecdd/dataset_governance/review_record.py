@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import csv
 import datetime
+import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ecdd.files import write_bytes
 from ecdd.verdict import Verdict
 
 Label = Literal["real", "fake"]
@@ -134,3 +138,39 @@ def quota_left(items: Iterable[ReviewItem], quota: Mapping[Stratum, int], cycle:
     """How many more items each stratum takes in a cycle; negative where reviewers moved more into it than it takes."""
     taken = Counter(item.stratum for item in items if cycle_of(item.stored, days) == cycle)
     return {stratum: limit - taken[stratum] for stratum, limit in quota.items()}
+
+
+_FORM_COLUMNS: Final = ("id", "stored", "stratum", "verdict", "probability", "reason_codes", "known_label", "label",
+                        "failure_reason", "reviewers", "bundle_digest", "contract_digest")  # fmt: skip
+
+
+def write_forms(items: Iterable[ReviewItem], path: Path) -> None:
+    """Write the forms of reviewed items as CSV, in their order: no picture, no digest of one, no consent.
+
+    Parameters
+    ----------
+    items : iterable of ReviewItem
+        Each with at least one form.
+    path : Path
+        Target, written atomically and readable by its owner alone.
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _FORM_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for item in items:
+        last = item.forms[-1]
+        writer.writerow({
+            "id": item.id,
+            "stored": item.stored.date().isoformat(),
+            "stratum": item.stratum,
+            "verdict": item.verdict.label,
+            "probability": item.verdict.probability,
+            "reason_codes": " ".join(item.verdict.reason_codes),
+            "known_label": item.known_label,
+            "label": last.label,
+            "failure_reason": last.failure_reason,
+            "reviewers": "; ".join(form.reviewer for form in item.forms),
+            "bundle_digest": item.verdict.bundle_digest,
+            "contract_digest": item.verdict.contract_digest,
+        })  # fmt: skip
+    write_bytes(path, text.getvalue().encode(), mode=0o600)
