@@ -9,6 +9,7 @@ from gates.mutants import (
     calibration_mutants,
     decoding_mutants,
     evaluation_mutants,
+    governance_mutants,
     guardrail_mutants,
     model_mutants,
     preprocessing_mutants,
@@ -175,6 +176,11 @@ _STALE_TABLE = (
     "stale_tables_accepted",
 )
 
+_LINEAGE = "test_e8_3_lineage.py::"
+_CROSSING = ("E8.3", f"{_LINEAGE}test_whatever_crosses_is_named_with_both_ends", "crossings_accepted")
+_CHANGE = ("E8.3", f"{_LINEAGE}test_tags_change_only_as_allowed", "forbidden_changes_appended")
+_CHAIN = ("E8.3", f"{_LINEAGE}test_a_history_cannot_be_edited", "edits_accepted")
+
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
     experiment, tests, metric = where
@@ -256,4 +262,9 @@ MUTANTS: dict[str, Mutant] = {
     "format_shortcut": _mutant(_FLIPS, evaluation_mutants.format_shortcut),
     "ood_in_accuracy": _mutant(_ACCURACY, evaluation_mutants.ood_in_accuracy),
     "stale_score_table": _mutant(_STALE_TABLE, evaluation_mutants.stale_score_table),
+    "audit_in_train": _mutant(_CHANGE, governance_mutants.audit_in_train),
+    "group_crossing_ignored": _mutant(_CROSSING, governance_mutants.group_crossing_ignored),
+    "reviewed_copy_ignored": _mutant(_CROSSING, governance_mutants.reviewed_copy_ignored),
+    "split_edited_past_the_history": _mutant(_CROSSING, governance_mutants.split_edited_past_the_history),
+    "history_truncated": _mutant(_CHAIN, governance_mutants.history_truncated),
 }
