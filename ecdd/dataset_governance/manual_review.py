@@ -12,25 +12,24 @@ import hashlib
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
 from pathlib import Path
 
 from ecdd.contract.loading import LoadedContract
-from ecdd.dataset_governance.lineage_history import Change, append_changes, read_history
-from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag
+from ecdd.dataset_governance.lineage_tags import LineageTag
+from ecdd.dataset_governance.review_audit_tags import AuditTags
 from ecdd.dataset_governance.review_error import ReviewError
+from ecdd.dataset_governance.review_quota import ReviewStatus, cycle_of, most_needed, quota_left, within_quota
 from ecdd.dataset_governance.review_record import (
     Consent,
     Label,
     ReviewForm,
     ReviewItem,
     Stratum,
-    cycle_of,
-    quota_left,
+    checked_form,
     stratum_of,
 )
 from ecdd.dataset_governance.review_sealing import Header, ReviewKey, open_record, read_header, seal_record
-from ecdd.dataset_governance.review_store import ReviewFolder, chain_error, disk_error
+from ecdd.dataset_governance.review_store import ReviewFolder, disk_error
 from ecdd.verdict import Verdict
 
 __all__ = ["Consent", "ReviewError", "ReviewForm", "ReviewItem", "ReviewKey", "ReviewStatus", "ReviewStore"]
@@ -41,41 +40,6 @@ HISTORY_NAME = "lineage.jsonl"
 def utc_now() -> datetime.datetime:
     """The clock, to the second."""
     return datetime.datetime.now(datetime.UTC).replace(microsecond=0)
-
-
-@dataclass(frozen=True)
-class ReviewStatus:
-    """Where a store stands.
-
-    Attributes
-    ----------
-    cycle : int
-        Number of the present review cycle.
-    strata : dict of str to (int, int, int)
-        Stored in this cycle, reviewed of these, quota; by stratum.
-    waiting, reviewed : int
-        Items of all cycles.
-    due : int
-        Items past retention, which the next purge deletes.
-    refused : dict of str to int
-        Refusals by reason code.
-    damaged : tuple of str
-        Records that cannot be opened, and why.
-    clock_behind : timedelta
-        How far the clock is behind the newest line of the trail; then nothing is purged too early, but late.
-    trail_digest : str
-        Keep it elsewhere: it shows whether the trail was rewritten.
-    """
-
-    cycle: int
-    strata: dict[Stratum, tuple[int, int, int]]
-    waiting: int
-    reviewed: int
-    due: int
-    refused: dict[str, int]
-    damaged: tuple[str, ...]
-    clock_behind: datetime.timedelta
-    trail_digest: str
 
 
 class ReviewStore:
@@ -89,7 +53,8 @@ class ReviewStore:
         history: Path,
         clock: Callable[[], datetime.datetime],
     ) -> None:
-        self._folder, self._key, self._history, self._clock = folder, key, history, clock
+        self._folder, self._key, self._clock = folder, key, clock
+        self._audit = AuditTags(history)
         self._rules = contract.policy.dataset_governance
         self._max_bytes = contract.policy.pixel_pipeline.max_bytes
 
@@ -147,6 +112,7 @@ class ReviewStore:
         """
         if not consent.given or not consent.statement.strip():
             raise ReviewError("no_consent", "consent was not given, or names no text; nothing was stored")
+        self._needed_key()
         digest = self._checked(picture, verdict)
         stratum = stratum_of(verdict.label, known_label)
         with self._folder.locked(make=True):
@@ -163,7 +129,7 @@ class ReviewStore:
                 consent=consent,
                 known_label=known_label,
             )
-            self._tag_audit(digest, now)
+            self._audit.tag(digest, now)
             self._write(item, picture)
             try:
                 self._folder.note(now, "stored", [item.id])
@@ -187,7 +153,7 @@ class ReviewStore:
     ) -> ReviewError | None:
         if any(item.sha256 == digest for item in items):
             return ReviewError("already_stored", "this picture is under review already; it was not stored again")
-        standing = self._standing(digest)
+        standing = self._audit.standing(digest)
         if standing is not None and standing is not LineageTag.AUDIT:
             return ReviewError("known_to_the_data", f"this picture is {standing} of the data; it was not stored")
         days = self._rules.review_cycle_days
@@ -222,15 +188,7 @@ class ReviewStore:
         ReviewItem or None
             The oldest of the stratum whose quota is filled least in its cycle; None where nothing waits.
         """
-        items = self.items()
-        days, quota = self._rules.review_cycle_days, self._rules.review_quota
-        done = Counter((cycle_of(item.stored, days), item.stratum) for item in items if item.forms)
-        waiting = [item for item in items if not item.forms and item.id not in skip and quota[item.stratum] > 0]
-
-        def filled(item: ReviewItem) -> float:
-            return done[cycle_of(item.stored, days), item.stratum] / quota[item.stratum]
-
-        return min(waiting, key=lambda item: (filled(item), item.stored, item.id), default=None)
+        return most_needed(self.items(), self._rules, skip)
 
     def label(
         self, item_id: str, label: Label, failure_reason: str | None, reviewer: str, *, again: bool = False
@@ -260,49 +218,21 @@ class ReviewStore:
         ReviewError
             ``bad_form`` naming the key and what is allowed, ``unknown_item``, ``wrong_key``, ``damaged``, ``disk``.
         """
-        if label not in ("real", "fake"):
-            raise ReviewError("bad_form", f"label {label!r}, allowed are real and fake; pass over what nobody can tell")
-        if not 0 < len(reviewer.strip()) <= 200:
-            raise ReviewError("bad_form", "reviewer: give a name of 1 to 200 characters")
         with self._folder.locked():
             now = self._stamp()
             item, picture = self._opened(item_id)
             if item.forms and not again:
                 raise ReviewError("bad_form", f"{item_id}: labelled already; give --again for a second opinion")
-            self._check_reason(item.verdict.label, label, failure_reason)
-            form = ReviewForm(label=label, failure_reason=failure_reason, reviewer=reviewer.strip(), at=now)
+            form = checked_form(item, label, failure_reason, reviewer, now, self._rules.review_failure_reasons)
             item = item.model_copy(update={"forms": (*item.forms, form)})
-            self._tag_audit(item.sha256, now)
+            self._audit.tag(item.sha256, now)
             self._write(item, picture)
             self._folder.note(now, "labelled", [item_id])
         return item
 
-    def _check_reason(self, verdict: str, label: Label, reason: str | None) -> None:
-        allowed = self._rules.review_failure_reasons
-        if reason is None and verdict != label:
-            raise ReviewError("bad_form", f"the verdict was {verdict}: say why it failed, one of {', '.join(allowed)}")
-        if reason is not None and verdict == label:
-            raise ReviewError("bad_form", f"the verdict {verdict} is right: no failure reason")
-        if reason is not None and reason not in allowed:
-            raise ReviewError("bad_form", f"failure reason {reason!r}, allowed are {', '.join(allowed)}")
-
     def reviewed(self) -> tuple[list[ReviewItem], int]:
-        """Labelled items up to the quota of each stratum and cycle, and how many are beyond.
-
-        A reviewer's label can move an item into a stratum that is full: it is kept, and left out of this sample.
-        """
-        days, quota = self._rules.review_cycle_days, self._rules.review_quota
-        taken: Counter[tuple[int, str]] = Counter()
-        kept, beyond = [], 0
-        labelled = sorted((item for item in self.items() if item.forms), key=lambda item: (item.forms[0].at, item.id))
-        for item in labelled:
-            place = (cycle_of(item.stored, days), item.stratum)
-            taken[place] += 1
-            if taken[place] <= quota[item.stratum]:
-                kept.append(item)
-            else:
-                beyond += 1
-        return kept, beyond
+        """Labelled items up to the quota of each stratum and cycle, and how many are beyond; see `within_quota`."""
+        return within_quota(self.items(), self._rules)
 
     def opt_out(self, item_id: str) -> bool:
         """Delete an item at once, because the person asked for it; no key is needed.
@@ -430,23 +360,3 @@ class ReviewStore:
             self._folder.write(item.id, seal_record(key, header, item.model_dump_json().encode(), picture))
         except OSError as error:
             raise disk_error(error) from error
-
-    def _standing(self, digest: str) -> LineageTag | None:
-        try:
-            standing = read_history(self._history).standing.get(digest)
-        except LineageError as error:
-            raise chain_error(error) from error
-        return None if standing is None else standing.tag
-
-    def _tag_audit(self, digest: str, now: datetime.datetime) -> None:
-        """Tag a picture AUDIT before it is stored: at no moment is there an untagged picture in the store."""
-        if self._standing(digest) is LineageTag.AUDIT:
-            return
-        day = now.replace(hour=0, minute=0, second=0)  # to the day: no line of the trail can be matched to a digest
-        change = Change(
-            when=day, who="manual review", reason="consented to review", what=(digest,), to_tag=LineageTag.AUDIT
-        )
-        try:
-            append_changes(self._history, [change])
-        except LineageError as error:
-            raise chain_error(error) from error

@@ -5,22 +5,19 @@ from __future__ import annotations
 import csv
 import datetime
 import io
-import math
-from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ecdd.dataset_governance.review_error import ReviewError
 from ecdd.files import write_bytes
 from ecdd.verdict import Verdict
 
 Label = Literal["real", "fake"]
 Stratum = Literal["false_positive", "false_negative", "abstain", "correct"]
-Text = Annotated[str, Field(min_length=1, max_length=200)]
-
-_EPOCH: Final = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+_MAX_NAME: Final = 200
 
 
 class _Part(BaseModel):
@@ -62,7 +59,7 @@ class ReviewForm(_Part):
 
     label: Label
     failure_reason: str | None
-    reviewer: Text
+    reviewer: Annotated[str, Field(min_length=1, max_length=_MAX_NAME)]
     at: datetime.datetime
 
 
@@ -129,15 +126,46 @@ def stratum_of(verdict: str, label: Label | None) -> Stratum:
     return "false_positive" if verdict == "fake" else "false_negative"
 
 
-def cycle_of(stored: datetime.datetime, days: int) -> int:
-    """Number of the review cycle: whole spans of ``days`` days since 1970-01-01 UTC, so no clock is ever reset."""
-    return math.floor((stored - _EPOCH) / datetime.timedelta(days=days))
+def checked_form(
+    item: ReviewItem, label: str, reason: str | None, reviewer: str, at: datetime.datetime, reasons: Collection[str]
+) -> ReviewForm:
+    """A form whose two labels fit the verdict and each other.
 
+    Parameters
+    ----------
+    item : ReviewItem
+        What was looked at.
+    label, reason, reviewer : str
+        As the reviewer gave them.
+    at : datetime
+        UTC.
+    reasons : collection of str
+        The contract's ``review_failure_reasons``.
 
-def quota_left(items: Iterable[ReviewItem], quota: Mapping[Stratum, int], cycle: int, days: int) -> dict[Stratum, int]:
-    """How many more items each stratum takes in a cycle; negative where reviewers moved more into it than it takes."""
-    taken = Counter(item.stratum for item in items if cycle_of(item.stored, days) == cycle)
-    return {stratum: limit - taken[stratum] for stratum, limit in quota.items()}
+    Returns
+    -------
+    ReviewForm
+        Valid.
+
+    Raises
+    ------
+    ReviewError
+        ``bad_form``, naming the key, its value and what is allowed.
+    """
+    verdict = item.verdict.label
+    if label not in ("real", "fake"):
+        raise ReviewError("bad_form", f"label {label!r}, allowed are real and fake; pass over what nobody can tell")
+    if not 0 < len(reviewer.strip()) <= _MAX_NAME:
+        raise ReviewError("bad_form", f"reviewer: give a name of 1 to {_MAX_NAME} characters")
+    if reason is None and verdict != label:
+        raise ReviewError("bad_form", f"the verdict was {verdict}: say why it failed, one of {', '.join(reasons)}")
+    if reason is not None and verdict == label:
+        raise ReviewError("bad_form", f"the verdict {verdict} is right: no failure reason")
+    if reason is not None and reason not in reasons:
+        raise ReviewError("bad_form", f"failure reason {reason!r}, allowed are {', '.join(reasons)}")
+    return ReviewForm(
+        label="real" if label == "real" else "fake", failure_reason=reason, reviewer=reviewer.strip(), at=at
+    )
 
 
 _FORM_COLUMNS: Final = ("id", "stored", "stratum", "verdict", "probability", "reason_codes", "known_label", "label",

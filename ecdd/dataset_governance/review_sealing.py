@@ -40,7 +40,9 @@ class ReviewKey:
     def __init__(self, secret: bytes) -> None:
         if len(secret) != KEY_BYTES:
             raise ReviewError("bad_key", f"a review key has {KEY_BYTES} bytes, this one {len(secret)}")
-        self._secret = secret
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        self._cipher = AESGCM(secret)
         self.id = hashlib.sha256(b"ecdd review key\0" + secret).hexdigest()[:16]
 
     def __repr__(self) -> str:
@@ -88,18 +90,15 @@ class ReviewKey:
 
     def seal(self, plaintext: bytes, aad: bytes) -> bytes:
         """Nonce, ciphertext and tag."""
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
         nonce = secrets.token_bytes(NONCE_BYTES)
-        return nonce + AESGCM(self._secret).encrypt(nonce, plaintext, aad)
+        return nonce + self._cipher.encrypt(nonce, plaintext, aad)
 
     def unseal(self, sealed: bytes, aad: bytes) -> bytes | None:
         """Plaintext, or None where key, content or ``aad`` is not what was sealed."""
         from cryptography.exceptions import InvalidTag
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         try:
-            return AESGCM(self._secret).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], aad)
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], aad)
         except (InvalidTag, ValueError):
             return None
 
