@@ -27,15 +27,21 @@ def quota_left(items: Iterable[ReviewItem], quota: Mapping[Stratum, int], cycle:
 
 
 def most_needed(items: Sequence[ReviewItem], rules: DatasetGovernance, skip: Collection[str] = ()) -> ReviewItem | None:
-    """The oldest waiting item of the stratum whose quota is filled least in its cycle; None where nothing waits."""
+    """The oldest waiting item of the stratum that was looked at least in its cycle; None where nothing waits.
+
+    Reviews count for the stratum that an item was stored as: uncontested verdicts that turn out wrong leave
+    ``correct``, which would otherwise never fill and be looked at for ever.
+    """
     days, quota = rules.review_cycle_days, rules.review_quota
-    done = Counter((cycle_of(item.stored, days), item.stratum) for item in items if item.forms)
-    waiting = [item for item in items if not item.forms and item.id not in skip and quota[item.stratum] > 0]
 
-    def filled(item: ReviewItem) -> float:
-        return done[cycle_of(item.stored, days), item.stratum] / quota[item.stratum]
+    def place(item: ReviewItem) -> tuple[int, Stratum]:
+        return cycle_of(item.stored, days), item.stored_as
 
-    return min(waiting, key=lambda item: (filled(item), item.stored, item.id), default=None)
+    done = Counter(place(item) for item in items if item.forms)
+    waiting = [item for item in items if not item.forms and item.id not in skip and quota[item.stored_as] > 0]
+    return min(
+        waiting, key=lambda item: (done[place(item)] / quota[item.stored_as], item.stored, item.id), default=None
+    )
 
 
 def within_quota(items: Iterable[ReviewItem], rules: DatasetGovernance) -> tuple[list[ReviewItem], int]:

@@ -102,6 +102,11 @@ class ReviewItem(_Part):
         """Where the item counts; it may move when a reviewer says what the picture is."""
         return stratum_of(self.verdict.label, self.label)
 
+    @property
+    def stored_as(self) -> Stratum:
+        """Where the item counted before any reviewer looked."""
+        return stratum_of(self.verdict.label, self.known_label)
+
 
 def stratum_of(verdict: str, label: Label | None) -> Stratum:
     """Stratum of a verdict.
