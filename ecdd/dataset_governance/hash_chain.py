@@ -87,8 +87,7 @@ class HashChain:
             try:
                 stream.truncate(end)  # a line that a crash left half-written was never committed
                 stream.seek(end)
-                stream.write(content)
-                stream.flush()
+                _write_all(stream, content)
                 os.fsync(stream.fileno())
                 self._write_head(len(kept) + len(entries), previous)
             except BaseException:
@@ -119,7 +118,10 @@ class HashChain:
         stream.seek(0)
         data = stream.read()
         end = data.rfind(b"\n") + 1
-        previous, entries = _START, []
+        previous = _START
+        entries: list[dict[str, Any]] = []
+        if not data and not self.head_path.is_file():  # just made: the head comes before the first line
+            return entries, previous, 0
         promised, head = self._read_head()
         for number, line in enumerate(data[:end].splitlines(), start=1):
             entry, digest = self._entry(number, line)
@@ -153,6 +155,13 @@ class HashChain:
             return int(head["lines"]), str(head["sha256"])
         except (ValueError, KeyError, TypeError) as error:
             raise ChainError(f"{self.head_path.name}: not the head of a chain; restore it from a copy") from error
+
+
+def _write_all(stream: BinaryIO, content: bytes) -> None:
+    """Write everything or raise: a nearly full disk takes a part first, and says so only the next time."""
+    left = memoryview(content)
+    while left:
+        left = left[stream.write(left) :]
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:

@@ -126,7 +126,7 @@ class ReviewFolder:
 
     def recover(self) -> None:
         """Finish what a crash interrupted: half-written files, deletions without end, records without a line."""
-        for stray in self.items.glob(".*"):
+        for stray in (*self.items.glob(".*"), *self.path.glob(".*.head.*")):
             stray.unlink(missing_ok=True)
         trail = self.trail()
         gone = {line.id for line in trail if line.event in DELETIONS}
