@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
     """Write a file atomically: temporary file in the same folder, then rename.
 
     Parameters
@@ -16,6 +16,10 @@ def write_bytes(path: Path, data: bytes) -> None:
         Target; its folder is made when missing.
     data : bytes
         Content.
+    mode : int
+        Permissions; no other user can read the temporary file either.
+    durable : bool
+        Wait until the disk has it: a power cut then leaves the old file or the new one too.
 
     Raises
     ------
@@ -27,8 +31,13 @@ def write_bytes(path: Path, data: bytes) -> None:
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
-        Path(temporary).chmod(0o644)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        Path(temporary).chmod(mode)
         Path(temporary).replace(path)
+        if durable:
+            sync_folder(path.parent)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -45,3 +54,12 @@ def write_text(path: Path, text: str) -> None:
         Content.
     """
     write_bytes(path, text.encode())
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the disk has a folder's names: what was renamed or deleted in it stays so after a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,19 +1,28 @@
-"""``ecdd govern split``: lineage tags for a manifest of one's own."""
+"""``ecdd govern``: lineage tags of a data set, their history, and manual review."""
 
 from __future__ import annotations
 
+import datetime
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-app = typer.Typer(help="Lineage tags of a data set.", no_args_is_help=True, add_completion=False)
+from ecdd.commands.govern_lineage import check, tag
+from ecdd.commands.govern_review import app as review
+
+app = typer.Typer(help="Lineage tags of a data set, and manual review.", no_args_is_help=True, add_completion=False)
+
+
+app.command()(check)
+app.command()(tag)
+app.add_typer(review, name="review")
 
 
 @app.callback()
 def _group() -> None:
-    """Lineage tags of a data set."""
+    """Lineage tags of a data set, and manual review."""
 
 
 @app.command()
@@ -30,26 +39,32 @@ def split(
     contract: Annotated[
         Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")
     ] = None,
+    who: Annotated[str, typer.Option(help="Who tags; for the history beside the split.")] = "ecdd govern split",
 ) -> None:
     """Tag every picture so that no near-duplicate, known person or held-out source crosses a boundary.
 
-    Exit code 1, with every contradiction listed, where that cannot be.
+    Every first tag becomes a line of the history beside the split (OUT.history.jsonl); the history of --base is carried
+    on. Exit code 1, with every contradiction listed, where that cannot be.
     """
     from ecdd.contract.loading import ContractError
     from ecdd.dataset_governance.build_split import build_split
     from ecdd.dataset_governance.leakage_scan import UnreadableError
+    from ecdd.dataset_governance.lineage_history import carried_history, carry, history_path, read_history, record_split
     from ecdd.dataset_governance.lineage_tags import LineageError, load_split
     from ecdd.dataset_governance.manifest import ManifestError
 
     try:
         earlier = None if base is None else load_split(base)
-        written = build_split(data, out, contract, earlier, hold_out or ())
+        history = carried_history(history_path(out), None if base is None else history_path(base))
+        written = build_split(data, out, contract, earlier, hold_out or (), read_history(history))
+        carry(history, history_path(out))
+        record_split(written, history_path(out), who, datetime.datetime.now(datetime.UTC), hold_out or ())
     except (ContractError, LineageError, ManifestError, UnreadableError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     counts = Counter((row.lineage.value, row.scope, row.label) for row in written.rows.values())
     names = {"0": "real", "1": "fake", "": "no label"}
-    for (tag, scope, label), count in sorted(counts.items()):
-        typer.echo(f"{tag}: {count} {scope}, {names[label]}")
+    for (lineage, scope, label), count in sorted(counts.items()):
+        typer.echo(f"{lineage}: {count} {scope}, {names[label]}")
     groups = len({row.near_duplicate_group for row in written.rows.values()})
     typer.echo(f"{len(written.rows)} pictures in {groups} groups, digest {written.digest}")

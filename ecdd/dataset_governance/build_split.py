@@ -15,6 +15,7 @@ from typing import Final
 
 from ecdd.contract.loading import load_contract
 from ecdd.dataset_governance.leakage_scan import scan, union_groups
+from ecdd.dataset_governance.lineage_history import LineageHistory, contradictions
 from ecdd.dataset_governance.lineage_tags import (
     DataSplit,
     LineageError,
@@ -133,6 +134,7 @@ def build_split(
     contract: Path | None = None,
     base: DataSplit | None = None,
     held_out: Collection[str] = (),
+    history: LineageHistory | None = None,
 ) -> DataSplit:
     """Scan a data folder for duplicates, tag it, check the tags and write them.
 
@@ -148,6 +150,8 @@ def build_split(
         An earlier split: its pictures keep their tags, and carry them to their new near-duplicates.
     held_out : collection of str
         Sources of which every picture becomes TEST-NEVER-TOUCH.
+    history : LineageHistory, optional
+        Tags that pictures have had: a split that contradicts them is not written.
 
     Returns
     -------
@@ -170,6 +174,8 @@ def build_split(
     tagged = assign_lineage(rows, found.hash_groups, groups, _fixed_tags(rows, base, held_out))
     split = DataSplit({row.sha256: row for row in tagged}, split_digest(tagged))
     validate_lineage(split, rows)
+    if history is not None and (problems := contradictions(split, history, complete=False)):
+        raise LineageError([*problems, "give the earlier split by --base: its tags stand"])
     write_split(tagged, out)
     return split
 

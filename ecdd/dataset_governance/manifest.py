@@ -44,7 +44,9 @@ def manifest_path(data: Path) -> Path:
     return data / "manifest.csv" if data.is_dir() else data
 
 
-def load_manifest(data: Path, *, check_digests: bool = True, skipped: list[str] | None = None) -> list[ManifestRow]:
+def load_manifest(
+    data: Path, *, check_digests: bool = True, need_digests: bool = False, skipped: list[str] | None = None
+) -> list[ManifestRow]:
     """Load a manifest and check every row.
 
     Parameters
@@ -54,6 +56,8 @@ def load_manifest(data: Path, *, check_digests: bool = True, skipped: list[str] 
         ``year,identity,lineage,sha256``.
     check_digests : bool
         Read every file and compare its SHA-256 with the manifest's; without the column the digest is computed.
+    need_digests : bool
+        A row without a SHA-256 of its own is a problem: whatever file lies there now would count as the one meant.
     skipped : list of str, optional
         Take the problems here and leave the rows that have one out (``--skip-bad``), instead of refusing the manifest.
         Of a picture that stands twice the first row stays. A person in two lineages is refused all the same: which
@@ -82,6 +86,8 @@ def load_manifest(data: Path, *, check_digests: bool = True, skipped: list[str] 
     seen: dict[str, int] = {}
     for line, cells in table:
         row, found = _read_row(path.parent, cells, check_digests=check_digests)
+        if need_digests and not cells.get("sha256"):
+            found.append("no sha256; without it nothing says which picture is meant")
         if row.sha256 and row.sha256 in seen:
             found.append(f"the same picture as line {seen[row.sha256]}")
         seen.setdefault(row.sha256, line)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from ecdd.dataset_governance.lineage_history import LineageHistory, contradictions
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageError, LineageTag, SplitRow
 from ecdd.dataset_governance.manifest import ManifestRow
 
@@ -101,7 +104,7 @@ def join(manifest: Iterable[ManifestRow], split: DataSplit) -> list[tuple[Manife
     Raises
     ------
     LineageError
-        For a picture without a tag, or whose label or source differs between the two files.
+        For a picture without a tag, or whose label, source or lineage differs between the two files.
     """
     pairs = []
     problems = []
@@ -112,8 +115,123 @@ def join(manifest: Iterable[ManifestRow], split: DataSplit) -> list[tuple[Manife
             problems.append(f"{row.name} ({row.sha256[:12]}) is not in the split")
         elif (tagged.label, tagged.scope, tagged.source) != (label, row.scope, row.source):
             problems.append(f"{row.name}: label, scope or source differ between manifest and split")
+        elif row.lineage is not None and row.lineage is not tagged.lineage:
+            problems.append(
+                f"{row.name} ({row.sha256[:12]}) is {row.lineage} in the manifest and {tagged.lineage} in the split"
+            )
         else:
             pairs.append((row, tagged))
     if problems:
         raise LineageError(problems)
     return pairs
+
+
+@dataclass(frozen=True)
+class Use:
+    """Pictures that something was made or measured with, and the tags that allow it."""
+
+    name: str
+    digests: tuple[str, ...]
+    allowed: tuple[LineageTag, ...]
+
+
+def check_lineage(
+    split: DataSplit,
+    manifest: Iterable[ManifestRow] | None = None,
+    own: LineageHistory | None = None,
+    others: Sequence[LineageHistory] = (),
+    held_out: Iterable[str] = (),
+    uses: Sequence[Use] = (),
+    found: Iterable[str] = (),
+) -> None:
+    """Fail on anything that crosses a boundary: the whole of E8.3.
+
+    Parameters
+    ----------
+    split : DataSplit
+        What holds now.
+    manifest : iterable of ManifestRow, optional
+        The data.
+    own : LineageHistory, optional
+        The split's own history: unless it is empty, every tag has a line in it.
+    others : sequence of LineageHistory
+        Histories of review stores: what they tag AUDIT is nothing else in the split, by digest and by group.
+    held_out : iterable of str
+        Sources of which every picture must be TEST-NEVER-TOUCH, besides those that the histories name.
+    uses : sequence of Use
+        What bundles were trained, calibrated and measured with; no picture may serve two uses.
+    found : iterable of str
+        Problems that were found already, to be named in the same error.
+
+    Raises
+    ------
+    LineageError
+        Naming both ends of every crossing.
+    """
+    problems = list(found)
+    try:
+        validate_lineage(split, manifest)
+    except LineageError as error:
+        problems += error.problems
+    if own is not None and (own.standing or own.held_out):
+        problems += contradictions(split, own, complete=True)
+    for history in others:
+        problems += contradictions(split, history, complete=False)
+    for source in sorted(set(held_out)):
+        rows = [row for row in split.rows_with(LineageTag) if row.source == source]
+        problems += [] if rows else [f"held-out source {source}: no picture of the split has it"]
+        problems += [
+            f"{row.sha256[:12]} is {row.lineage}, but its source {source} is held out"
+            for row in rows
+            if row.lineage is not LineageTag.TEST_NEVER_TOUCH
+        ]
+    problems += _misused(split, uses)
+    if problems:
+        raise LineageError(problems)
+
+
+def _misused(split: DataSplit, uses: Sequence[Use]) -> list[str]:
+    problems = []
+    first: dict[str, str] = {}
+    for use in uses:
+        try:
+            assert_lineage(split, use.digests, use.allowed)
+        except LineageError as error:
+            problems += [f"{use.name}: {text}" for text in error.problems]
+        problems += [
+            f"{key[:12]} serves {first[key]} and {use.name}; no picture may serve both"
+            for key in sorted(set(use.digests))
+            if key in first and first[key] != use.name
+        ]
+        first |= {key: use.name for key in use.digests if key not in first}
+    return problems
+
+
+def training_differs(split: DataSplit, record: Mapping[str, Any]) -> list[str]:
+    """Whether a bundle's training record is of this split.
+
+    Parameters
+    ----------
+    split : DataSplit
+        The split.
+    record : mapping
+        ``training_record.json``. It lists no picture; it cites the digest of the split it read, and how many pictures
+        each source gave, ``"source (real)"`` or ``"source (fake)"``.
+
+    Returns
+    -------
+    list of str
+        Empty when the record cites exactly this split and the numbers are those of its TRAIN pictures.
+    """
+    cited = str(record.get("data_split_digest") or "none")
+    problems = []
+    if cited != split.digest:
+        problems.append(f"training record: made with split {cited[:12]}, this one is {split.digest[:12]}")
+    kinds = {"0": "real", "1": "fake"}
+    rows = Counter(f"{row.source} ({kinds.get(row.label, 'no label')})" for row in split.rows_with([LineageTag.TRAIN]))
+    told = {str(name): int(count) for name, count in dict(record.get("pictures") or {}).items()}
+    return problems + [
+        f"training record: {told.get(name, 0)} pictures of {name}, TRAIN of the split has {rows.get(name, 0)}"
+        for name in sorted(set(rows) | set(told))
+        if told.get(name, 0) != rows.get(name, 0)
+    ]

@@ -10,6 +10,7 @@ from gates.mutants import (
     canary_mutants,
     decoding_mutants,
     evaluation_mutants,
+    governance_mutants,
     guardrail_mutants,
     model_mutants,
     monitoring_mutants,
@@ -202,6 +203,21 @@ _CRASHING = ("E7.3", f"{_CANARY}test_a_crashing_candidate_is_rolled_back", "cras
 _TOO_FEW = ("E7.3", f"{_CANARY}test_too_few_pictures_hold", "decided_on_too_few")
 _BY_CHANCE = ("E7.3", f"{_CANARY}test_the_same_bundle_is_promoted", "rollbacks_of_equally_good_bundles")
 
+_LINEAGE = "test_e8_3_lineage.py::"
+_CROSSING = ("E8.3", f"{_LINEAGE}test_whatever_crosses_is_named_with_both_ends", "crossings_accepted")
+_CHANGE = ("E8.3", f"{_LINEAGE}test_tags_change_only_as_allowed", "forbidden_changes_appended")
+_CHAIN = ("E8.3", f"{_LINEAGE}test_a_history_cannot_be_edited", "edits_accepted")
+
+_REVIEW = "test_e8_2_manual_review.py::"
+_CONSENT = ("E8.2", f"{_REVIEW}test_no_consent_stores_nothing", "file_system_events_without_consent")
+_PLAIN = ("E8.2", f"{_REVIEW}test_nothing_can_be_read_at_rest", "readable_pieces")
+_NONCE = (*_PLAIN[:2], "nonces_repeated")
+_SWAPPED = ("E8.2", f"{_REVIEW}test_whatever_was_changed_does_not_open", "changed_records_opened")
+_PURGE = ("E8.2", f"{_REVIEW}test_opted_out_at_once_and_purged_in_time", "overdue_items_left")
+_OPT_OUT = (*_PURGE[:2], "opted_out_still_there")
+_QUOTA = ("E8.2", f"{_REVIEW}test_strata_fill_to_their_quota_and_no_further", "correct_stored")
+_AUDIT = ("E8.2", f"{_REVIEW}test_reviewed_pictures_are_audit_and_nothing_else", "items_without_audit")
+
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
     experiment, tests, metric = where
@@ -298,4 +314,17 @@ MUTANTS: dict[str, Mutant] = {
     "crash_ignored": _mutant(_CRASHING, canary_mutants.crash_ignored),
     "canary_of_few": _mutant(_TOO_FEW, canary_mutants.canary_of_few),
     "rollback_by_chance": _mutant(_BY_CHANCE, canary_mutants.rollback_by_chance),
+    "audit_in_train": _mutant(_CHANGE, governance_mutants.audit_in_train),
+    "group_crossing_ignored": _mutant(_CROSSING, governance_mutants.group_crossing_ignored),
+    "reviewed_copy_ignored": _mutant(_CROSSING, governance_mutants.reviewed_copy_ignored),
+    "split_edited_past_the_history": _mutant(_CROSSING, governance_mutants.split_edited_past_the_history),
+    "history_truncated": _mutant(_CHAIN, governance_mutants.history_truncated),
+    "stored_without_consent": _mutant(_CONSENT, governance_mutants.stored_without_consent),
+    "plaintext_at_rest": _mutant(_PLAIN, governance_mutants.plaintext_at_rest),
+    "one_nonce": _mutant(_NONCE, governance_mutants.one_nonce),
+    "header_not_authenticated": _mutant(_SWAPPED, governance_mutants.header_not_authenticated),
+    "purge_skipped": _mutant(_PURGE, governance_mutants.purge_skipped),
+    "opt_out_kept": _mutant(_OPT_OUT, governance_mutants.opt_out_kept),
+    "quota_ignored": _mutant(_QUOTA, governance_mutants.quota_ignored),
+    "reviewed_item_untagged": _mutant(_AUDIT, governance_mutants.reviewed_item_untagged),
 }

@@ -1,0 +1,137 @@
+"""``ecdd govern check`` and ``ecdd govern tag``: lineage boundaries, and changes of tags on the record."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ecdd.dataset_governance.lineage_tags import DataSplit
+    from ecdd.dataset_governance.validate_lineage import Use
+
+
+def check(
+    *,
+    data: Annotated[Path, typer.Option(help="Data manifest with the column sha256, or its folder.")],
+    split: Annotated[Path, typer.Option(help="The split that tags it.")],
+    history: Annotated[
+        Path | None, typer.Option(help="Its history; SPLIT.history.jsonl beside it where not given.")
+    ] = None,
+    reviews: Annotated[
+        list[Path] | None, typer.Option(help="Review store: its pictures are AUDIT and nothing else; may be repeated.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Key of the review stores: their near-duplicates are looked for too.")
+    ] = None,
+    hold_out: Annotated[
+        list[str] | None, typer.Option(help="Source that must be TEST-NEVER-TOUCH as a whole; may be repeated.")
+    ] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle whose training record and calibration pictures are held to the split.")
+    ] = None,
+    contract: Annotated[
+        Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")
+    ] = None,
+) -> None:
+    """Fail where anything crosses a lineage boundary; every crossing is named with both its ends.
+
+    Looks at pictures, near-duplicate groups, persons, held-out sources, changes of tags, and reviewed pictures. Exit
+    code 1 on any crossing, and on a manifest, a split or a history that is broken.
+    """
+    from ecdd.bundle import BundleError
+    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.dataset_governance.leakage_scan import UnreadableError
+    from ecdd.dataset_governance.lineage_history import history_path, read_history
+    from ecdd.dataset_governance.lineage_tags import LineageError, load_split
+    from ecdd.dataset_governance.manifest import ManifestError, load_manifest
+    from ecdd.dataset_governance.manual_review import HISTORY_NAME
+    from ecdd.dataset_governance.review_error import ReviewError
+    from ecdd.dataset_governance.reviewed_copies import reviewed_copies
+    from ecdd.dataset_governance.validate_lineage import check_lineage
+
+    stores = reviews or []
+    if history is not None and not history.is_file():
+        typer.echo(f"{history.name}: no such history", err=True)
+        raise typer.Exit(1)
+    try:
+        rows, tags = load_manifest(data, need_digests=True), load_split(split)
+        own = history or history_path(split)
+        others = [read_history(store / HISTORY_NAME) for store in stores]
+        uses, problems = _of_bundle(bundle, tags)
+        if key is not None:
+            policy = load_contract(contract)
+            problems += [line for store in stores for line in reviewed_copies(store, key, rows, tags, policy)]
+        check_lineage(tags, rows, read_history(own), others, hold_out or (), uses, problems)
+    except (BundleError, ContractError, LineageError, ManifestError, ReviewError, UnreadableError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{len(rows)} pictures, no crossing; split {tags.digest}")
+    _say_history(own)
+    if stores and key is None:
+        typer.echo("review stores: by digest and group alone; give --key to look for near-duplicates too", err=True)
+
+
+def _say_history(path: Path) -> None:
+    from ecdd.dataset_governance.hash_chain import HashChain
+
+    if path.is_file():
+        typer.echo(f"history {HashChain(path).digest()}: keep this digest elsewhere, it shows a rewritten history")
+    else:
+        typer.echo(f"no {path.name}: tags that were changed before today cannot be seen", err=True)
+
+
+def _of_bundle(path: Path | None, split: DataSplit) -> tuple[list[Use], list[str]]:
+    """Uses that a bundle made of pictures, and where its training record is of another split."""
+    import json
+
+    from ecdd.bundle import load_bundle
+    from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, read_table
+    from ecdd.dataset_governance.validate_lineage import Use, training_differs
+
+    if path is None:
+        return [], []
+    loaded = load_bundle(path)
+    scores, record = loaded.path / "calibration_scores.csv", loaded.path / "training_record.json"
+    if not scores.is_file() or not record.is_file():
+        raise LineageError([f"{path.name}: no calibration_scores.csv or no training_record.json to hold to the split"])
+    table = read_table(scores, ("sha256",), exactly=False)
+    digests = tuple(sorted({cells["sha256"] for _, cells in table}))
+    train = tuple(row.sha256 for row in split.rows_with([LineageTag.TRAIN]))
+    uses = [Use("training", train, (LineageTag.TRAIN,)), Use("calibration", digests, (LineageTag.CALIBRATION,))]
+    return uses, training_differs(split, json.loads(record.read_text(encoding="utf-8")))
+
+
+def tag(
+    pictures: Annotated[list[str], typer.Argument(help="Pictures: files, or their SHA-256.")],
+    *,
+    split: Annotated[Path, typer.Option(help="Split to change; its history lies beside it.")],
+    to: Annotated[str, typer.Option(help="New tag; only AUDIT can follow TRAIN and CALIBRATION, nothing the others.")],
+    who: Annotated[str, typer.Option(help="Who changes it.")],
+    reason: Annotated[str, typer.Option(help="Why.")],
+) -> None:
+    """Change the tag of pictures, and of their near-duplicates and persons, with a line in the history.
+
+    Exit code 1, and nothing changed, where the change is not allowed.
+    """
+    import hashlib
+
+    from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag
+    from ecdd.dataset_governance.retagging import retag
+
+    if to not in LineageTag.__members__.values():
+        typer.echo(f"--to {to}: unknown, allowed are {', '.join(LineageTag)}", err=True)
+        raise typer.Exit(2)
+    try:
+        digests = []
+        for given in pictures:
+            path = Path(given)
+            digests.append(hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else given.lower())
+        moved = retag(split, digests, LineageTag(to), who, reason, datetime.datetime.now(datetime.UTC))
+    except (LineageError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    for left, count in sorted(moved.items()):
+        typer.echo(f"{count} from {left} to {to}")

@@ -1,0 +1,253 @@
+"""``ecdd govern review``: pictures that people agreed to show, from consent to purge."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ecdd.dataset_governance.manual_review import ReviewItem, ReviewStore
+    from ecdd.dataset_governance.review_record import Label
+
+app = typer.Typer(help="Manual review of pictures, with consent and sealed.", no_args_is_help=True)
+
+_Store = Annotated[Path, typer.Option(help="Folder of the review store.")]
+_Key = Annotated[Path | None, typer.Option(help="Key file, mode 600; the variable ECDD_REVIEW_KEY where not given.")]
+_Contract = Annotated[Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")]
+_History = Annotated[
+    Path | None, typer.Option(help="Lineage history that gets the AUDIT tags; STORE/lineage.jsonl where not given.")
+]
+_Id = Annotated[str, typer.Argument(metavar="ID", help="Item id, as `add` gave it.")]
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Every refusal is one line and exit code 1."""
+    from ecdd.bundle import BundleError
+    from ecdd.contract.loading import ContractError
+    from ecdd.dataset_governance.review_error import ReviewError
+
+    try:
+        yield
+    except (BundleError, ContractError, ReviewError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+
+
+def _open(store: Path, contract: Path | None, key: Path | None = None, history: Path | None = None) -> ReviewStore:
+    from ecdd.contract.loading import load_contract
+    from ecdd.dataset_governance.manual_review import ReviewKey, ReviewStore
+
+    return ReviewStore.open(store, ReviewKey.read(key), load_contract(contract), history)
+
+
+def _open_without_key(store: Path, contract: Path | None) -> ReviewStore:
+    from ecdd.contract.loading import load_contract
+    from ecdd.dataset_governance.manual_review import ReviewStore
+
+    return ReviewStore.open(store, None, load_contract(contract))
+
+
+def _shown(item: ReviewItem) -> str:
+    p = item.verdict.probability
+    said = f"{item.verdict.label}" + ("" if p is None else f", P(fake) {p:.3f}")
+    codes = f", {', '.join(item.verdict.reason_codes)}" if item.verdict.reason_codes else ""
+    truth = "" if item.label is None else f"; {'reviewer' if item.forms else 'person'} says {item.label}"
+    return f"{item.id} ({item.stratum}): {said}{codes}{truth}"
+
+
+@app.command("make-key")
+def make_key(path: Annotated[Path, typer.Argument(help="File to write, mode 600.")]) -> None:
+    """Make a new key; whoever loses it loses every picture sealed with it."""
+    from ecdd.dataset_governance.manual_review import ReviewKey
+
+    with _errors():
+        typer.echo(f"key {ReviewKey.make(path).id} in {path}: keep a copy apart from the store")
+
+
+@app.command()
+def add(
+    picture: Annotated[Path, typer.Argument(help="Picture to judge and store.")],
+    *,
+    store: _Store,
+    consent: Annotated[
+        str, typer.Option(help="Name and version of the text that the person agreed to; without it nothing is stored.")
+    ] = "",
+    known_label: Annotated[str | None, typer.Option(help="What the person says it is: real or fake.")] = None,
+    key: _Key = None,
+    history: _History = None,
+    bundle: Annotated[Path | None, typer.Option(help="Bundle that judges; the default bundle.")] = None,
+) -> None:
+    """Judge a picture and store it for review, if the person agreed; prints the id, the person's receipt."""
+    from ecdd.bundle import load_bundle
+    from ecdd.dataset_governance.manual_review import Consent, ReviewError, ReviewKey, ReviewStore, utc_now
+    from ecdd.detector import Detector
+    from ecdd.pipeline.decode import read_file
+    from ecdd.pipeline.reason_codes import Rejected
+
+    label = None if known_label is None else _label(known_label)
+    with _errors():
+        if not consent.strip():
+            raise ReviewError("no_consent", "give --consent TEXT, the text that the person agreed to")
+        loaded = load_bundle(bundle)
+        opened = ReviewStore.open(store, ReviewKey.read(key), loaded.contract, history)
+        try:
+            data = read_file(picture, loaded.contract.policy.pixel_pipeline)
+        except Rejected as rejected:
+            raise ReviewError("not_reviewable", f"{picture.name}: {rejected}") from None
+        verdict = Detector.load(loaded, loaded.contract).predict(data, picture.name)
+        item_id = opened.add(data, verdict, Consent(given=True, statement=consent, at=utc_now()), label)
+    typer.echo(item_id)
+
+
+def _label(text: str) -> Label:
+    if text == "real":
+        return "real"
+    if text == "fake":
+        return "fake"
+    typer.echo(f"label {text!r}: allowed are real and fake", err=True)
+    raise typer.Exit(2)
+
+
+@app.command("next")
+def show_next(
+    *,
+    store: _Store,
+    out: Annotated[Path, typer.Option(help="File for the open picture, mode 600; delete it after looking.")],
+    skip: Annotated[list[str] | None, typer.Option(help="Id to pass over; may be repeated.")] = None,
+    key: _Key = None,
+    contract: _Contract = None,
+) -> None:
+    """Open the item that should be looked at next: the oldest of the stratum that is filled least."""
+    from ecdd.files import write_bytes
+
+    with _errors():
+        opened = _open(store, contract, key)
+        item = opened.next(skip or ())
+        if item is None:
+            typer.echo("nothing waits for review")
+            return
+        write_bytes(out, opened.picture(item.id), mode=0o600)
+    typer.echo(_shown(item))
+
+
+@app.command()
+def label(
+    item_id: _Id,
+    *,
+    store: _Store,
+    is_: Annotated[str, typer.Option("--is", help="What the picture is: real or fake.")],
+    reviewer: Annotated[str, typer.Option(help="Who looked.")],
+    reason: Annotated[
+        str | None, typer.Option(help="Why the verdict failed (see `protocol`); none where it is right.")
+    ] = None,
+    again: Annotated[bool, typer.Option("--again", help="A second opinion, which then counts.")] = False,
+    key: _Key = None,
+    contract: _Contract = None,
+    history: _History = None,
+) -> None:
+    """Fill in the form of an item: what it is, and why the verdict failed."""
+    truth = _label(is_)
+    with _errors():
+        item = _open(store, contract, key, history).label(item_id, truth, reason, reviewer, again=again)
+    typer.echo(_shown(item))
+
+
+@app.command()
+def export(
+    *,
+    store: _Store,
+    out: Annotated[Path, typer.Option(help="CSV to write: the forms, no picture and no digest of one.")],
+    key: _Key = None,
+    contract: _Contract = None,
+) -> None:
+    """Write the reviewed items, up to the quota of each stratum and cycle, without any picture."""
+    from ecdd.dataset_governance.review_record import write_forms
+
+    with _errors():
+        items, beyond = _open(store, contract, key).reviewed()
+        write_forms(items, out)
+    typer.echo(f"{len(items)} reviewed items; {beyond} beyond the quota of their stratum left out")
+
+
+@app.command("opt-out")
+def opt_out(item_id: _Id, *, store: _Store, contract: _Contract = None) -> None:
+    """Delete an item at once; needs no key. A line without content stays in the audit trail."""
+    with _errors():
+        gone = _open_without_key(store, contract).opt_out(item_id)
+    typer.echo(f"{item_id}: deleted" if gone else f"{item_id}: nothing is stored under this id")
+
+
+@app.command()
+def purge(*, store: _Store, contract: _Contract = None) -> None:
+    """Delete what is older than the contract's review_retention_days; needs no key. Run it daily."""
+    with _errors():
+        gone = _open_without_key(store, contract).purge()
+    for item_id in gone:
+        typer.echo(item_id)
+    typer.echo(f"{len(gone)} items purged")
+
+
+@app.command()
+def status(*, store: _Store, key: _Key = None, contract: _Contract = None) -> None:
+    """Show quotas, waiting items and what is wrong; exit code 1 on records that cannot be opened, or overdue ones."""
+    with _errors():
+        now = _open(store, contract, key).status()
+    typer.echo(f"cycle {now.cycle}: {now.waiting} waiting, {now.reviewed} reviewed, {now.due} to be purged")
+    for name, (stored, reviewed, quota) in now.strata.items():
+        typer.echo(f"  {name}: {stored} stored, {reviewed} reviewed, quota {quota}")
+    if now.refused:
+        typer.echo("refused: " + ", ".join(f"{code} {count}" for code, count in now.refused.items()))
+    typer.echo(f"trail {now.trail_digest}: keep this digest elsewhere, it shows a rewritten trail")
+    if now.clock_behind > datetime.timedelta(minutes=1):
+        typer.echo(
+            f"the clock is {now.clock_behind} behind the audit trail: nothing is purged early, but late", err=True
+        )
+    for text in now.damaged:
+        typer.echo(text, err=True)
+    if now.damaged or now.due:
+        raise typer.Exit(1)
+
+
+@app.command()
+def rekey(
+    *,
+    store: _Store,
+    new_key: Annotated[Path, typer.Option(help="File of the new key; make it with `make-key`.")],
+    key: _Key = None,
+    contract: _Contract = None,
+) -> None:
+    """Seal every record anew with another key; when it was stopped, run it again with the same two keys."""
+    from ecdd.dataset_governance.manual_review import ReviewKey
+
+    with _errors():
+        changed, damaged = _open(store, contract, key).rekey(ReviewKey.read(new_key))
+    typer.echo(f"{changed} records sealed anew")
+    for text in damaged:
+        typer.echo(text, err=True)
+    if damaged:
+        raise typer.Exit(1)
+
+
+@app.command()
+def protocol(
+    *,
+    out: Annotated[Path | None, typer.Option(help="Markdown file; the screen where not given.")] = None,
+    contract: _Contract = None,
+) -> None:
+    """Write the manual-review protocol, made from the contract."""
+    from ecdd.contract.loading import load_contract
+    from ecdd.dataset_governance.review_protocol import review_protocol
+    from ecdd.files import write_text
+
+    with _errors():
+        text = review_protocol(load_contract(contract))
+        if out is not None:
+            write_text(out, text)
+    if out is None:
+        typer.echo(text, nl=False)
