@@ -20,7 +20,14 @@ from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import PreparedFace, prepare
 
 # libraries of the extras that the gates do not need; a unit test that imports one cannot run without it
-_OPTIONAL = {"torch": "train", "safetensors": "train", "sklearn": "train", "imagehash": "train", "onnx": "export"}
+_OPTIONAL = {
+    "torch": "train",
+    "safetensors": "train",
+    "sklearn": "train",
+    "imagehash": "train",
+    "onnx": "export",
+    "schemathesis": "dev",
+}
 _EXPERIMENT = re.compile(r"test_e\d")
 
 

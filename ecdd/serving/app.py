@@ -89,6 +89,7 @@ class Site:
     async def _metrics(self, _request: Request) -> Response:
         gauges = {
             "ecdd_queue_waiting": ("Requests that wait for a worker.", self.predictions.room.waiting),
+            "ecdd_workers_busy": ("Worker processes with a picture.", self.pool.busy),
             "ecdd_workers_ready": ("Warm worker processes.", self.pool.ready),
             "ecdd_workers_replaced_total": ("Worker processes that died or hung.", self.pool.replaced),
         }

@@ -142,11 +142,12 @@ class LimitedProtocol(H11Protocol):
         self._answer(_MALFORMED)
 
     def _answer(self, error: ServingError) -> None:
-        """Answer outside of a request, where the protocol still allows it, and close."""
+        """Answer in the application's place, where no part of another answer is out, and close."""
         self._stop_timer()
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE) and (
-            self.cycle is None or self.cycle.response_complete
-        ):
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            if self.cycle is not None and not self.cycle.response_complete:
+                self.cycle.disconnected = True  # for the application the client is gone
+                self.cycle.message_event.set()
             body = error.body()
             headers = {
                 "content-type": MEDIA_TYPE,

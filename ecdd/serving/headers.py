@@ -54,6 +54,7 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = False
+        scope["app"] = self._app  # where an application is named, Starlette's router raises instead of answering itself
 
         async def send_with_headers(message: Message) -> None:
             nonlocal started

@@ -86,5 +86,8 @@ def serve(server: uvicorn.Server) -> bool:
     # uvicorn raises the signal again after a graceful end; that end is a success
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: None)
-    server.run()
+    try:
+        server.run()
+    except SystemExit:  # uvicorn has said why: the address is taken, or the workers could not be started
+        return False
     return bool(server.started)

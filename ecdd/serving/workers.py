@@ -18,6 +18,7 @@ _LOG = logging.getLogger("ecdd.serving")
 _START_SECONDS: Final = 60.0  # to import, load and answer once, on a machine that is busy
 _RETRY_SECONDS: Final = (0.1, 0.5, 2.0, 10.0)
 _CLOSE_SECONDS: Final = 2.0
+_WATCH_SECONDS: Final = 0.5
 
 
 class WorkerDied(Exception):  # noqa: N818 - an outcome that is answered, not a programming error
@@ -126,6 +127,7 @@ class WorkerPool:
         self._busy: set[Worker] = set()
         self._warm: set[Worker] = set()
         self._replacing: set[asyncio.Task[None]] = set()
+        self._watching: asyncio.Task[None] | None = None
         self._closing = False
         self.replaced = 0
         self.common: dict[str, Any] = {}
@@ -134,6 +136,11 @@ class WorkerPool:
     def ready(self) -> int:
         """Warm processes that live at this moment, busy or not."""
         return sum(worker.process.is_alive() for worker in self._warm)
+
+    @property
+    def busy(self) -> int:
+        """Processes that have a picture."""
+        return len(self._busy)
 
     async def start(self) -> None:
         """Start every worker and wait until all are warm.
@@ -148,6 +155,15 @@ class WorkerPool:
         except BaseException:
             await self.close()
             raise
+        self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Replace processes that die while they have nothing to do: no request has to pay for that."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            for worker in self._warm - self._busy:
+                if not worker.process.is_alive():
+                    self._drop(worker)
 
     async def _add(self) -> None:
         loop = asyncio.get_running_loop()
@@ -165,10 +181,12 @@ class WorkerPool:
         """Wait for a free worker; it must be given to `ask` or `give_back`."""
         while True:
             worker = await self._free.get()
+            if worker not in self._warm:
+                continue  # it was replaced
             if worker.process.is_alive():
                 self._busy.add(worker)
                 return worker
-            self._drop(worker)  # it died idle: no request has to pay for that
+            self._drop(worker)
 
     def give_back(self, worker: Worker) -> None:
         """Return a worker that has nothing to do."""
@@ -220,7 +238,7 @@ class WorkerPool:
     async def close(self) -> None:
         """Dismiss all workers; one that is still busy is ended."""
         self._closing = True
-        for task in list(self._replacing):
+        for task in (*self._replacing, *filter(None, (self._watching,))):
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task

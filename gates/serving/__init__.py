@@ -1,1 +1,1 @@
-"""Tests of the local site."""
+"""Tests of the local site: limits, errors, workers, and what its API promises."""
