@@ -3,9 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ecdd.commands.predict import DeviceClass
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ecdd.contract.loading import LoadedContract
+    from ecdd.dataset_governance.manual_review import ReviewStore
+    from ecdd.monitoring.logger import EventLog
+    from ecdd.monitoring.schema import Event
+    from ecdd.verdict import Verdict
 
 
 def serve(
@@ -19,11 +30,19 @@ def serve(
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Host name the site is reached by, beside localhost; repeatable.")
     ] = None,
+    *,
+    log: Annotated[str | None, typer.Option(help="Event log: a file, sqlite:///… or postgresql://….")] = None,
+    device_class: Annotated[DeviceClass, typer.Option(help="What this machine is, for the log.")] = "server",
+    review: Annotated[
+        Path | None, typer.Option(help="Folder for pictures that a person agrees to have reviewed, encrypted.")
+    ] = None,
+    review_key: Annotated[Path | None, typer.Option(help="Key of that folder; else ECDD_REVIEW_KEY.")] = None,
 ) -> None:
-    """Start the local site: a page and an API that judge pictures. No picture is written to disk.
+    """Start the local site: a page and an API that judge pictures in memory.
 
-    Ctrl-C or SIGTERM stops it; requests in flight are finished first. Exit code 1 when the site could not start,
-    2 for a wrong call, contract or bundle.
+    No picture is written to disk, unless --review is given and the person agrees. Ctrl-C or SIGTERM stops the site;
+    requests in flight are finished first. Exit code 1 when it could not start, 2 for a wrong call, contract, bundle,
+    log or key.
     """
     from ecdd.bundle import load_bundle
     from ecdd.contract.loading import load_contract
@@ -36,5 +55,39 @@ def serve(
     if workers is not None and workers > limit:
         message = f"--workers {workers}: the contract allows serving.max_concurrency = {limit}"
         raise typer.BadParameter(message)
-    if not serve_until_stopped(make_server(judge, host, port, workers, allowed_hosts=allow_host or ())):
+    if log is not None and contract is not None:
+        raise typer.BadParameter("--log names the bundle that decided; with --contract the bundle would not have")
+    logged = None if log is None else _event_log(log, device_class, judge.in_force)
+    store = None if review is None else _review_store(review, review_key, judge.in_force)
+    server = make_server(judge, host, port, workers, logged, store, allow_host or ())
+    if not serve_until_stopped(server):
         raise typer.Exit(1)
+
+
+def _event_log(url: str, device_class: str, contract: LoadedContract) -> Callable[[Verdict], None]:
+    from ecdd.monitoring.logger import EventLog
+    from ecdd.monitoring.monitoring_error import MonitoringError
+    from ecdd.monitoring.schema import event_of
+
+    try:
+        opened = EventLog(url, contract.policy.monitoring.logged_fields, create=True)
+    except MonitoringError as error:
+        typer.echo(f"ecdd serve: {error}", err=True)
+        raise typer.Exit(2) from None
+    return lambda verdict: _append(opened, event_of(verdict, device_class))
+
+
+def _append(opened: EventLog, event: Event) -> None:
+    opened.append([event])
+
+
+def _review_store(folder: Path, key: Path | None, contract: LoadedContract) -> ReviewStore:
+    from ecdd.dataset_governance.manual_review import ReviewStore
+    from ecdd.dataset_governance.review_error import ReviewError
+    from ecdd.dataset_governance.review_sealing import ReviewKey
+
+    try:
+        return ReviewStore.open(folder, ReviewKey.read(key), contract)
+    except ReviewError as error:
+        typer.echo(f"ecdd serve: {error}", err=True)
+        raise typer.Exit(2) from None

@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.exceptions import HTTPException
 from starlette.middleware.exceptions import ExceptionMiddleware
@@ -20,8 +20,12 @@ from ecdd.serving.headers import Guard
 from ecdd.serving.judging_process import Judge
 from ecdd.serving.prediction import EventLog, Predictions
 from ecdd.serving.problems import MEDIA_TYPE, ServingError
+from ecdd.serving.review import Reviews
 from ecdd.serving.static_files import INDEX, StaticFile, load_files
 from ecdd.serving.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from ecdd.dataset_governance.manual_review import ReviewStore
 
 _LOG = logging.getLogger("ecdd.serving")
 
@@ -37,16 +41,27 @@ class Site:
         Processes; the contract's ``serving.max_concurrency`` where not given.
     log : callable, optional
         Takes every verdict.
+    review : ReviewStore, optional
+        Takes the pictures that a person agreed to have reviewed; without it none can be stored.
     """
 
-    def __init__(self, judge: Judge, workers: int | None = None, log: EventLog | None = None) -> None:
+    def __init__(
+        self,
+        judge: Judge,
+        workers: int | None = None,
+        log: EventLog | None = None,
+        review: ReviewStore | None = None,
+    ) -> None:
         contract = judge.in_force
         self.metrics = metrics.Metrics()
         self.pool = WorkerPool(judge, workers or contract.policy.serving.max_concurrency)
         self.predictions = Predictions(contract, self.pool, self.metrics, log)
+        days = contract.policy.dataset_governance.review_retention_days
+        self._reviews = None if review is None else Reviews(self.predictions, review, days)
         self._files = load_files()
-        self._contract, self._bundle = _json(_contract_content(judge)), _json(_bundle_content(judge))
-        self._openapi = _json(openapi.document())
+        self._contract = _json(_contract_content(judge))
+        self._bundle = _json(_bundle_content(judge) | {"review": review is not None})
+        self._openapi = _json(openapi.document(review=review is not None))
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
@@ -61,7 +76,9 @@ class Site:
 
     def routes(self) -> list[Route]:
         """List the routes; `openapi.document` describes the same ones."""
+        review = [] if self._reviews is None else [Route("/v1/review", self._reviews.review, methods=["POST"])]
         return [
+            *review,
             Route("/", self._index, methods=["GET"]),
             Route("/static/{name}", self._static, methods=["GET"]),
             Route("/v1/predict", self.predictions.predict, methods=["POST"]),
@@ -97,7 +114,11 @@ class Site:
 
 
 def create_app(
-    judge: Judge, workers: int | None = None, log: EventLog | None = None, allowed_hosts: Iterable[str] = ()
+    judge: Judge,
+    workers: int | None = None,
+    log: EventLog | None = None,
+    review: ReviewStore | None = None,
+    allowed_hosts: Iterable[str] = (),
 ) -> ASGIApp:
     """Make the application.
 
@@ -109,6 +130,8 @@ def create_app(
         Worker processes; ``serving.max_concurrency`` of the contract where not given.
     log : callable, optional
         Called with the verdict on every picture, off the event loop, in order.
+    review : ReviewStore, optional
+        Where pictures go that a person agreed to have reviewed.
     allowed_hosts : iterable of str
         Host names beside the loopback ones.
 
@@ -117,7 +140,7 @@ def create_app(
     ASGI application
         With a lifespan that starts and ends the workers.
     """
-    site = Site(judge, workers, log)
+    site = Site(judge, workers, log, review)
     router = Router(site.routes(), redirect_slashes=False, lifespan=site.lifespan)
     handlers: dict[Any, Any] = {ServingError: _on_refusal, HTTPException: _on_http_error}
 

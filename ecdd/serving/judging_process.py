@@ -107,14 +107,12 @@ def answer(detector: Detector, data: bytes, suffix: str, *, full: bool) -> dict[
     Returns
     -------
     dict
-        ``verdict``: JSON values of the verdict; ``size``: width and height of S1 in px, or None when it was rejected;
-        ``details``: stages, and patch map (logits) and S3 (base64 PNG) of each face, or None.
+        ``verdict``: JSON values of the verdict; ``details``: stages, and patch map (logits) and S3 (base64 PNG) of each
+        face, or None.
     """
     judgement = detector.examine(data, f"upload{suffix}" if suffix else None)
-    prepared = judgement.prepared
     return {
         "verdict": detector.summarise(judgement, "").model_dump(mode="json"),
-        "size": None if prepared is None else list(prepared.decoded.image.size),
         "details": _details(detector, judgement) if full else None,
     }
 

@@ -7,10 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from ecdd.monitoring.schema import resolution_class
+
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SECONDS: Final = (0.005, 0.01, 0.015, 0.02, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0)
 _PROBABILITY: Final = tuple(k / 10 for k in range(1, 11))
-_SIDES: Final = (256, 512, 1024, 2048, 4096)  # px, shorter side
 _QUALITIES: Final = (30, 50, 75, 90)  # IJG
 
 
@@ -54,19 +55,11 @@ class Metrics:
         self.request_seconds, self.pipeline_seconds = Histogram(_SECONDS), Histogram(_SECONDS)
         self.queue_seconds, self.probability = Histogram(_SECONDS), Histogram(_PROBABILITY)
 
-    def count_verdict(self, verdict: Mapping[str, Any], size: list[int] | None) -> None:
-        """Count one verdict.
-
-        Parameters
-        ----------
-        verdict : mapping
-            JSON values of a verdict.
-        size : list of int, or None
-            Width and height of S1 in px; None when there is none.
-        """
+    def count_verdict(self, verdict: Mapping[str, Any]) -> None:
+        """Count one verdict, given as its JSON values."""
         self.verdicts[f'label="{verdict["label"]}",outcome="{verdict["outcome"]}"'] += 1
         self.reasons.update(f'code="{code}"' for code in verdict["reason_codes"])
-        self.resolutions[f'class="{_class(None if size is None else min(size), _SIDES)}"'] += 1
+        self.resolutions[f'class="{resolution_class(verdict["size"])}"'] += 1
         faces, deciding = verdict["faces"], verdict["deciding_face"]
         quality = faces[deciding or 0]["jpeg_quality"] if faces else None
         self.compressions[f'class="{_class(quality, _QUALITIES)}"'] += 1

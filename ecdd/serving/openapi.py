@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from ecdd import __version__
 from ecdd.serving.problems import MEDIA_TYPE
+from ecdd.serving.review import STATEMENT
 from ecdd.verdict import Verdict
 
 _REF: Final = "#/components/schemas/"
@@ -19,8 +20,13 @@ _STATIC_TYPES: Final = ("text/javascript", "text/css", "text/html", "image/svg+x
 Node = dict[str, Any]
 
 
-def document() -> Node:
+def document(*, review: bool = False) -> Node:
     """Describe the API.
+
+    Parameters
+    ----------
+    review : bool
+        Whether the site stores pictures for manual review.
 
     Returns
     -------
@@ -32,11 +38,11 @@ def document() -> Node:
         "info": {
             "title": "ECDD local site",
             "version": __version__,
-            "description": "Judges whether the faces of a picture are real or fake. No picture is written to disk.",
+            "description": "Judges whether the faces of a picture are real or fake. Nothing is kept without consent.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "paths": _paths(),
+        "paths": _paths() | ({"/v1/review": {"post": _review()}} if review else {}),
         "components": {"schemas": _schemas()},
     }
 
@@ -113,14 +119,53 @@ def _predict() -> Node:
     }
 
 
-def _predict_parameters() -> list[Node]:
-    return [
-        {
-            "name": "detail",
-            "in": "query",
-            "description": "full adds the stages S0 to S8, and patch map and crop of every face.",
-            "schema": {"type": "string", "enum": ["summary", "full"], "default": "summary"},
+def _review() -> Node:
+    consent = {
+        "name": "consent",
+        "in": "query",
+        "required": True,
+        "description": "The person was asked and agreed that the picture is stored, encrypted.",
+        "schema": {"const": "given"},
+    }
+    statement = {
+        "name": "statement",
+        "in": "query",
+        "description": "Which text the person agreed to: its name and version.",
+        "schema": {"const": STATEMENT, "default": STATEMENT},
+    }
+    return {
+        "operationId": "review",
+        "summary": "Store one picture for manual review.",
+        "parameters": [consent, statement, *_upload_parameters()],
+        "requestBody": _predict_body(),
+        "responses": {
+            "201": {"description": "Stored; the item id is the receipt for opting out.", "content": _json("Stored")},
+            "400": _problem("The request is malformed, or consent is missing."),
+            "403": _problem("A page of another site sent it."),
+            "408": _problem("The picture did not arrive in time."),
+            "409": _problem("Another SHA-256, or a picture that may not be stored (known, or the quota is full)."),
+            "413": _problem("Too many bytes."),
+            "415": _problem("Type of the body."),
+            "421": _problem("The Host header is not one of this site."),
+            "422": _problem("A file that was rejected cannot be reviewed."),
+            "429": {**_problem("Too many requests of this client."), "headers": _RETRY},
+            "503": {**_problem("Too busy, or the store cannot be written."), "headers": _RETRY},
         },
+    }
+
+
+def _predict_parameters() -> list[Node]:
+    detail = {
+        "name": "detail",
+        "in": "query",
+        "description": "full adds the stages S0 to S8, and patch map and crop of every face.",
+        "schema": {"type": "string", "enum": ["summary", "full"], "default": "summary"},
+    }
+    return [detail, *_upload_parameters()]
+
+
+def _upload_parameters() -> list[Node]:
+    return [
         {
             "name": "name_suffix",
             "in": "query",
@@ -173,7 +218,9 @@ def _schemas() -> Node:
             preprocessing_digest=_SHA256,
             model={"type": "object"},
             thresholds=_object(t_real=number, t_fake=number),
+            review={"type": "boolean"},
         ),
+        "Stored": _object(item={"type": "string"}, retention_days={"type": "integer", "minimum": 1}),
         "Health": _object(status={"const": "ok"}),
         "Readiness": _object(status={"enum": ["ready", "starting"]}, workers=count, of=count),
     }

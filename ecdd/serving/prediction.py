@@ -58,7 +58,43 @@ class Predictions:
         self._unlogged = 0
 
     async def predict(self, request: Request) -> Response:
-        """Answer one request; the limits are tried in the order of their cost."""
+        """Answer one request with a verdict."""
+        full = _wants_details(request)
+        try:
+            upload, answer = await self.judged(request, full=full)
+        except FileTooLarge as error:
+            return self._too_large(error)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody reads it
+        verdict, details = answer["verdict"], answer["details"]
+        self._record(verdict)
+        if details is not None:
+            faces = [{**face, **extra} for face, extra in zip(verdict["faces"], details["faces"], strict=True)]
+            verdict = {**verdict, "faces": faces, "stages": details["stages"]}
+        return _response(verdict, upload.sha256, len(upload.data), checked=upload.digest_checked)
+
+    async def judged(self, request: Request, *, full: bool) -> tuple[Upload, dict[str, Any]]:
+        """Receive and judge the picture of a request; the limits are tried in the order of their cost.
+
+        Parameters
+        ----------
+        request : Request
+            Its body is a picture, or a form with one.
+        full : bool
+            Also stages, patch maps and crops.
+
+        Returns
+        -------
+        Upload
+            What arrived.
+        dict
+            Answer of `judging_process.answer`.
+
+        Raises
+        ------
+        ServingError, FileTooLarge, ClientDisconnect
+            There is no verdict.
+        """
         loop = asyncio.get_running_loop()
         arrived: float = request.scope.get("state", {}).get("arrived", loop.time())
         wait = self._buckets.seconds_to_wait(request.client.host if request.client else "")
@@ -67,14 +103,12 @@ class Predictions:
             raise ServingError(
                 429, "rate_limited", "too many requests of this client", what, {"retry-after": str(wait)}
             )
-        full = _wants_details(request)
         try:
             async with asyncio.timeout_at(arrived + self._seconds):
-                return await self._received(request, full=full)
-        except FileTooLarge as error:
-            return self._too_large(error)
-        except ClientDisconnect:
-            return Response(status_code=400)  # nobody reads it
+                with self._memory.body() as may_hold:
+                    upload = await receive_upload(request, self._max_bytes, may_hold)
+                    request.scope["ecdd.received"] = True
+                    return upload, await self._judge(request, upload, full=full)
         except TimeoutError:
             if request.scope.get("ecdd.received"):
                 raise busy("time_out", f"no verdict within request_timeout = {self._seconds:g} s") from None
@@ -82,18 +116,6 @@ class Predictions:
             raise ServingError(408, "slow_upload", detail, "Send it again.", {"connection": "close"}) from None
         finally:
             self._metrics.request_seconds.add(loop.time() - arrived)
-
-    async def _received(self, request: Request, *, full: bool) -> Response:
-        with self._memory.body() as may_hold:
-            upload = await receive_upload(request, self._max_bytes, may_hold)
-            request.scope["ecdd.received"] = True
-            answer = await self._judge(request, upload, full=full)
-        verdict, details = answer["verdict"], answer["details"]
-        self._record(verdict, answer["size"])
-        if details is not None:
-            faces = [{**face, **extra} for face, extra in zip(verdict["faces"], details["faces"], strict=True)]
-            verdict = {**verdict, "faces": faces, "stages": details["stages"]}
-        return _response(verdict, upload.sha256, len(upload.data), checked=upload.digest_checked)
 
     async def _judge(self, request: Request, upload: Upload, *, full: bool) -> dict[str, Any]:
         loop = asyncio.get_running_loop()
@@ -110,10 +132,10 @@ class Predictions:
             # A full time-out from here on: a worker must not be ended because its request waited in the queue.
             return await self._pool.ask(worker, Question(upload.data, upload.suffix, full), self._seconds)
         except WorkerDied:
-            return {"verdict": self._failed("the worker process ended on this picture"), "size": None, "details": None}
+            return {"verdict": self._failed("the worker process ended on this picture"), "details": None}
         except WorkerTimedOut:
             detail = f"no verdict within request_timeout = {self._seconds:g} s; the worker process was ended"
-            return {"verdict": self._failed(detail), "size": None, "details": None}
+            return {"verdict": self._failed(detail), "details": None}
 
     def _failed(self, detail: str) -> dict[str, Any]:
         return self._without_picture("error", "SY-001", detail)
@@ -126,11 +148,11 @@ class Predictions:
         size = f"more than {error.received}" if error.announced is None else str(error.announced)
         detail = f"{size} bytes, the limit max_bytes is {self._max_bytes}"
         verdict = self._without_picture("rejected", "IO-003", detail)
-        self._record(verdict, None)
+        self._record(verdict)
         return _response(verdict, None, error.received, checked=False)
 
-    def _record(self, verdict: dict[str, Any], size: list[int] | None) -> None:
-        self._metrics.count_verdict(verdict, size)
+    def _record(self, verdict: dict[str, Any]) -> None:
+        self._metrics.count_verdict(verdict)
         if self._log is None:
             return
         if self._unlogged >= _MAX_UNLOGGED:

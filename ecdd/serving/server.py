@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import uvicorn
 
@@ -13,6 +13,9 @@ from ecdd.serving.app import create_app
 from ecdd.serving.connections import limited_protocol
 from ecdd.serving.judging_process import Judge
 from ecdd.serving.prediction import EventLog
+
+if TYPE_CHECKING:
+    from ecdd.dataset_governance.manual_review import ReviewStore
 
 _KEEP_ALIVE_SECONDS: Final = 5
 _MAX_HEAD_BYTES: Final = 16 * 1024
@@ -24,6 +27,7 @@ def make_server(
     port: int = 8000,
     workers: int | None = None,
     log: EventLog | None = None,
+    review: ReviewStore | None = None,
     allowed_hosts: Iterable[str] = (),
 ) -> uvicorn.Server:
     """Make the server of the site.
@@ -40,6 +44,8 @@ def make_server(
         Worker processes; the contract's ``serving.max_concurrency`` where not given.
     log : callable, optional
         Takes every verdict.
+    review : ReviewStore, optional
+        Takes pictures that a person agreed to have reviewed.
     allowed_hosts : iterable of str
         Host names beside the loopback ones.
 
@@ -50,7 +56,7 @@ def make_server(
     """
     policy = judge.in_force.policy
     config = uvicorn.Config(
-        create_app(judge, workers, log, allowed_hosts),
+        create_app(judge, workers, log, review, allowed_hosts),
         host=host,
         port=port,
         http=limited_protocol(policy.serving, policy.pixel_pipeline.max_bytes),
