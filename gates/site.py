@@ -5,12 +5,11 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import re
 import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +26,7 @@ MANY: Final = {"serving.requests_per_minute": 100_000, "serving.burst": 10_000}
 DESKTOP: Final = {"viewport": {"width": 1280, "height": 900}}
 PHONE: Final = {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True}
 _START: Final = 60.0  # seconds until the site must be ready; it takes about two
+_RUNS: Final = re.compile(r"running on (http://127\.0\.0\.1:\d+)")
 _NEEDED: Final = {"starlette": "serve", "uvicorn": "serve", "python_multipart": "serve", "playwright": "gates"}
 
 
@@ -60,18 +60,13 @@ def serve(bundle: Path, contract: LoadedContract, folder: Path) -> Iterator[str]
         Address, without a slash at the end.
     """
     contract.dump(folder / "policy_contract.yaml")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [*COMMAND, "serve", "--port", str(port), "--workers", "1", "--bundle", str(bundle)]
+    command = [*COMMAND, "serve", "--port", "0", "--workers", "1", "--bundle", str(bundle)]
     command += ["--contract", str(folder / "policy_contract.yaml")]
     log = folder / "site.txt"
     with log.open("wb") as stream:
         process = subprocess.Popen(command, stdout=stream, stderr=subprocess.STDOUT)
-    address = f"http://127.0.0.1:{port}"
     try:
-        _wait_until_ready(address, process, log)
-        yield address
+        yield _address(process, log)
     finally:
         process.send_signal(signal.SIGTERM)
         try:
@@ -81,23 +76,18 @@ def serve(bundle: Path, contract: LoadedContract, folder: Path) -> Iterator[str]
             process.wait()
 
 
-def _wait_until_ready(address: str, process: subprocess.Popen[bytes], log: Path) -> None:
+def _address(process: subprocess.Popen[bytes], log: Path) -> str:
+    """Where the site says that it runs; it does so when its workers are warm."""
     until = time.monotonic() + _START
-    while time.monotonic() < until and process.poll() is None:
-        if _is_ready(address):
-            return
+    while True:
+        ended = process.poll() is not None or time.monotonic() > until
+        said = log.read_text(encoding="utf-8", errors="replace")
+        if found := _RUNS.search(said):
+            return found.group(1)
+        if ended:
+            msg = f"ecdd serve did not start within {_START:.0f} s, exit code {process.poll()}:\n{said[-2000:]}"
+            raise RuntimeError(msg)
         time.sleep(0.05)
-    said = log.read_text(encoding="utf-8", errors="replace")[-2000:]
-    msg = f"ecdd serve is not ready (at most {_START:.0f} s), exit code {process.poll()}:\n{said}"
-    raise RuntimeError(msg)
-
-
-def _is_ready(address: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{address}/readyz", timeout=5) as answer:  # noqa: S310 - our own site
-            return bool(answer.status == 200)
-    except OSError:
-        return False
 
 
 @contextlib.contextmanager
