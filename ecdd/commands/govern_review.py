@@ -123,7 +123,7 @@ def show_next(
     key: _Key = None,
     contract: _Contract = None,
 ) -> None:
-    """Open the item that should be looked at next: the oldest of the stratum that is filled least."""
+    """Open the item that should be looked at next: the oldest of the stratum that was looked at least."""
     from ecdd.files import write_bytes
 
     with _errors():

@@ -186,7 +186,7 @@ class ReviewStore:
         Returns
         -------
         ReviewItem or None
-            The oldest of the stratum whose quota is filled least in its cycle; None where nothing waits.
+            The oldest of the stratum that was looked at least in its cycle, by its quota; None where nothing waits.
         """
         return most_needed(self.items(), self._rules, skip)
 

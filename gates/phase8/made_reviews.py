@@ -10,11 +10,19 @@ from typing import Any
 
 from ecdd.dataset_governance.manual_review import Consent, ReviewKey, ReviewStore
 from ecdd.pipeline.decode import read_file
-from ecdd.verdict import Verdict
+from ecdd.verdict import DetectorSummary, Verdict
 from gates.g2.portraits import golden_portraits
 
 START = datetime.datetime(2026, 1, 1, 12, tzinfo=datetime.UTC)
 AGREED = Consent(given=True, statement="review consent 1", at=START)
+
+_DETECTOR = DetectorSummary(name="d", version="1", weights_sha256="0", score_threshold=0.5, detection_size=192)
+# for items whose content does not matter
+VERDICT = Verdict(
+    path="IMG_1234.jpg", label="fake", outcome="judged", probability=0.9, logit=1.0, thresholds={}, reason_codes=(),
+    detail="", faces=(), deciding_face=None, abstain_action=None, patch_map=None, file_sha256=None, notes=(),
+    warnings=(), contract_digest="c", bundle_digest="b", detector=_DETECTOR, versions={}, milliseconds={},
+)  # fmt: skip
 
 
 class Clock:

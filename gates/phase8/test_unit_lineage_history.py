@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ecdd.commands.govern import app
+from ecdd.contract.loading import load_contract
 from ecdd.dataset_governance.hash_chain import ChainError, HashChain
 from ecdd.dataset_governance.lineage_history import (
     ALLOWED_CHANGES,
@@ -25,7 +26,9 @@ from ecdd.dataset_governance.lineage_history import (
     record_split,
 )
 from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, load_split, write_split
+from ecdd.dataset_governance.manual_review import ReviewKey
 from ecdd.dataset_governance.retagging import retag
+from gates.phase8.made_reviews import AGREED, VERDICT, Clock, store_at
 from gates.phase8.test_lineage import digest, split_of, tagged
 from gates.phase8.test_own_split import write_pictures
 
@@ -162,3 +165,31 @@ def test_check_and_tag_by_command(tmp_path: Path) -> None:
     assert edited.exit_code == 1
     assert f"{train[:12]} is TRAIN in the split, but AUDIT by split.history.jsonl line" in edited.output
     assert run.invoke(app, [*check, "--history", str(tmp_path / "gone")]).exit_code == 1
+
+
+def test_check_refuses_copies_of_reviewed_pictures_by_command(tmp_path: Path) -> None:
+    """A reviewed picture whose re-encoded twin is in the data: found with the key, and only with the right one."""
+    rows = [f"p{k}.png,{k % 2},face,s{k % 2},," for k in range(4)]
+    data, split, run = write_pictures(tmp_path, [*rows, "p0-copy.jpg,0,face,s0,,"]), tmp_path / "split.csv", CliRunner()
+    reviewed = (data / "p0-copy.jpg").read_bytes()
+    (data / "p0-copy.jpg").unlink()
+    keys = {row: hashlib.sha256((data / row.split(",")[0]).read_bytes()).hexdigest() for row in rows}
+    text = ["path,label,scope,source,identity,lineage,sha256", *(f"{row},{key}" for row, key in keys.items())]
+    (data / "manifest.csv").write_text("\n".join(text) + "\n")
+    assert run.invoke(app, ["split", "--data", str(data), "--out", str(split)]).exit_code == 0
+    key, wrong = tmp_path / "key", tmp_path / "wrong"
+    ReviewKey.make(wrong)
+    store = store_at(tmp_path / "store", load_contract(None), Clock(), ReviewKey.make(key))
+    verdict = VERDICT.model_copy(update={"file_sha256": hashlib.sha256(reviewed).hexdigest()})
+    item_id = store.add(reviewed, verdict, AGREED)
+    check = ["check", "--data", str(data), "--split", str(split), "--reviews", str(tmp_path / "store")]
+    by_digest = run.invoke(app, check)
+    assert by_digest.exit_code == 0
+    assert "give --key" in by_digest.output
+    found = run.invoke(app, [*check, "--key", str(key)])
+    assert found.exit_code == 1
+    assert f"p0.png ({keys[rows[0]][:12]})" in found.output
+    assert item_id in found.output
+    refused = run.invoke(app, [*check, "--key", str(wrong)])
+    assert refused.exit_code == 1
+    assert "wrong_key" in refused.output

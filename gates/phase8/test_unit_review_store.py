@@ -24,17 +24,10 @@ from ecdd.dataset_governance.lineage_tags import LineageTag
 from ecdd.dataset_governance.manual_review import Consent, ReviewError, ReviewKey, ReviewStore
 from ecdd.dataset_governance.review_quota import cycle_of, quota_left, within_quota
 from ecdd.dataset_governance.review_record import ReviewForm, ReviewItem, stratum_of
-from ecdd.verdict import DetectorSummary, Verdict
-from gates.phase8.made_reviews import AGREED, START, Clock, another, store_at
+from gates.phase8.made_reviews import AGREED, START, VERDICT, Clock, another, store_at
 
 CONTRACT = load_contract(None)
 FORK = multiprocessing.get_context("fork")
-DETECTOR = DetectorSummary(name="d", version="1", weights_sha256="0", score_threshold=0.5, detection_size=192)
-VERDICT = Verdict(
-    path="IMG_1234.jpg", label="fake", outcome="judged", probability=0.9, logit=1.0, thresholds={}, reason_codes=(),
-    detail="", faces=(), deciding_face=None, abstain_action=None, patch_map=None, file_sha256=None, notes=(),
-    warnings=(), contract_digest="c", bundle_digest="b", detector=DETECTOR, versions={}, milliseconds={},
-)  # fmt: skip
 
 
 def code_of(step: Any) -> str:
