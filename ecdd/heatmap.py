@@ -51,8 +51,8 @@ def heatmap(
         largest cell. Pixels that no cell sees stay uncoloured.
     """
     side = s3.shape[0]
-    limit = _colour_limit(patch_map)
-    face = Image.fromarray(_blend(s3, patch_map, policy, limit)).resize((side * _SCALE, side * _SCALE))
+    limit = colour_limit(patch_map)
+    face = overlay(s3, patch_map, policy)
     original = Image.fromarray(s3).resize((side * _SCALE, side * _SCALE))
     width = 2 * side * _SCALE + 3 * _MARGIN + _BAR_SPACE
     canvas = Image.new("RGB", (width, side * _SCALE + _HEADER + 2 * _MARGIN + 22), _BACKGROUND)
@@ -62,7 +62,6 @@ def heatmap(
     draw = ImageDraw.Draw(canvas)
     draw.text((_MARGIN, 10), title, fill=_INK, font=ImageFont.load_default(22))
     draw.text((_MARGIN, 38), subtitle, fill=_INK, font=ImageFont.load_default(15))
-    _draw_largest_cell(draw, patch_map, policy, (left, _HEADER))
     _draw_bar(canvas, draw, (left + side * _SCALE + _MARGIN, _HEADER), side * _SCALE, limit)
     row, col = argmax_cell(patch_map)
     box = cell_box(row, col, policy.patch_grid)
@@ -72,7 +71,31 @@ def heatmap(
     return canvas
 
 
-def _colour_limit(patch_map: NDArray[np.float32]) -> float:
+def overlay(s3: NDArray[np.uint8], patch_map: NDArray[np.float32], policy: PolicyContract) -> Image.Image:
+    """Draw the tinted face alone, with the box of the largest cell.
+
+    Parameters
+    ----------
+    s3 : ndarray, uint8, shape (S, S, 3)
+        The face as the model saw it.
+    patch_map : ndarray, float32, shape (rows, cols)
+        S5.
+    policy : PolicyContract
+        Grid geometry.
+
+    Returns
+    -------
+    Image
+        RGB, two pixels wide and high for each of the model's; full colour from `colour_limit` on.
+    """
+    side = s3.shape[0]
+    face = Image.fromarray(_blend(s3, patch_map, policy, colour_limit(patch_map)))
+    face = face.resize((side * _SCALE, side * _SCALE))
+    _draw_largest_cell(ImageDraw.Draw(face), patch_map, policy)
+    return face
+
+
+def colour_limit(patch_map: NDArray[np.float32]) -> float:
     """The logit of full colour: the 99th percentile of the cells that say anything.
 
     One cell at a hard edge can reach ten times its neighbours; scaled to it, all others would look grey.
@@ -97,12 +120,9 @@ def _blend(
     return blended
 
 
-def _draw_largest_cell(
-    draw: ImageDraw.ImageDraw, patch_map: NDArray[np.float32], policy: PolicyContract, origin: tuple[int, int]
-) -> None:
+def _draw_largest_cell(draw: ImageDraw.ImageDraw, patch_map: NDArray[np.float32], policy: PolicyContract) -> None:
     box = cell_box(*argmax_cell(patch_map), policy.patch_grid)
-    corners = [box.x0, box.y0, box.x1, box.y1]
-    place = [value * _SCALE + origin[index % 2] for index, value in enumerate(corners)]
+    place = [value * _SCALE for value in (box.x0, box.y0, box.x1, box.y1)]
     draw.rectangle(place, outline=(255, 255, 255), width=4)
     draw.rectangle(place, outline=(0, 0, 0), width=2)
 

@@ -13,7 +13,7 @@ import typer
 def mutants(
     gate: Annotated[str | None, typer.Option(help="Only this gate: G1 … G6, phase7, phase8.")] = None,
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes at once.")] = 2,
-    out: Annotated[Path | None, typer.Option(help="JSON table to write; `ecdd report` shows it.")] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON table; a report shows its folder's mutants.json.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Bundle to plant the defects into; the default bundle.")] = None,
 ) -> None:
     """Plant every known defect, one at a time: each must turn its gate red, for the stated reason.

@@ -15,26 +15,40 @@ def report(
     ),
     golden: Annotated[Path, typer.Option(help="Golden set, for thumbnails of worst samples.")] = Path("golden"),
     bundle: Annotated[Path | None, typer.Option(help="Bundle that the run judged; the default bundle.")] = None,
+    contract: Annotated[Path | None, typer.Option(help="Contract that the run judged by; the bundle's own.")] = None,
     expected: Annotated[
         Path | None, typer.Option(help="Expected verdicts, whose reasons stand beside the reds.")
     ] = None,
 ) -> None:
-    """Write one self-contained index.html into the folder of a run."""
+    """Write one self-contained index.html into the folder of a run: verdict, margins, worst samples, figures.
+
+    Records of another bundle or contract are shown as such and support no claim. The folder's mutants.json, written by
+    ecdd mutants --out, is shown where it is of the same bundle and contract.
+    """
     from ecdd.evidence.declarations import DeclarationError, load_declared, load_expected
+    from ecdd.evidence.merging import RecordError
     from ecdd.evidence.report import write_report
     from ecdd.evidence.session import RunOptions
 
     if not (folder / "index.json").is_file():
         typer.echo(f"{folder}: no index.json; run the gates first, or give the folder of a run", err=True)
         raise typer.Exit(2)
+    for name, path in (("--contract", contract), ("--bundle", bundle), ("--golden", golden)):
+        if path is not None and not path.exists():
+            typer.echo(f"{name} {path}: no such file or folder", err=True)
+            raise typer.Exit(2)
     root = Path.cwd()
     try:
         declared = load_declared(root / "gates" / "declared.yaml")
-        path = expected or root / "gates" / "expected_verdicts.yaml"
-        reds = load_expected(path, declared) if path.is_file() else {}
+        reds_file = expected or root / "gates" / "expected_verdicts.yaml"
+        reds = load_expected(reds_file, declared) if expected is not None or reds_file.is_file() else {}
     except DeclarationError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None
     today = datetime.datetime.now(datetime.UTC).date()
-    options = RunOptions(root, bundle, None, golden, None, folder.resolve(), path, today)
-    typer.echo(f"report: {write_report(options, declared, reds)}")
+    options = RunOptions(root, bundle, contract, golden, None, folder.resolve(), reds_file, today)
+    try:
+        typer.echo(f"report: {write_report(options, declared, reds)}")
+    except (RecordError, OSError) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None

@@ -57,6 +57,14 @@ SPECIFIED: Final[Mapping[str, str]] = {
 }
 
 
+# what no experiment of this specification can promise: there is nothing on a build machine to run it on
+NEVER_CLAIMED: Final = (
+    "NNAPI delegate: not tested, no such device in any run",
+    "GPU delegate: not tested, no such device in any run",
+)
+_SPLITS: Final = ("source", "device", "platform", "compression", "time")
+
+
 @dataclass(frozen=True)
 class Claims:
     """Claims of a contract against the records of a run.
@@ -68,7 +76,7 @@ class Claims:
     unsupported : tuple of str
         Claimed, and not complete and passing: no release can rest on this run alone.
     not_claimed : tuple of str
-        Other claims are not made: experiments of the specification with their titles.
+        What nobody claims: experiments of the specification with their titles, splits, delegates.
     """
 
     supported: tuple[str, ...]
@@ -76,15 +84,15 @@ class Claims:
     not_claimed: tuple[str, ...]
 
 
-def compare_claims(claims: Sequence[str], records: Mapping[str, ExperimentRecord]) -> Claims:
+def compare_claims(claims: Sequence[str], splits: Sequence[str], records: Mapping[str, ExperimentRecord]) -> Claims:
     """Hold the contract's claims against what a run measured.
 
     Parameters
     ----------
-    claims : sequence of str
-        ``release.claims`` of the contract.
+    claims, splits : sequence of str
+        ``release.claims`` and ``evaluation.splits`` of the contract.
     records : mapping of str to ExperimentRecord
-        Complete records, by id.
+        Complete records of the same bundle and contract, by id.
 
     Returns
     -------
@@ -95,5 +103,25 @@ def compare_claims(claims: Sequence[str], records: Mapping[str, ExperimentRecord
     return Claims(
         supported=tuple(claim for claim in claims if claim in passing),
         unsupported=tuple(claim for claim in claims if claim not in passing),
-        not_claimed=tuple(f"{key} {title}" for key, title in SPECIFIED.items() if key not in claims),
+        not_claimed=not_claimed(claims, splits),
+    )
+
+
+def not_claimed(claims: Sequence[str], splits: Sequence[str]) -> tuple[str, ...]:
+    """What a contract does not promise, for page one: experiments with their titles, splits, delegates.
+
+    Parameters
+    ----------
+    claims, splits : sequence of str
+        ``release.claims`` and ``evaluation.splits`` of the contract.
+
+    Returns
+    -------
+    tuple of str
+        Never empty: some delegates cannot be had on any build machine.
+    """
+    return (
+        *(f"{key} {title}" for key, title in SPECIFIED.items() if key not in claims),
+        *(f"{split} split" for split in _SPLITS if split not in splits),
+        *NEVER_CLAIMED,
     )

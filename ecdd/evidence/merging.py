@@ -10,12 +10,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.records import ExperimentRecord, Fragment, RunIdentity, TestCounts, record_digest, record_text
 from ecdd.evidence.verdicts import judge_experiment
 from ecdd.files import write_bytes
 
 FRAGMENTS = "fragments"
+
+
+class RecordError(ValueError):
+    """A stored record is not one; names the file."""
 
 
 def write_fragment(folder: Path, fragment: Fragment) -> None:
@@ -165,13 +171,27 @@ def write_records(folder: Path, records: Mapping[str, ExperimentRecord]) -> None
 
 
 def read_records(folder: Path) -> dict[str, ExperimentRecord]:
-    """The complete records of a run's folder, in order of their ids."""
+    """The complete records of a run's folder, in order of their ids.
+
+    Raises
+    ------
+    RecordError
+        A file is no record.
+    """
     found = [
-        ExperimentRecord.model_validate_json(path.read_bytes())
-        for path in folder.glob("phase*_results/E*.json")
+        _read_record(path)
+        for path in sorted(folder.glob("phase*_results/E*.json"))
         if not path.name.endswith(".incomplete.json")
     ]
     return {record.id: record for record in sorted(found, key=lambda record: experiment_order(record.id))}
+
+
+def _read_record(path: Path) -> ExperimentRecord:
+    try:
+        return ExperimentRecord.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        msg = f"{path}: not a record ({error.error_count()} wrong values); run the gates again"
+        raise RecordError(msg) from error
 
 
 def _index_text(folder: Path) -> str:

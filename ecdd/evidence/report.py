@@ -1,23 +1,30 @@
-"""The report of a run: one self-contained HTML page that a person can read and a release can sign."""
+"""The report of a run: one self-contained HTML page that a person can read and a release can rest on."""
 
 from __future__ import annotations
 
-import base64
 import dataclasses
-import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from ecdd.evidence.claims import compare_claims
-from ecdd.evidence.declarations import Declared, Expected, difference
-from ecdd.evidence.merging import experiment_order, read_records
-from ecdd.evidence.records import ExperimentRecord, NotTested, Scalar
-from ecdd.evidence.session import RunOptions, contract_path
+from ecdd.evidence.chain import EVIDENCE_FILE, find_edits
+from ecdd.evidence.claims import Claims, compare_claims, not_claimed
+from ecdd.evidence.declarations import Declared, Expected
+from ecdd.evidence.merging import read_records
+from ecdd.evidence.mutation_table import MUTANTS_FILE, read_mutants
+from ecdd.evidence.records import ExperimentRecord, NotTested, RunIdentity
+from ecdd.evidence.report_pictures import GoldenSamples, Pictures
+from ecdd.evidence.report_rows import NEAR, experiment_rows, gate_cards, same_subject, shown
+from ecdd.evidence.session import RunOptions, contract_path, identify
 from ecdd.files import write_bytes
 
-_THUMBNAIL = 96
-_TEMPLATE = "report.html.j2"
+_TEMPLATE: Final = "report.html.j2"
+_BESIDE: Final = (
+    (EVIDENCE_FILE, "one line a test of the last run, hash-chained"),
+    ("junit.xml", "the last run, for other tools"),
+    ("index.json", "digests of the records"),
+    (MUTANTS_FILE, "planted defects"),
+)
 
 
 def write_report(
@@ -41,52 +48,111 @@ def write_report(
     Path
         The page to open.
     """
-    page = render(options, declared, expected).encode()
-    own = options.folder / "index.html"
-    write_bytes(own, page)
-    reports = options.root / "reports"
+    own, reports = options.folder / "index.html", options.root / "reports"
+    content = _content(options, declared, expected, junit)
+    write_bytes(own, _page(content, "").encode())
     if not options.folder.is_relative_to(reports / "runs"):
         return own
-    for name, content in (("index.html", page), ("junit.xml", _read(junit or options.folder / "junit.xml"))):
-        if content:
-            write_bytes(reports / name, content)
+    base = f"{options.folder.relative_to(reports).as_posix()}/"
+    write_bytes(reports / "index.html", _page(content, base).encode())
+    path = junit or options.folder / "junit.xml"
+    if path.is_file():
+        write_bytes(reports / "junit.xml", path.read_bytes())
     return reports / "index.html"
 
 
-def _read(path: Path) -> bytes:
-    return path.read_bytes() if path.is_file() else b""
-
-
 def render(options: RunOptions, declared: Mapping[str, Declared], expected: Mapping[str, Expected]) -> str:
-    """Render the page from the records of the run's folder."""
+    """Render the page from the records of the run's folder; links are relative to that folder."""
+    return _page(_content(options, declared, expected, None), "")
+
+
+def _page(content: Mapping[str, Any], base: str) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("ecdd.evidence", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+        loader=PackageLoader("ecdd.evidence", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["shown"] = shown
-    records = read_records(options.folder)
-    identities = {record.identity.model_dump_json() for record in records.values()}
-    thumbnails = _Thumbnails(options.golden)
-    return environment.get_template(_TEMPLATE).render(
-        gates=_gates(records, declared),
-        experiments=[_experiment(record, expected, options.folder, thumbnails) for record in records.values()],
-        not_run=[(key, about) for key, about in sorted(declared.items(), key=_by_id) if key not in records],
-        not_tested=[(r.id, entry) for r in records.values() for entry in r.not_tested] + _stages_not_tested(options),
-        claims=None if (claims := _claims(options)) is None else compare_claims(claims, records),
-        identity=next(iter(records.values())).identity if records else None,
-        several_identities=len(identities) > 1,
-    )
+    return environment.get_template(_TEMPLATE).render(**content, base=base)
 
 
-def _claims(options: RunOptions) -> list[str] | None:
+def _content(
+    options: RunOptions, declared: Mapping[str, Declared], expected: Mapping[str, Expected], junit: Path | None
+) -> dict[str, Any]:
+    records, judged = read_records(options.folder), identify(options)
+    own = {key: record for key, record in records.items() if same_subject(record.identity, judged)}
+    pictures = Pictures()
+    samples = GoldenSamples(options, judged, pictures)
+    rows = experiment_rows(records, declared, expected, judged, options.folder, samples, pictures)
+    claims = _claims(options, own)
+    edits = find_edits(options.folder, junit) if records else []
+    mutants, why_no_mutants = read_mutants(options.folder, judged.payload_digest, judged.contract_digest)
+    return {
+        "verdict": verdict_of(own, claims, edits),
+        "rows": rows,
+        "gates": gate_cards(rows),
+        "claims": claims,
+        "not_claimed": claims.not_claimed if claims is not None else not_claimed((), ()),
+        "not_tested": [(key, entry) for key, record in records.items() for entry in record.not_tested]
+        + _stages_not_tested(options),
+        "edits": edits,
+        "mutants": mutants,
+        "why_no_mutants": why_no_mutants,
+        "judged": judged,
+        "identities": _identities(records),
+        "beside": [(name, about) for name, about in _BESIDE if (options.folder / name).is_file()],
+        "near": NEAR,
+        "pictures": pictures,
+    }
+
+
+def verdict_of(records: Mapping[str, ExperimentRecord], claims: Claims | None, edits: Sequence[str]) -> tuple[str, str]:
+    """What the page says first.
+
+    Parameters
+    ----------
+    records : mapping of str to ExperimentRecord
+        Of this bundle and contract alone.
+    claims : Claims or None
+        None where the contract cannot be read.
+    edits : sequence of str
+        What is not as the run wrote it.
+
+    Returns
+    -------
+    state : {"pass", "fail"}
+        A release is decided by ``ecdd release``; ``pass`` says that this evidence does not stand against one.
+    text : str
+        One line.
+    """
+    if not records:
+        return "fail", "Nothing measured: no record of this bundle and contract. A run of nothing passes nothing."
+    if edits:
+        return "fail", "Evidence not intact: nothing on this page may be relied on."
+    if claims is None:
+        return "fail", "The contract cannot be read: nothing can be claimed, no release can rest on this run."
+    if claims.unsupported:
+        count = len(claims.unsupported)
+        return (
+            "fail",
+            f"No release can rest on this run: {count} of its claims {'is' if count == 1 else 'are'} unsupported.",
+        )
+    return "pass", "Every claim of the contract is supported by this run."
+
+
+def _claims(options: RunOptions, records: Mapping[str, ExperimentRecord]) -> Claims | None:
     """Claims of the contract that the run judged by; None where it cannot be read."""
     from ecdd.contract.loading import ContractError, load_contract
 
     try:
-        return list(load_contract(contract_path(options)).policy.release.claims)
+        policy = load_contract(contract_path(options)).policy
     except (ContractError, OSError):
         return None
+    return compare_claims(policy.release.claims, policy.evaluation.splits, records)
 
 
 def _stages_not_tested(options: RunOptions) -> list[tuple[str, NotTested]]:
@@ -96,78 +162,9 @@ def _stages_not_tested(options: RunOptions) -> list[tuple[str, NotTested]]:
     return [("S5 to S8", NotTested(what="golden outputs", why="the bundle has none; no other model's are compared"))]
 
 
-def _by_id(pair: tuple[str, Declared]) -> tuple[int, ...]:
-    return experiment_order(pair[0])
-
-
-def _gates(records: Mapping[str, ExperimentRecord], declared: Mapping[str, Declared]) -> list[dict[str, Any]]:
-    gates = []
-    for gate in sorted({about.gate for about in declared.values()}):
-        wanted = sorted((key for key, about in declared.items() if about.gate == gate), key=experiment_order)
-        verdicts = [(key, records[key].verdict if key in records else "not_run") for key in wanted]
-        passed = sum(verdict == "pass" for _, verdict in verdicts)
-        failed = any(verdict == "fail" for _, verdict in verdicts)
-        state = "fail" if failed else "pass" if passed == len(wanted) else "incomplete"
-        gates.append({"name": gate, "state": state, "passed": passed, "total": len(wanted), "verdicts": verdicts})
-    return gates
-
-
-def _experiment(
-    record: ExperimentRecord, expected: Mapping[str, Expected], folder: Path, thumbnails: _Thumbnails
-) -> dict[str, Any]:
-    metrics = []
-    for metric in record.metrics:
-        pictures = [image for name in metric.worst if (image := thumbnails.find(name))]
-        metrics.append({"metric": metric, "thumbnail": pictures[0] if pictures else None})
-    figures = [
-        {"figure": figure, "data": _inline(_read(folder / figure.file))}
-        for figure in record.figures
-        if (folder / figure.file).is_file()
-    ]
-    entry = expected.get(record.id)
-    as_expected = entry is not None and not difference(record, expected)
-    return {"record": record, "metrics": metrics, "figures": figures, "expected": entry if as_expected else None}
-
-
-def _inline(content: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(content).decode()}"
-
-
-def shown(value: Scalar) -> str:
-    """A number as a reader wants it: six significant digits, and a word for what is missing."""
-    if value is None:
-        return "nothing finite"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
-
-
-class _Thumbnails:
-    """Small pictures of golden samples, found by the id that a metric names."""
-
-    def __init__(self, golden: Path) -> None:
-        self._paths = {path.stem: path for path in sorted(golden.glob("*/*")) if path.suffix != ".yaml"}
-        self._made: dict[str, str | None] = {}
-
-    def find(self, name: str) -> str | None:
-        key = name.split(" ", maxsplit=1)[0].rsplit("/", maxsplit=1)[-1]
-        path = self._paths.get(key) or self._paths.get(Path(key).stem)
-        if path is None:
-            return None
-        if key not in self._made:
-            self._made[key] = _thumbnail(path)
-        return self._made[key]
-
-
-def _thumbnail(path: Path) -> str | None:
-    from PIL import Image
-
-    try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB")
-    except (OSError, ValueError, Image.DecompressionBombError):
-        return None
-    picture.thumbnail((_THUMBNAIL, _THUMBNAIL))
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return _inline(buffer.getvalue())
+def _identities(records: Mapping[str, ExperimentRecord]) -> list[tuple[RunIdentity, list[str]]]:
+    """What the records belong to, and which records; one entry where they come from one run."""
+    found: dict[str, tuple[RunIdentity, list[str]]] = {}
+    for key, record in records.items():
+        found.setdefault(record.identity.model_dump_json(), (record.identity, []))[1].append(key)
+    return list(found.values())

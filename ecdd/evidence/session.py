@@ -84,10 +84,12 @@ def file_digest(path: Path | None) -> str | None:
 
 @functools.cache
 def library_versions() -> dict[str, str]:
-    """Versions that can change a result."""
+    """Versions and processor features that can change a result."""
+    from ecdd.golden.golden_hashes import platform_fingerprint
     from ecdd.pipeline.decode import decoder_fingerprint
 
     found = {"python": platform.python_version(), "machine": platform.machine()}
+    found["vector_instructions"] = platform_fingerprint()["vector_instructions"]
     for name in _LIBRARIES:
         try:
             found[name] = importlib.metadata.version(name)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ecdd.evidence.declarations import Declared, Expected, difference
+from ecdd.evidence.margins import closest_metric
 from ecdd.evidence.records import ExperimentRecord
-from ecdd.evidence.verdicts import closest_metric
 
 Line = tuple[str, str]
 _COLOURS = {"pass": "green", "fail": "red", "incomplete": "yellow", "not_tested": "yellow"}

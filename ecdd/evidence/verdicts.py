@@ -127,19 +127,3 @@ def only_metrics_are_red(record: ExperimentRecord) -> bool:
     measured = {m.test.partition("[")[0] for m in record.metrics if judge_metric(m.value, m.op, m.limit, m.n) == "fail"}
     broken = record.failures or tests.skipped or tests.missing or tests.undeclared
     return not broken and tests.failed == len(measured) and tests.collected == tests.declared
-
-
-def closest_metric(metrics: Sequence[Metric]) -> Metric | None:
-    """The failing metric, or the one nearest to its limit: what a one-line summary should show."""
-    failing = [metric for metric in metrics if metric.verdict == "fail"]
-    if failing:
-        return failing[0]
-    judged = [metric for metric in metrics if metric.value is not None and metric.limit not in (None, 0)]
-    if not judged:
-        return metrics[0] if metrics else None
-    return min(judged, key=_distance_to_limit)
-
-
-def _distance_to_limit(metric: Metric) -> float:
-    value, limit = float(metric.value or 0), float(metric.limit or 1)
-    return abs(value - limit) / abs(limit)

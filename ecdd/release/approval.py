@@ -6,22 +6,17 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from ecdd.bundle import Bundle
 from ecdd.evidence.chain import find_edits
-from ecdd.evidence.claims import SPECIFIED
+from ecdd.evidence.claims import SPECIFIED, not_claimed
 from ecdd.evidence.declarations import Declared
+from ecdd.evidence.margins import closest_metric
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.records import ExperimentRecord
-from ecdd.evidence.verdicts import closest_metric, judge_record
+from ecdd.evidence.verdicts import judge_record
 from ecdd.release.waivers import Waiver, judge_waivers
-
-# what no experiment of this specification can promise: there is nothing on a build machine to run it on
-NEVER_CLAIMED: Final = (
-    "NNAPI delegate: not tested, no such device in any run",
-    "GPU delegate: not tested, no such device in any run",
-)
 
 
 @dataclass(frozen=True)
@@ -130,7 +125,7 @@ def decide(
         reasons=tuple(reasons),
         supported=tuple(supported),
         waived=tuple(counting),
-        not_claimed=_not_claimed(claims, bundle),
+        not_claimed=not_claimed(claims, bundle.contract.policy.evaluation.splits),
         records=records,
     )
 
@@ -170,15 +165,3 @@ def _against(record: ExperimentRecord, declared: Declared | None) -> list[str]:
         return [f"{name}: {worst.name} = {worst.value} {worst.unit}, must be {worst.op} {worst.limit}{named}"]
     said = record.failures[0].splitlines()[0] if record.failures else f"verdict {record.verdict}"
     return [f"{name}: {counts.passed} of {counts.declared} declared tests passed, {counts.collected} ran; {said}"]
-
-
-def _not_claimed(claims: Sequence[str], bundle: Bundle) -> tuple[str, ...]:
-    splits = set(bundle.contract.policy.evaluation.splits)
-    missing = [
-        f"{split} split" for split in ("source", "device", "platform", "compression", "time") if split not in splits
-    ]
-    return (
-        *(f"{key} {title}" for key, title in SPECIFIED.items() if key not in claims),
-        *missing,
-        *NEVER_CLAIMED,
-    )

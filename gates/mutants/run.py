@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import json
+import datetime
 import sys
 import tempfile
 import time
@@ -15,9 +15,11 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from ecdd.files import write_bytes
+from ecdd.evidence.mutation_table import MutantRow, MutationTable, write_mutants
+from ecdd.evidence.session import RunOptions, identify
 from gates.mutants.catalogue import MUTANTS
 from gates.mutants.killing import Outcome, control, control_files, kill
+from gates.mutants.warm_processes import ROOT
 
 
 def run(gate: str | None, jobs: int, options: list[str], console: Console) -> list[Outcome]:
@@ -52,6 +54,21 @@ def draw(outcomes: Iterable[Outcome]) -> Table:
     return table
 
 
+def _table(given: argparse.Namespace, outcomes: Iterable[Outcome], seconds: float) -> MutationTable:
+    today = datetime.datetime.now(datetime.UTC).date()
+    golden = given.golden or ROOT / "golden"
+    judged = identify(RunOptions(ROOT, given.bundle, None, golden, None, None, None, today))
+    rows = [MutantRow.model_validate(one.row()) for one in outcomes]
+    return MutationTable(
+        payload_digest=judged.payload_digest,
+        contract_digest=judged.contract_digest,
+        gate=given.gate,
+        seconds=round(seconds, 1),
+        mutants=tuple(row for row in rows if row.metric != "control"),
+        controls=tuple(row for row in rows if row.metric == "control"),
+    )
+
+
 def main() -> int:
     """Command line; exit code 1 where a mutant survived or a control is red."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -73,12 +90,7 @@ def main() -> int:
         f"{killed} of {len(mutants)} mutants killed, {green} of {len(controls)} controls green, {seconds:.0f} s"
     )
     if given.out is not None:
-        content = {
-            "seconds": round(seconds, 1),
-            "mutants": [o.row() for o in mutants],
-            "controls": [o.row() for o in controls],
-        }
-        write_bytes(given.out, (json.dumps(content, indent=1) + "\n").encode())
+        write_mutants(given.out, _table(given, outcomes, seconds))
     return int(killed < len(mutants) or green < len(controls) or not mutants)
 
 

@@ -1,0 +1,201 @@
+"""What a report says of gates and experiments, as plain values for its template."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from ecdd.evidence.claims import SPECIFIED
+from ecdd.evidence.declarations import Declared, Expected, difference
+from ecdd.evidence.margins import Margin, closest_metric, margin_of
+from ecdd.evidence.merging import experiment_order
+from ecdd.evidence.records import ExperimentRecord, Figure, Metric, RunIdentity, Scalar
+from ecdd.evidence.report_pictures import GoldenSamples, Picture, Pictures, Sample
+
+NEAR: Final = 0.05  # of the limit; closer than that a pass is marked
+_DIGITS: Final = 6
+_ALL_DIGITS: Final = 17
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """A metric, its margin, and its worst sample where that is a golden picture."""
+
+    metric: Metric
+    margin: Margin
+    sample: Sample | None
+
+    @property
+    def near(self) -> bool:
+        """Whether it passed, and only just."""
+        close = self.margin.kind == "relative" and abs(self.margin.value or 0.0) < NEAR
+        return close and self.metric.verdict == "pass"
+
+
+@dataclass(frozen=True)
+class FigureRow:
+    """A figure; ``why`` says what is wrong where there is no picture."""
+
+    figure: Figure
+    picture: Picture | None
+    why: str
+
+
+@dataclass(frozen=True)
+class ExperimentRow:
+    """An experiment of the page.
+
+    Attributes
+    ----------
+    key, gate, title, state : str
+        ``state`` is the record's verdict, ``not_run``, ``no_test`` for one that only the specification names, or
+        ``foreign`` for a record of another bundle or contract.
+    record : ExperimentRecord or None
+        None where there is none.
+    closest : MetricRow or None
+        The metric nearest to its limit.
+    worst : MetricRow or None
+        The metric, closest first, that names a worst sample.
+    expected : Expected or None
+        The entry that a red record agrees with.
+    """
+
+    key: str
+    gate: str
+    title: str
+    state: str
+    record: ExperimentRecord | None = None
+    metrics: tuple[MetricRow, ...] = ()
+    closest: MetricRow | None = None
+    worst: MetricRow | None = None
+    figures: tuple[FigureRow, ...] = ()
+    expected: Expected | None = None
+
+    @property
+    def samples(self) -> list[Sample]:
+        """Golden pictures that its metrics name, each once."""
+        return list(dict.fromkeys(row.sample for row in self.metrics if row.sample is not None))
+
+
+def experiment_rows(
+    records: Mapping[str, ExperimentRecord],
+    declared: Mapping[str, Declared],
+    expected: Mapping[str, Expected],
+    judged: RunIdentity,
+    folder: Path,
+    samples: GoldenSamples,
+    pictures: Pictures,
+) -> list[ExperimentRow]:
+    """A row for every experiment that ran, is declared, or is in the specification, in order of gates and ids."""
+    rows = []
+    for key in sorted({*records, *declared, *SPECIFIED}, key=lambda key: (experiment_order(key), key)):
+        record = records.get(key)
+        if record is not None:
+            foreign = not same_subject(record.identity, judged)
+            rows.append(_ran(record, "foreign" if foreign else record.verdict, expected, folder, samples, pictures))
+        elif key in declared:
+            rows.append(ExperimentRow(key, declared[key].gate, declared[key].title, "not_run"))
+        else:
+            rows.append(ExperimentRow(key, gate_of(key), SPECIFIED[key], "no_test"))
+    return rows
+
+
+def same_subject(one: RunIdentity, other: RunIdentity) -> bool:
+    """Whether two runs judged the same payload by the same contract."""
+    return (one.payload_digest, one.contract_digest) == (other.payload_digest, other.contract_digest)
+
+
+def gate_of(key: str) -> str:
+    """The gate of an experiment that nobody declared."""
+    number = experiment_order(key)[0]
+    return f"G{number}" if number <= 6 else f"phase{number}"
+
+
+def _ran(
+    record: ExperimentRecord,
+    state: str,
+    expected: Mapping[str, Expected],
+    folder: Path,
+    samples: GoldenSamples,
+    pictures: Pictures,
+) -> ExperimentRow:
+    def row(metric: Metric) -> MetricRow:
+        found = (samples.find(name, record.identity) for name in metric.worst)
+        return MetricRow(metric, margin_of(metric), next((sample for sample in found if sample is not None), None))
+
+    rows = {id(metric): row(metric) for metric in record.metrics}
+    closest = closest_metric(record.metrics)
+    named = closest_metric(metric for metric in record.metrics if any(metric.worst))
+    if closest is not None and any(closest.worst):
+        named = closest
+    entry = expected.get(record.id)
+    return ExperimentRow(
+        key=record.id,
+        gate=record.gate,
+        title=record.title,
+        state=state,
+        record=record,
+        metrics=tuple(rows.values()),
+        closest=None if closest is None else rows[id(closest)],
+        worst=None if named is None else rows[id(named)],
+        figures=tuple(_figure(figure, folder, pictures) for figure in record.figures),
+        expected=entry if entry is not None and not difference(record, expected) else None,
+    )
+
+
+def _figure(figure: Figure, folder: Path, pictures: Pictures) -> FigureRow:
+    """The figure beside the record, if it is the one that the run drew."""
+    path = folder / figure.file
+    if not path.is_file():
+        return FigureRow(figure, None, "the file is gone")
+    content = path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != figure.sha256:
+        return FigureRow(figure, None, "the file is not the one that the run drew")
+    picture = pictures.add_png(content)
+    return FigureRow(figure, picture, "" if picture is not None else "the file is no PNG")
+
+
+def gate_cards(rows: Iterable[ExperimentRow]) -> list[dict[str, Any]]:
+    """State of each gate: red for any red, green when all of its experiments passed."""
+    by_gate: dict[str, list[ExperimentRow]] = {}
+    for row in rows:
+        by_gate.setdefault(row.gate, []).append(row)
+    return [_card(gate, members) for gate, members in sorted(by_gate.items())]
+
+
+def _card(gate: str, members: Sequence[ExperimentRow]) -> dict[str, Any]:
+    states = [row.state for row in members]
+    passed = states.count("pass")
+    state = "fail" if "fail" in states else "pass" if passed == len(states) else "incomplete"
+    return {"name": gate, "state": state, "passed": passed, "total": len(states), "rows": members}
+
+
+def shown(value: Scalar, beside: Scalar = None) -> str:
+    """A number as a reader wants it, and a word for what is missing.
+
+    Parameters
+    ----------
+    value : float, int, bool, str or None
+        To show.
+    beside : number, optional
+        What it is compared with: where six digits make the two look alike, more are shown.
+
+    Returns
+    -------
+    str
+        Six significant digits.
+    """
+    if value is None:
+        return "nothing finite"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if not isinstance(value, float):
+        return str(value)
+    for digits in range(_DIGITS, _ALL_DIGITS):
+        text = f"{value:.{digits}g}"
+        if not isinstance(beside, int | float) or value == beside or text != f"{float(beside):.{digits}g}":
+            return text
+    return repr(value)
