@@ -74,7 +74,9 @@ def _sha256(content: Mapping[str, Value]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def contract_digest(policy: PolicyContract, provenance: Mapping[str, Standing]) -> str:
+def contract_digest(
+    policy: PolicyContract, provenance: Mapping[str, Standing], written: Mapping[str, Value] | None = None
+) -> str:
     """Digest values, statuses and deciding experiments.
 
     Parameters
@@ -83,16 +85,21 @@ def contract_digest(policy: PolicyContract, provenance: Mapping[str, Standing]) 
         A validated contract.
     provenance : mapping of str to Provenance
         Status and deciding experiment by dotted key.
+    written : mapping of str to value, optional
+        Of a contract of an older schema: values as written where they were completed, None for those left out.
 
     Returns
     -------
     str
         SHA-256, 64 hexadecimal digits.
     """
+    values = flat_values(policy) | dict(written or {})
+    left_out = {key for key, value in (written or {}).items() if value is None}
     return _sha256(
         {
             key: {"value": value, "status": provenance[key].status, "set_by": provenance[key].set_by}
-            for key, value in flat_values(policy).items()
+            for key, value in values.items()
+            if key not in left_out
         }
     )
 

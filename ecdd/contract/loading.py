@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Literal, cast
@@ -13,6 +13,7 @@ from ecdd.contract.contract_error import ContractError, Problem, nearest
 from ecdd.contract.describing import KnobField, knob_fields, section_type
 from ecdd.contract.digest import contract_digest, flat_values, sections_digest, tensor_digest
 from ecdd.contract.schema import PolicyContract
+from ecdd.contract.upgrading import upgrade
 from ecdd.contract.writing import contract_text
 from ecdd.contract.yaml_reading import Mapping as MappingNode
 from ecdd.contract.yaml_reading import Node, Value, plain, read_yaml
@@ -58,16 +59,19 @@ class LoadedContract:
         By dotted key.
     path : Path
         The file it was read from.
+    written : dict of str to value
+        Of a contract of an older schema version only: what was completed, as it is in the file; None where it is not.
     """
 
     policy: PolicyContract
     provenance: dict[str, Provenance]
     path: Path
+    written: dict[str, Value] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of values, statuses and deciding experiments in canonical form."""
-        return contract_digest(self.policy, self.provenance)
+        return contract_digest(self.policy, self.provenance, self.written)
 
     @cached_property
     def preprocessing_digest(self) -> str:
@@ -131,7 +135,8 @@ class LoadedContract:
         policy = typed_policy(merged, lambda _key, _loc: 0, problems, set())
         if policy is None or problems:
             raise ContractError(str(self.path), problems)
-        return LoadedContract(policy, provenance, self.path)
+        unchanged = {key: value for key, value in self.written.items() if key not in values}
+        return LoadedContract(policy, provenance, self.path, unchanged)
 
     def dump(self, path: Path | str) -> None:
         """Write the contract as YAML, each section under its description; atomic.
@@ -146,7 +151,8 @@ class LoadedContract:
         OSError
             The folder cannot be made or written.
         """
-        write_text(Path(path), contract_text(self.values, self.provenance))
+        values = self.values | self.written
+        write_text(Path(path), contract_text({k: v for k, v in values.items() if v is not None}, self.provenance))
 
 
 def check_reason_codes(contract: LoadedContract, expected: Mapping[str, str]) -> None:
@@ -215,6 +221,10 @@ def load_contract(path: Path | str | None = None) -> LoadedContract:
             nodes[key] = leaf.entries["value"][1]
             values[key] = plain(nodes[key])
 
+    written = upgrade(values)
+    for key in written.keys() - provenance.keys():
+        provenance[key] = Provenance("proposed", knob_fields()[key].set_by, 0)
+
     def line_at(key: str, loc: tuple[int | str, ...]) -> int:
         if key in nodes:
             return line_of(nodes[key], loc)
@@ -224,7 +234,7 @@ def load_contract(path: Path | str | None = None) -> LoadedContract:
     policy = typed_policy(values, line_at, problems, bad)
     if policy is None or problems:
         raise ContractError(str(file), problems)
-    return LoadedContract(policy, provenance, file)
+    return LoadedContract(policy, provenance, file, written)
 
 
 def _read(file: Path, *, is_default: bool) -> str:

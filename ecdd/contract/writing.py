@@ -23,7 +23,7 @@ def contract_text(values: Mapping[str, Value], provenance: Mapping[str, Standing
     Parameters
     ----------
     values : mapping of str to value
-        Typed values by dotted key.
+        Typed values by dotted key; a knob without one (of an older schema) is left out.
     provenance : mapping of str to Provenance
         Status and deciding experiment by dotted key.
 
@@ -40,7 +40,8 @@ def contract_text(values: Mapping[str, Value], provenance: Mapping[str, Standing
             continue
         summary = (section.__doc__ or "").strip().splitlines()[0]
         lines += ["", f"# {summary}", f"{top}:"]
-        lines += [f"  {_leaf(name, f'{top}.{name}', values, provenance)}" for name in section.model_fields]
+        names = [name for name in section.model_fields if f"{top}.{name}" in values]
+        lines += [f"  {_leaf(name, f'{top}.{name}', values, provenance)}" for name in names]
     return "\n".join(lines) + "\n"
 
 

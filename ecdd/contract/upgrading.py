@@ -1,0 +1,67 @@
+"""Contracts of older schema versions: what they left unsaid, so that a bundle released earlier is still read.
+
+A value that is filled in here stands as proposed and is left out of the digest: the digest of an old contract is the
+one that its bundle was signed with, and no new release can rest on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from ecdd.contract.yaml_reading import Value
+
+SCHEMA_VERSION: Final = 2
+
+# knobs that a version added, with what applied before
+_ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
+    2: {
+        "serving.max_connections": 512,
+        "serving.drain_timeout": 10.0,
+        "monitoring.drift_max_device_psi": 0.25,
+        "monitoring.playbook_steps": {
+            "recalibrate": "calibrate again",
+            "augment_retrain": "train again",
+            "method_upgrade": "replace the method",
+        },
+        "monitoring.playbook_escalation_days": 30,
+        "dataset_governance.near_duplicate_min_points": 22,
+        "dataset_governance.review_cycle_days": 30,
+        "dataset_governance.review_encryption": "AES-256-GCM",
+        "dataset_governance.review_failure_reasons": ["unknown_generator", "other"],
+    }
+}
+# entries that a version added to a table
+_EXTENDED: Final[Mapping[int, Mapping[str, Mapping[str, Value]]]] = {
+    2: {"monitoring.playbook": {"device_shift": "recalibrate"}}
+}
+
+
+def upgrade(values: dict[str, Value]) -> dict[str, Value]:
+    """Fill in what a contract of an older schema version does not have.
+
+    Parameters
+    ----------
+    values : dict of str to value
+        By dotted key, as written; completed in place. Without an older ``schema_version`` nothing is done.
+
+    Returns
+    -------
+    dict of str to value
+        What the digest takes in place of the completed values: the value as written, or None for a knob that was
+        not there.
+    """
+    written: dict[str, Value] = {}
+    version = values.get("schema_version")
+    if not isinstance(version, int) or isinstance(version, bool):
+        return written
+    for newer in range(version + 1, SCHEMA_VERSION + 1):
+        for key, before in _ADDED[newer].items():
+            if key not in values:
+                written[key], values[key] = None, before
+        for key, entries in _EXTENDED[newer].items():
+            table = values.get(key)
+            if isinstance(table, dict) and not table.keys() >= entries.keys():
+                written.setdefault(key, table)
+                values[key] = {**entries, **table}
+    return written
