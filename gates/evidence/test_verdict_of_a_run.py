@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
+from xml.etree import ElementTree as ET
 
 import pytest
 
+from ecdd.evidence.chain import find_edits
 from gates.evidence.conftest import GREEN, Project
 
 pytest_plugins = ["pytester"]
@@ -300,3 +303,49 @@ import pytest
 def test_c(evidence):
     evidence.not_tested("GPU delegate", "no such device")
 """
+
+
+EVERY_END = """
+import pytest
+
+@pytest.fixture
+def broken():
+    raise RuntimeError("no device")
+
+@pytest.mark.experiment("E2.1")
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_c(evidence, number):
+    evidence.check("count", number, limit=2)
+
+@pytest.mark.experiment("E2.1")
+def test_d(evidence, broken):
+    evidence.check("count", 1, limit=2)
+
+@pytest.mark.experiment("E2.1")
+def test_e(evidence):
+    pytest.skip("not here")
+
+def test_unit():
+    assert 1 < 2
+"""
+
+
+def test_evidence_has_one_line_a_test_of_an_experiment(project: Project, workers: int) -> None:
+    """However a test ends; those without an experiment measure nothing and stand in JUnit alone."""
+    project.write("gates/test_2.py", EVERY_END)
+    project.declare({"E1.1": ["test_a", "test_b"], "E2.1": ["test_c", "test_d", "test_e"]})
+    assert project.run("gates", workers=workers).ret == 1
+    (chain,) = project.root.glob("reports/runs/*/evidence.jsonl")
+    tests = [json.loads(line)["test"] for line in chain.read_text(encoding="utf-8").splitlines()]
+    assert [(one["nodeid"].partition("::")[2], one["outcome"]) for one in tests] == [
+        ("test_a", "passed"),
+        ("test_b", "passed"),
+        ("test_c[1]", "passed"),
+        ("test_c[2]", "passed"),
+        ("test_c[3]", "failed"),
+        ("test_d", "failed"),
+        ("test_e", "skipped"),
+    ]
+    cases = ET.parse(chain.with_name("junit.xml")).getroot().iter("testcase")  # noqa: S314
+    assert sum(1 for _ in cases) == len(tests) + 1
+    assert find_edits(chain.parent) == []

@@ -1,0 +1,93 @@
+"""Margins by hand, and their agreement with the verdicts."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ecdd.evidence.margins import closest_metric, margin_of
+from ecdd.evidence.records import Metric, Operator
+from ecdd.evidence.report_rows import shown
+from ecdd.evidence.verdicts import judge_metric
+
+NUMBERS = st.one_of(st.integers(-1000, 1000), st.floats(-1e6, 1e6, allow_nan=False))
+
+
+def metric(value: float | None, op: Operator, limit: float | None, name: str = "m") -> Metric:
+    verdict = judge_metric(value, op, limit, 1)
+    return Metric(name=name, test="test_a", value=value, op=op, limit=limit, n=1, verdict=verdict)
+
+
+BY_HAND = [
+    (0.04, "<=", 0.05, "relative", 0.2, "+20 %"),
+    (0.06, "<=", 0.05, "relative", -0.2, "\u221220 %"),
+    (0.9, ">=", 0.8, "relative", 0.125, "+12.5 %"),
+    (13, ">=", 5, "relative", 1.6, "+160 %"),
+    (3, ">=", 5, "relative", -0.4, "\u221240 %"),
+    (-3.0, "<", -2.0, "relative", 0.5, "+50 %"),
+    (0.5, "<=", 0.5, "relative", 0.0, "+0 %"),
+    (120001, "<=", 1, "relative", -120000.0, "\u221212\u202f000\u202f000 %"),
+    (0.0, "<=", 0.0, "absolute", 0.0, "at the limit"),
+    (0.25, "<=", 0.0, "absolute", -0.25, "\u22120.25"),
+    (0.25, ">", 0, "absolute", 0.25, "+0.25"),
+    (5, "==", 5, "exact", 0.0, "exact"),
+    (2, "==", 0, "exact", -2.0, "off by 2"),
+    (None, "<=", 0.5, "none", None, "no number"),
+    (0.5, "<=", None, "none", None, "no number"),
+]
+
+
+@pytest.mark.parametrize(("value", "op", "limit", "kind", "margin", "text"), BY_HAND)
+def test_margin_by_hand(
+    value: float | None, op: Operator, limit: float | None, kind: str, margin: float | None, text: str
+) -> None:
+    found = margin_of(metric(value, op, limit))
+    assert (found.kind, found.text) == (kind, text)
+    assert found.value == (None if margin is None else pytest.approx(margin))
+
+
+@given(NUMBERS, st.sampled_from(["<=", "<", ">=", ">", "=="]), NUMBERS)
+def test_the_sign_is_the_verdict(value: float, op: Operator, limit: float) -> None:
+    judged = metric(value, op, limit)
+    margin = margin_of(judged).value
+    assert margin is not None
+    if margin != 0:
+        assert (margin > 0) == (judged.verdict == "pass")
+    else:
+        assert (judged.verdict == "pass") == (op in {"<=", ">=", "=="}) or value != limit
+
+
+ORDER = [
+    metric(None, "<=", 1.0, "no number"),
+    metric(3.0, "<=", 1.0, "far beyond"),
+    metric(1.1, "<=", 1.0, "beyond"),
+    metric(0.1, "<=", 0.0, "above zero"),
+    metric(1, "==", 0, "not equal"),
+    metric(0.99, "<=", 1.0, "near"),
+    metric(13, ">=", 5, "far"),
+    metric(0.0, "<=", 0.0, "zero"),
+    metric(4, "==", 4, "equal"),
+]
+
+
+@given(st.permutations(ORDER))
+def test_the_closest_metric(metrics: list[Metric]) -> None:
+    names = []
+    while metrics:
+        closest = closest_metric(metrics)
+        assert closest is not None
+        names.append(closest.name)
+        metrics = [one for one in metrics if one is not closest]
+    assert names == [one.name for one in ORDER]
+
+
+def test_no_metric_is_closest_of_none() -> None:
+    assert closest_metric([]) is None
+
+
+def test_a_near_miss_shows_enough_digits() -> None:
+    assert shown(0.05) == "0.05"
+    assert shown(0.0500000001, 0.05) == "0.0500000001"
+    assert shown(0.05, 0.05) == "0.05"
+    assert (shown(None), shown(value=True), shown(3)) == ("nothing finite", "yes", "3")
