@@ -51,9 +51,15 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+
+            async def send_without_trace(message: Message) -> None:
+                message.pop("message", None)  # Starlette's trace of a failed start; the site has logged why
+                await send(message)
+
+            await self._app(scope, receive, send_without_trace)
             return
         started = False
+        asks_first = "expect" in Headers(scope=scope)
         scope["app"] = self._app  # where an application is named, Starlette's router raises instead of answering itself
 
         async def send_with_headers(message: Message) -> None:
@@ -64,6 +70,10 @@ class Guard:
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("cache-control", "no-store")
+                if (
+                    asks_first
+                ):  # a body that was not asked for may come or not: no request can follow on this connection
+                    headers["connection"] = "close"
                 self._count(message["status"])
             await send(message)
 

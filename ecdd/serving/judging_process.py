@@ -59,7 +59,8 @@ def work(connection: Connection, judge: Judge) -> None:
     """Loop of a worker, until the other end is closed.
 
     First sends the verdict on an empty file: it says that the detector is loaded, and everything that verdicts have in
-    common. Then takes two messages a picture (JSON with ``suffix`` and ``full``, the file's bytes) and sends one.
+    common; or ``error`` where it cannot be loaded. Then takes two messages a picture (JSON with ``suffix`` and
+    ``full``, the file's bytes) and sends one.
 
     Parameters
     ----------
@@ -71,7 +72,11 @@ def work(connection: Connection, judge: Judge) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server finishes what is begun
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        detector = judge.load()
+        try:
+            detector = judge.load()
+        except Exception as error:  # noqa: BLE001 - the server says why it cannot start, in one line
+            connection.send_bytes(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+            return
         _write_no_files()
         connection.send_bytes(json.dumps(answer(detector, _NO_PICTURE, "", full=False)).encode())
         while True:
