@@ -141,7 +141,10 @@ class LimitedProtocol(H11Protocol):
         if not self._draining:
             self._stop_timer()
             self._idle = True
+            self.app_state["arrived"] = self.loop.time()
         super().on_response_complete()
+        if self._idle and not self.cycle.response_complete:
+            self._begin_request()  # it had been sent ahead, before this answer
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection; one whose answer is still not taken is cut."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ecdd.serving.problems import MEDIA_TYPE, ServingError
+from ecdd.serving.problems import MEDIA_TYPE, ServingError, busy
 
 _LOG = logging.getLogger("ecdd.serving")
 SECURITY_HEADERS: Final = {
@@ -82,6 +83,11 @@ class Guard:
             await self._app(scope, receive, send_with_headers)
         except ServingError as error:
             await _send_problem(error, send_with_headers)
+        except asyncio.CancelledError:
+            if started:
+                raise
+            problem = busy("stopping", "the site stops and cannot wait for this request any longer")
+            await _send_problem(problem, send_with_headers)
         except Exception:
             if started:
                 raise  # half an answer is out: the server closes the connection

@@ -61,7 +61,7 @@ def _found(**changes: Row) -> Row:
     run = {"per_second": 50.0, "client_cpu": 0.0, "server_cpu": 0.1, "workers_cpu": 1.0, "others_cpu": 0.0}
     found: Row = {
         "latency": {"requests": 10, "statuses": Counter({200: 10}), "p50_ms": 20.0, "p90_ms": 30.0, "p99_ms": 50.0}
-        | {"max_ms": 60.0, "pipeline_p50_ms": 15.0, "others_cpu": 0.0},
+        | {"max_ms": 60.0, "pipeline_p50_ms": 15.0, "around_p10_ms": 1.0, "others_cpu": 0.0},
         "throughput": {"ratio": 1.7, "runs": {"1": [run], "2": [run]}},
         "mixed": {"requests": 10, "malformed": 3, "server_errors": 0, "growth_mb": 1.0, "workers_replaced": 0}
         | {"statuses": {"200": 10}, "deliberate_503": 0, "unanswered": 0, "resident_mb": [1.0, 2.0]},
