@@ -27,6 +27,7 @@ _OPTIONAL = {
     "imagehash": "train",
     "onnx": "export",
     "schemathesis": "dev",
+    "requests": "dev",
 }
 _EXPERIMENT = re.compile(r"test_e\d")
 

@@ -22,7 +22,7 @@ from ecdd.serving.prediction import EventLog, Predictions
 from ecdd.serving.problems import MEDIA_TYPE, ServingError
 from ecdd.serving.review import Reviews
 from ecdd.serving.static_files import INDEX, StaticFile, load_files
-from ecdd.serving.workers import WorkerPool
+from ecdd.serving.workers import WorkerDied, WorkerPool, WorkerTimedOut
 
 if TYPE_CHECKING:
     from ecdd.dataset_governance.manual_review import ReviewStore
@@ -66,8 +66,11 @@ class Site:
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
         """Start the workers, and dismiss them at the end."""
-        await self.pool.start()
-        _LOG.info("%d workers are warm", self.pool.ready)
+        try:
+            await self.pool.start()
+        except (WorkerDied, WorkerTimedOut, OSError) as error:
+            _LOG.error("the site cannot start, its worker processes do not: %s", str(error) or repr(error))
+            raise
         try:
             yield
         finally:

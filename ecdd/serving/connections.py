@@ -21,6 +21,7 @@ from ecdd.serving.limits import client_key
 from ecdd.serving.problems import MEDIA_TYPE, ServingError, busy
 
 _SLOW: Final = ServingError(408, "slow_request", "the request did not arrive in time", "Send it again.")
+_LINGER_SECONDS: Final = 2.0
 _FULL: Final = busy("connections_full", "the site has as many connections as it may")
 _MALFORMED: Final = ServingError(400, "malformed_request", "this is no valid HTTP/1.1 request", "Correct it.")
 
@@ -57,6 +58,7 @@ class LimitedProtocol(H11Protocol):
     open_connections: dict[LimitedProtocol, None]
     _timer: asyncio.TimerHandle | None = None
     _discarded = 0
+    _draining = False
     _idle = True
 
     def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 - as uvicorn calls it
@@ -111,6 +113,9 @@ class LimitedProtocol(H11Protocol):
                 self.transport.abort()
                 return
         super().data_received(data)
+        if self._draining and self.conn.their_state is not h11.SEND_BODY:
+            self._draining = False
+            self._begin_request()  # the rest of the refused body is here: the next request has its own time
 
     def _begin_request(self) -> None:
         self._idle, self._discarded = False, 0
@@ -132,10 +137,20 @@ class LimitedProtocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         """Wait for the next request; uvicorn's keep-alive time-out holds until its first byte."""
-        if self.conn.their_state is not h11.SEND_BODY:
+        self._draining = self.conn.their_state is h11.SEND_BODY
+        if not self._draining:
             self._stop_timer()
             self._idle = True
+            self.app_state["arrived"] = self.loop.time()
         super().on_response_complete()
+        if self._idle and not self.cycle.response_complete:
+            self._begin_request()  # it had been sent ahead, before this answer
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close an idle connection; one whose answer is still not taken is cut."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
+        super().timeout_keep_alive_handler()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - uvicorn's words may quote the request
         """Answer what is no HTTP, with the headers that all answers have."""
@@ -161,3 +176,4 @@ class LimitedProtocol(H11Protocol):
             for event in (head, h11.Data(data=body), h11.EndOfMessage()):
                 self.transport.write(self.conn.send(event) or b"")
         self.transport.close()
+        self.loop.call_later(_LINGER_SECONDS, self.transport.abort)  # where the client does not take it

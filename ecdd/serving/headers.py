@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 from collections.abc import Callable, Iterable
@@ -11,7 +12,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ecdd.serving.problems import MEDIA_TYPE, ServingError
+from ecdd.serving.problems import MEDIA_TYPE, ServingError, busy
 
 _LOG = logging.getLogger("ecdd.serving")
 SECURITY_HEADERS: Final = {
@@ -51,9 +52,15 @@ class Guard:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
         if scope["type"] != "http":
-            await self._app(scope, receive, send)
+
+            async def send_without_trace(message: Message) -> None:
+                message.pop("message", None)  # Starlette's trace of a failed start; the site has logged why
+                await send(message)
+
+            await self._app(scope, receive, send_without_trace)
             return
         started = False
+        asks_first = "expect" in Headers(scope=scope)
         scope["app"] = self._app  # where an application is named, Starlette's router raises instead of answering itself
 
         async def send_with_headers(message: Message) -> None:
@@ -64,6 +71,10 @@ class Guard:
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("cache-control", "no-store")
+                if (
+                    asks_first
+                ):  # a body that was not asked for may come or not: no request can follow on this connection
+                    headers["connection"] = "close"
                 self._count(message["status"])
             await send(message)
 
@@ -72,6 +83,11 @@ class Guard:
             await self._app(scope, receive, send_with_headers)
         except ServingError as error:
             await _send_problem(error, send_with_headers)
+        except asyncio.CancelledError:
+            if started:
+                raise
+            problem = busy("stopping", "the site stops and cannot wait for this request any longer")
+            await _send_problem(problem, send_with_headers)
         except Exception:
             if started:
                 raise  # half an answer is out: the server closes the connection

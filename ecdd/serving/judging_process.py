@@ -59,7 +59,8 @@ def work(connection: Connection, judge: Judge) -> None:
     """Loop of a worker, until the other end is closed.
 
     First sends the verdict on an empty file: it says that the detector is loaded, and everything that verdicts have in
-    common. Then takes two messages a picture (JSON with ``suffix`` and ``full``, the file's bytes) and sends one.
+    common; or ``error`` where it cannot be loaded. Then takes two messages a picture (JSON with ``suffix`` and
+    ``full``, the file's bytes) and sends one.
 
     Parameters
     ----------
@@ -71,13 +72,30 @@ def work(connection: Connection, judge: Judge) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server finishes what is begun
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
-        detector = judge.load()
+        try:
+            detector = judge.load()
+        except Exception as error:  # noqa: BLE001 - the server says why it cannot start, in one line
+            connection.send_bytes(json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
+            return
+        _warm(detector)
         _write_no_files()
         connection.send_bytes(json.dumps(answer(detector, _NO_PICTURE, "", full=False)).encode())
         while True:
             asked = json.loads(connection.recv_bytes())
             reply = answer(detector, connection.recv_bytes(), asked["suffix"], full=asked["full"])
             connection.send_bytes(json.dumps(reply, allow_nan=False).encode())
+
+
+def _warm(detector: Detector) -> None:
+    """Go the whole way once: what is loaded or allocated at first use costs the first picture 10 ms."""
+    import numpy as np
+    from PIL import Image
+
+    pixels = detector.policy.pixel_pipeline
+    blank = io.BytesIO()
+    Image.new("RGB", (512, 512), (128, 128, 128)).save(blank, "JPEG")
+    detector.examine(blank.getvalue())  # decoding and the face detector; there is no face for the model
+    detector.runtime.patch_map(np.zeros((1, pixels.input_size, pixels.input_size, 3), np.float32))
 
 
 def _write_no_files() -> None:

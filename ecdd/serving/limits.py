@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Final
 
 _MAX_CLIENTS: Final = 10_000  # buckets kept; about 2 MB
+_ROUNDING: Final = 1e-9  # of a token: who waits as long as told is let in
 _IPV6_PREFIX: Final = 64  # one customer has at least that many addresses
 
 
@@ -45,7 +46,8 @@ class TokenBuckets:
         client, now = client_key(address), self._clock()
         tokens, then = self._buckets.pop(client, (self._burst, now))
         tokens = min(self._burst, tokens + (now - then) * self._rate)
-        wait = 0 if tokens >= 1 else max(1, math.ceil((1 - tokens) / self._rate))
+        missing = 1 - tokens
+        wait = 0 if missing < _ROUNDING else max(1, math.ceil(missing / self._rate))
         self._buckets[client] = (tokens if wait else tokens - 1, now)
         if len(self._buckets) > _MAX_CLIENTS:
             self._buckets.popitem(last=False)  # seen longest ago

@@ -83,7 +83,7 @@ class Metrics:
         """
         lines: list[str] = []
         for name, text, counter in (
-            ("ecdd_responses_total", "Answers of the API by HTTP status.", self.responses),
+            ("ecdd_responses_total", "Answers by HTTP status.", self.responses),
             ("ecdd_verdicts_total", "Pictures by label and outcome.", self.verdicts),
             ("ecdd_reason_codes_total", "Reason codes of verdicts.", self.reasons),
             ("ecdd_resolution_class_total", "Pictures by shorter side, px.", self.resolutions),

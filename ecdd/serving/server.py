@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 from collections.abc import Iterable
@@ -69,7 +70,7 @@ def make_server(
         proxy_headers=False,
         h11_max_incomplete_event_size=_MAX_HEAD_BYTES,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=int(policy.serving.drain_timeout),
+        timeout_graceful_shutdown=math.ceil(policy.serving.drain_timeout),
     )
     return uvicorn.Server(config)
 

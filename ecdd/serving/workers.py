@@ -22,7 +22,7 @@ _WATCH_SECONDS: Final = 0.5
 
 
 class WorkerDied(Exception):  # noqa: N818 - an outcome that is answered, not a programming error
-    """The process ended while it had a picture."""
+    """The process ended while it had a picture, or could not be started."""
 
 
 class WorkerTimedOut(Exception):  # noqa: N818
@@ -50,7 +50,10 @@ class Worker:
 
     def wait_until_warm(self) -> dict[str, Any]:
         """Wait for the first answer; it shows what every verdict has in common."""
-        return self._receive(_START_SECONDS)
+        first = self._receive(_START_SECONDS)
+        if "error" in first:
+            raise WorkerDied(first["error"])
+        return first
 
     def ask(self, question: Question, seconds: float) -> dict[str, Any]:
         """Judge one picture.
@@ -229,9 +232,9 @@ class WorkerPool:
         while True:
             try:
                 return await self._add()
-            except (WorkerDied, WorkerTimedOut, OSError):
+            except (WorkerDied, WorkerTimedOut, OSError) as error:
                 pause = _RETRY_SECONDS[min(attempt, len(_RETRY_SECONDS) - 1)]
-                _LOG.error("a worker process could not be started; next attempt in %s s", pause)
+                _LOG.error("a worker process could not be started: %r; next attempt in %s s", error, pause)
                 attempt += 1
             await asyncio.sleep(pause)
 

@@ -46,12 +46,17 @@ def strict_contract(contract: LoadedContract, tmp_path_factory: pytest.TempPathF
     return path
 
 
+@pytest.fixture(scope="session")
+def own_bundle(request: pytest.FixtureRequest) -> tuple[str, ...]:
+    """Option of the bundle alone, for sites with a contract of their own."""
+    chosen = request.config.stash[RUN].options.bundle
+    return () if chosen is None else ("--bundle", str(chosen))
+
+
 @pytest.fixture
-def strict_site(strict_contract: Path, request: pytest.FixtureRequest) -> Iterator[SiteProcess]:
+def strict_site(strict_contract: Path, own_bundle: tuple[str, ...]) -> Iterator[SiteProcess]:
     """A site with limits that are reached soon; a new one for each test, since tests kill its workers."""
-    options = request.config.stash[RUN].options
-    chosen = () if options.bundle is None else ("--bundle", str(options.bundle))
-    running = SiteProcess(*chosen, "--contract", str(strict_contract))
+    running = SiteProcess(*own_bundle, "--contract", str(strict_contract))
     yield running
     running.stop()
 

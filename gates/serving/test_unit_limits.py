@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from ecdd.cli import app
+from ecdd.contract.loading import LoadedContract
 from ecdd.serving.limits import BodyMemory, TokenBuckets, WaitingRoom, client_key
 from gates.serving.conftest import STRICT
 from gates.serving.site_process import FORM, PATIENCE, Later, SiteProcess, form, read_all, wait_until
@@ -62,6 +63,18 @@ def test_a_body_that_nobody_reads_ends_the_connection(strict_site: SiteProcess) 
         connection.sendall(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
         with pytest.raises(ConnectionError):
             connection.sendall(endless)
+
+
+def test_a_connection_goes_on_after_a_refused_body_and_with_requests_sent_ahead(
+    strict_site: SiteProcess, portrait: bytes
+) -> None:
+    ask = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    last = ask.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
+    refused = HEAD + b"Content-Length: %d\r\n\r\n" % (LIMIT + 1) + bytes(LIMIT + 1)
+    judged = HEAD + b"Content-Length: %d\r\n\r\n" % len(portrait) + portrait
+    found = strict_site.raw(refused + ask + judged + last)
+    statuses = [found[at + 9 : at + 12] for at in range(len(found)) if found.startswith(b"HTTP/1.1 ", at)]
+    assert statuses == [b"413", b"200", b"200", b"200"]
 
 
 def test_pixels_over_the_limit_and_bombs_are_refused(site: SiteProcess) -> None:
@@ -192,6 +205,22 @@ def test_a_request_in_flight_is_finished_when_the_site_stops(strict_site: SitePr
     assert not worker.is_running()
     with pytest.raises(ConnectionError):
         connect(site)
+
+
+def test_a_site_that_stops_waits_no_longer_than_it_may(
+    contract: LoadedContract, own_bundle: tuple[str, ...], portrait: bytes, tmp_path: Path
+) -> None:
+    contract.with_values({"serving.drain_timeout": 1.0, "serving.request_timeout": 600.0}).dump(tmp_path / "c.yaml")
+    site = SiteProcess(*own_bundle, "--contract", str(tmp_path / "c.yaml"), "--workers", "1")
+    (worker,) = site.workers()
+    worker.send_signal(signal.SIGSTOP)
+    pending = Later(lambda: site.predict(portrait))
+    wait_until(lambda: site.metric("ecdd_workers_busy") == 1, "the request has the worker")
+    assert site.stop() == 0
+    answer = pending.result()
+    assert (answer.status, answer.json["code"]) == (503, "stopping")
+    assert not worker.is_running()
+    assert "Traceback" not in site.output
 
 
 def test_workers_end_with_a_site_that_is_killed(strict_site: SiteProcess) -> None:
