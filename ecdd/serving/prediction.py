@@ -125,8 +125,13 @@ class Predictions:
                 raise busy("queue_full", f"max_queue = {self.room.places} requests wait already")
             worker = await self._pool.take()
         self._metrics.queue_seconds.add(loop.time() - start)
-        if await request.is_disconnected():
-            self._pool.give_back(worker)
+        gone = True  # also where the time of the request ends right here: the worker must not be lost
+        try:
+            gone = await request.is_disconnected()
+        finally:
+            if gone:
+                self._pool.give_back(worker)
+        if gone:
             raise ClientDisconnect
         try:
             # A full time-out from here on: a worker must not be ended because its request waited in the queue.

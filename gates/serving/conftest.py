@@ -19,7 +19,7 @@ STRICT: dict[str, Any] = {
     "serving.max_queue": 1,
     "serving.burst": 3,
     "serving.requests_per_minute": 1,
-    "serving.request_timeout": 2.0,
+    "serving.request_timeout": 60.0,
     "serving.max_connections": 12,
 }
 
@@ -57,6 +57,15 @@ def own_bundle(request: pytest.FixtureRequest) -> tuple[str, ...]:
 def strict_site(strict_contract: Path, own_bundle: tuple[str, ...]) -> Iterator[SiteProcess]:
     """A site with limits that are reached soon; a new one for each test, since tests kill its workers."""
     running = SiteProcess(*own_bundle, "--contract", str(strict_contract))
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def hasty_site(contract: LoadedContract, own_bundle: tuple[str, ...], tmp_path: Path) -> Iterator[SiteProcess]:
+    """A strict site that gives a request little time."""
+    contract.with_values({**STRICT, "serving.request_timeout": 3.0}).dump(tmp_path / "contract.yaml")
+    running = SiteProcess(*own_bundle, "--contract", str(tmp_path / "contract.yaml"))
     yield running
     running.stop()
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from starlette.requests import Request
 
 from ecdd.bundle.loading import Bundle
 from ecdd.contract.loading import LoadedContract
@@ -78,6 +79,25 @@ def test_a_log_that_hangs_does_not_fill_the_memory(
         assert {site.predict(portrait).status for _ in range(5)} == {200}
         assert site.metric("ecdd_log_failures_total") == 3
         goes_on.set()
+
+
+def test_a_request_whose_time_ends_at_any_moment_gives_its_worker_back(
+    bundle: Bundle, contract: LoadedContract, portrait: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = Request.is_disconnected
+
+    async def slow(request: Request) -> bool:
+        await asyncio.sleep(600)
+        return await original(request)
+
+    judge = Judge(bundle, contract.with_values({"serving.request_timeout": 3.0}))
+    with site_with_log(judge, None) as site:
+        monkeypatch.setattr(Request, "is_disconnected", slow)
+        answer = site.predict(portrait)
+        assert (answer.status, answer.json["code"]) == (503, "time_out")
+        monkeypatch.setattr(Request, "is_disconnected", original)
+        assert site.metric("ecdd_workers_busy") == 0
+        wait_until(lambda: site.predict(portrait).status == 200, "the worker is there for the next one")
 
 
 def through_guard(app: Any, method: str = "GET", headers: tuple[tuple[bytes, bytes], ...] = ()) -> list[Any]:
