@@ -46,7 +46,7 @@ evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of 
 	$(VENV)/bin/pytest $(gates) -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
 
 bench: $(VENV)/.ready  ## speed and memory on a quiet machine, written to reports/default/*benchmarks.md
-	status=0; for part in gates.benchmarks.run gates.g5.benchmarks.run; do \
+	status=0; for part in gates.benchmarks.run gates.g5.benchmarks.run gates.phase8.benchmarks.run; do \
 		$(VENV)/bin/python -m $$part || status=1; done; exit $$status
 
 clean:

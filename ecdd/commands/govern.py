@@ -1,4 +1,4 @@
-"""``ecdd govern split``: lineage tags for a manifest of one's own."""
+"""``ecdd govern``: near-duplicates and lineage tags of a manifest of one's own."""
 
 from __future__ import annotations
 
@@ -8,12 +8,17 @@ from typing import Annotated
 
 import typer
 
+from ecdd.commands.govern_scan import scan
+
 app = typer.Typer(help="Lineage tags of a data set.", no_args_is_help=True, add_completion=False)
 
 
 @app.callback()
 def _group() -> None:
     """Lineage tags of a data set."""
+
+
+app.command()(scan)
 
 
 @app.command()
@@ -27,6 +32,9 @@ def split(
     hold_out: Annotated[
         list[str] | None, typer.Option(help="Source that becomes TEST-NEVER-TOUCH as a whole; may be repeated.")
     ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="Groups written by `ecdd govern scan --out`; scanned anew where not given.")
+    ] = None,
     contract: Annotated[
         Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")
     ] = None,
@@ -37,13 +45,13 @@ def split(
     """
     from ecdd.contract.loading import ContractError
     from ecdd.dataset_governance.build_split import build_split
-    from ecdd.dataset_governance.leakage_scan import UnreadableError
     from ecdd.dataset_governance.lineage_tags import LineageError, load_split
     from ecdd.dataset_governance.manifest import ManifestError
+    from ecdd.dataset_governance.picture_hashes import UnreadableError
 
     try:
         earlier = None if base is None else load_split(base)
-        written = build_split(data, out, contract, earlier, hold_out or ())
+        written = build_split(data, out, contract, earlier, hold_out or (), groups)
     except (ContractError, LineageError, ManifestError, UnreadableError) as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
@@ -51,5 +59,5 @@ def split(
     names = {"0": "real", "1": "fake", "": "no label"}
     for (tag, scope, label), count in sorted(counts.items()):
         typer.echo(f"{tag}: {count} {scope}, {names[label]}")
-    groups = len({row.near_duplicate_group for row in written.rows.values()})
-    typer.echo(f"{len(written.rows)} pictures in {groups} groups, digest {written.digest}")
+    count = len({row.near_duplicate_group for row in written.rows.values()})
+    typer.echo(f"{len(written.rows)} pictures in {count} groups, digest {written.digest}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ecdd.contract.loading import load_contract
+from ecdd.dataset_governance.duplicate_groups import read_groups
 from ecdd.dataset_governance.leakage_scan import scan, union_groups
 from ecdd.dataset_governance.lineage_tags import (
     DataSplit,
@@ -133,6 +134,7 @@ def build_split(
     contract: Path | None = None,
     base: DataSplit | None = None,
     held_out: Collection[str] = (),
+    scanned: Path | None = None,
 ) -> DataSplit:
     """Scan a data folder for duplicates, tag it, check the tags and write them.
 
@@ -148,6 +150,8 @@ def build_split(
         An earlier split: its pictures keep their tags, and carry them to their new near-duplicates.
     held_out : collection of str
         Sources of which every picture becomes TEST-NEVER-TOUCH.
+    scanned : Path, optional
+        Groups of an earlier scan of these pictures; they are scanned here where not given.
 
     Returns
     -------
@@ -165,9 +169,13 @@ def build_split(
     rows = load_manifest(data)
     if missing := sorted(set(held_out) - {row.source for row in rows}):
         raise LineageError([f"held-out source {name}: no picture of the manifest has it" for name in missing])
-    found = scan([(row.sha256, row.path) for row in rows], policy.pixel_pipeline, policy.dataset_governance)
-    groups = _with_persons(rows, found.groups)
-    tagged = assign_lineage(rows, found.hash_groups, groups, _fixed_tags(rows, base, held_out))
+    if scanned is not None:
+        near, by_hash = read_groups(scanned, rows)
+    else:
+        found = scan([(row.sha256, row.path) for row in rows], policy.pixel_pipeline, policy.dataset_governance)
+        near, by_hash = found.groups, found.hash_groups
+    groups = _with_persons(rows, near)
+    tagged = assign_lineage(rows, by_hash, groups, _fixed_tags(rows, base, held_out))
     split = DataSplit({row.sha256: row for row in tagged}, split_digest(tagged))
     validate_lineage(split, rows)
     write_split(tagged, out)

@@ -9,6 +9,7 @@ from gates.mutants import (
     calibration_mutants,
     canary_mutants,
     decoding_mutants,
+    duplicate_mutants,
     evaluation_mutants,
     guardrail_mutants,
     model_mutants,
@@ -183,6 +184,14 @@ _CRASHING = ("E7.3", f"{_CANARY}test_a_crashing_candidate_is_rolled_back", "cras
 _TOO_FEW = ("E7.3", f"{_CANARY}test_too_few_pictures_hold", "decided_on_too_few")
 _BY_CHANCE = ("E7.3", f"{_CANARY}test_the_same_bundle_is_promoted", "rollbacks_of_equally_good_bundles")
 
+_COPIES = "test_e8_1_near_duplicates.py::"
+_MISSED = ("E8.1", f"{_COPIES}test_planted_copies_are_found", "whole_copies_missed")
+_UNREADABLE = ("E8.1", f"{_COPIES}test_unreadable_files_are_errors", "unreadable_not_named")
+_STRANGERS = ("E8.1", f"{_COPIES}test_strangers_stay_apart_and_groups_whole", "strangers_joined")
+_LINKED = (*_STRANGERS[:2], "linked_in_two_groups")
+_BY_TABLES = ("E8.1", f"{_COPIES}test_the_search_for_many_finds_what_comparing_all_finds", "pairs_missed_by_tables")
+_MOVED = ("E8.1", f"{_COPIES}test_a_split_keeps_groups_together", "moved_copies_not_named")
+
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
     experiment, tests, metric = where
@@ -269,4 +278,10 @@ MUTANTS: dict[str, Mutant] = {
     "crash_ignored": _mutant(_CRASHING, canary_mutants.crash_ignored),
     "canary_of_few": _mutant(_TOO_FEW, canary_mutants.canary_of_few),
     "rollback_by_chance": _mutant(_BY_CHANCE, canary_mutants.rollback_by_chance),
+    "rotated_duplicate_missed": _mutant(_MISSED, duplicate_mutants.rotated_duplicate_missed),
+    "unreadable_skipped": _mutant(_UNREADABLE, duplicate_mutants.unreadable_skipped),
+    "distance_limit_ignored": _mutant(_STRANGERS, duplicate_mutants.distance_limit_ignored),
+    "groups_not_transitive": _mutant(_LINKED, duplicate_mutants.groups_not_transitive),
+    "tables_without_mirrors": _mutant(_BY_TABLES, duplicate_mutants.tables_without_mirrors),
+    "crossings_unseen": _mutant(_MOVED, duplicate_mutants.crossings_unseen),
 }
