@@ -2,8 +2,8 @@
 
 ``python -m gates.phase8.benchmarks.run [--data MANIFEST] [--hashes N] [--rounds N] [--out FOLDER]``. Planted are copies
 at a known distance among uniform hashes, turned and mirrored, and noisy copies among hashes of mixed windows of
-pictures (of ``--data``, or of the golden set). Each search runs in a process of its own, so that its largest memory is its own;
-that of making the hashes is in it.
+pictures (of ``--data``, or of the golden set). Each search runs in a process of its own, so that its largest memory is
+its own; that of making the hashes is in it.
 """
 
 from __future__ import annotations
