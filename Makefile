@@ -9,7 +9,7 @@ BUNDLE ?=
 DATA ?=
 PIP_FLAGS ?= --quiet --disable-pip-version-check --prefer-binary
 
-gates = gates/g1 gates/g2 gates/g3 gates/g4 gates/g5 $(wildcard gates/g6 gates/phase7)
+gates = gates/g1 gates/g2 gates/g3 gates/g4 gates/g5 gates/g6 gates/phase7 gates/phase8
 bundle_option = $(if $(BUNDLE),--bundle $(BUNDLE))
 data_option = $(if $(DATA),--data $(DATA))
 
@@ -46,7 +46,7 @@ evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of 
 	$(VENV)/bin/pytest $(gates) -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
 
 bench: $(VENV)/.ready  ## speed and memory on a quiet machine, written to reports/default/*benchmarks.md
-	status=0; for part in gates.benchmarks.run gates.g5.benchmarks.run gates.serving.load.run; do \
+	status=0; for part in gates.benchmarks.run gates.g5.benchmarks.run gates.phase8.benchmarks.run gates.serving.load.run; do \
 		$(VENV)/bin/python -m $$part || status=1; done; exit $$status
 
 clean:

@@ -1,4 +1,4 @@
-"""``ecdd govern``: lineage tags of a data set, their history, and manual review."""
+"""``ecdd govern``: near-duplicates and lineage tags of a data set, their history, and manual review."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ import typer
 
 from ecdd.commands.govern_lineage import check, tag
 from ecdd.commands.govern_review import app as review
+from ecdd.commands.govern_scan import scan
 
-app = typer.Typer(help="Lineage tags of a data set, and manual review.", no_args_is_help=True, add_completion=False)
-
-
+app = typer.Typer(
+    help="Near-duplicates and lineage of a data set, and manual review.", no_args_is_help=True, add_completion=False
+)
+app.command()(scan)
 app.command()(check)
 app.command()(tag)
 app.add_typer(review, name="review")
@@ -22,7 +24,7 @@ app.add_typer(review, name="review")
 
 @app.callback()
 def _group() -> None:
-    """Lineage tags of a data set, and manual review."""
+    """Near-duplicates and lineage of a data set, and manual review."""
 
 
 @app.command()
@@ -36,6 +38,9 @@ def split(
     hold_out: Annotated[
         list[str] | None, typer.Option(help="Source that becomes TEST-NEVER-TOUCH as a whole; may be repeated.")
     ] = None,
+    groups: Annotated[
+        Path | None, typer.Option(help="Groups written by `ecdd govern scan --out`; scanned anew where not given.")
+    ] = None,
     contract: Annotated[
         Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")
     ] = None,
@@ -48,15 +53,15 @@ def split(
     """
     from ecdd.contract.loading import ContractError
     from ecdd.dataset_governance.build_split import build_split
-    from ecdd.dataset_governance.leakage_scan import UnreadableError
     from ecdd.dataset_governance.lineage_history import carried_history, carry, history_path, read_history, record_split
     from ecdd.dataset_governance.lineage_tags import LineageError, load_split
     from ecdd.dataset_governance.manifest import ManifestError
+    from ecdd.dataset_governance.picture_hashes import UnreadableError
 
     try:
         earlier = None if base is None else load_split(base)
         history = carried_history(history_path(out), None if base is None else history_path(base))
-        written = build_split(data, out, contract, earlier, hold_out or (), read_history(history))
+        written = build_split(data, out, contract, earlier, hold_out or (), read_history(history), groups)
         carry(history, history_path(out))
         record_split(written, history_path(out), who, datetime.datetime.now(datetime.UTC), hold_out or ())
     except (ContractError, LineageError, ManifestError, UnreadableError) as error:
@@ -66,5 +71,5 @@ def split(
     names = {"0": "real", "1": "fake", "": "no label"}
     for (lineage, scope, label), count in sorted(counts.items()):
         typer.echo(f"{lineage}: {count} {scope}, {names[label]}")
-    groups = len({row.near_duplicate_group for row in written.rows.values()})
-    typer.echo(f"{len(written.rows)} pictures in {groups} groups, digest {written.digest}")
+    count = len({row.near_duplicate_group for row in written.rows.values()})
+    typer.echo(f"{len(written.rows)} pictures in {count} groups, digest {written.digest}")

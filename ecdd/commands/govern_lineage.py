@@ -43,11 +43,11 @@ def check(
     """
     from ecdd.bundle import BundleError
     from ecdd.contract.loading import ContractError, load_contract
-    from ecdd.dataset_governance.leakage_scan import UnreadableError
     from ecdd.dataset_governance.lineage_history import history_path, read_history
     from ecdd.dataset_governance.lineage_tags import LineageError, load_split
     from ecdd.dataset_governance.manifest import ManifestError, load_manifest
     from ecdd.dataset_governance.manual_review import HISTORY_NAME
+    from ecdd.dataset_governance.picture_hashes import UnreadableError
     from ecdd.dataset_governance.review_error import ReviewError
     from ecdd.dataset_governance.reviewed_copies import reviewed_copies
     from ecdd.dataset_governance.validate_lineage import check_lineage

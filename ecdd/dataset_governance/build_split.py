@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from ecdd.contract.loading import load_contract
+from ecdd.dataset_governance.duplicate_groups import read_groups
 from ecdd.dataset_governance.leakage_scan import scan, union_groups
 from ecdd.dataset_governance.lineage_history import LineageHistory, contradictions
 from ecdd.dataset_governance.lineage_tags import (
@@ -135,6 +136,7 @@ def build_split(
     base: DataSplit | None = None,
     held_out: Collection[str] = (),
     history: LineageHistory | None = None,
+    scanned: Path | None = None,
 ) -> DataSplit:
     """Scan a data folder for duplicates, tag it, check the tags and write them.
 
@@ -152,6 +154,8 @@ def build_split(
         Sources of which every picture becomes TEST-NEVER-TOUCH.
     history : LineageHistory, optional
         Tags that pictures have had: a split that contradicts them is not written.
+    scanned : Path, optional
+        Groups of an earlier scan of these pictures; they are scanned here where not given.
 
     Returns
     -------
@@ -169,9 +173,13 @@ def build_split(
     rows = load_manifest(data)
     if missing := sorted(set(held_out) - {row.source for row in rows}):
         raise LineageError([f"held-out source {name}: no picture of the manifest has it" for name in missing])
-    found = scan([(row.sha256, row.path) for row in rows], policy.pixel_pipeline, policy.dataset_governance)
-    groups = _with_persons(rows, found.groups)
-    tagged = assign_lineage(rows, found.hash_groups, groups, _fixed_tags(rows, base, held_out))
+    if scanned is not None:
+        near, by_hash = read_groups(scanned, rows)
+    else:
+        found = scan([(row.sha256, row.path) for row in rows], policy.pixel_pipeline, policy.dataset_governance)
+        near, by_hash = found.groups, found.hash_groups
+    groups = _with_persons(rows, near)
+    tagged = assign_lineage(rows, by_hash, groups, _fixed_tags(rows, base, held_out))
     split = DataSplit({row.sha256: row for row in tagged}, split_digest(tagged))
     validate_lineage(split, rows)
     if history is not None and (problems := contradictions(split, history, complete=False)):

@@ -9,6 +9,7 @@ from gates.mutants import (
     calibration_mutants,
     canary_mutants,
     decoding_mutants,
+    duplicate_mutants,
     evaluation_mutants,
     governance_mutants,
     guardrail_mutants,
@@ -217,6 +218,13 @@ _PURGE = ("E8.2", f"{_REVIEW}test_opted_out_at_once_and_purged_in_time", "overdu
 _OPT_OUT = (*_PURGE[:2], "opted_out_still_there")
 _QUOTA = ("E8.2", f"{_REVIEW}test_strata_fill_to_their_quota_and_no_further", "correct_stored")
 _AUDIT = ("E8.2", f"{_REVIEW}test_reviewed_pictures_are_audit_and_nothing_else", "items_without_audit")
+_COPIES = "test_e8_1_near_duplicates.py::"
+_MISSED = ("E8.1", f"{_COPIES}test_planted_copies_are_found", "whole_copies_missed")
+_UNREADABLE = ("E8.1", f"{_COPIES}test_unreadable_files_are_errors", "unreadable_not_named")
+_STRANGERS = ("E8.1", f"{_COPIES}test_strangers_stay_apart_and_groups_whole", "strangers_joined")
+_LINKED = (*_STRANGERS[:2], "linked_in_two_groups")
+_BY_TABLES = ("E8.1", f"{_COPIES}test_the_search_for_many_finds_what_comparing_all_finds", "pairs_missed_by_tables")
+_MOVED = ("E8.1", f"{_COPIES}test_a_split_keeps_groups_together", "moved_copies_not_named")
 
 
 def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
@@ -327,4 +335,10 @@ MUTANTS: dict[str, Mutant] = {
     "opt_out_kept": _mutant(_OPT_OUT, governance_mutants.opt_out_kept),
     "quota_ignored": _mutant(_QUOTA, governance_mutants.quota_ignored),
     "reviewed_item_untagged": _mutant(_AUDIT, governance_mutants.reviewed_item_untagged),
+    "rotated_duplicate_missed": _mutant(_MISSED, duplicate_mutants.rotated_duplicate_missed),
+    "unreadable_skipped": _mutant(_UNREADABLE, duplicate_mutants.unreadable_skipped),
+    "distance_limit_ignored": _mutant(_STRANGERS, duplicate_mutants.distance_limit_ignored),
+    "groups_not_transitive": _mutant(_LINKED, duplicate_mutants.groups_not_transitive),
+    "tables_without_mirrors": _mutant(_BY_TABLES, duplicate_mutants.tables_without_mirrors),
+    "crossings_unseen": _mutant(_MOVED, duplicate_mutants.crossings_unseen),
 }

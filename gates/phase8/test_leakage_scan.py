@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from ecdd.contract.loading import load_contract
-from ecdd.dataset_governance.leakage_scan import ScanResult, UnreadableError, scan, union_groups
+from ecdd.dataset_governance.leakage_scan import ScanResult, scan, union_groups
+from ecdd.dataset_governance.picture_hashes import UnreadableError
 
 CONTRACT = Path(__file__).resolve().parents[2] / "contracts" / "policy_contract.yaml"
 

@@ -1,0 +1,1 @@
+"""Benchmarks of phase 8."""
