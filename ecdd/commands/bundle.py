@@ -224,7 +224,10 @@ def show(path: BundlePath = None, as_json: Annotated[bool, typer.Option("--json"
         ("payload digest", manifest.payload_digest),
         ("contract digest", f"{bundle.contract.digest} ({len(bundle.contract.proposed)} values proposed)"),
         ("preprocessing digest", manifest.preprocessing_digest),
-        *((f"model {name}", "not stated" if value is None else str(value)) for name, value in manifest.model.model_dump().items()),
+        *(
+            (f"model {name}", "not stated" if value is None else str(value))
+            for name, value in manifest.model.model_dump().items()
+        ),
         ("variants", ", ".join(modes(bundle)[1:]) or "none"),
         ("calibration", f"{calibration.method}: logit / {calibration.temperature:g} + {calibration.bias:g}"),
         ("calibration set", f"{calibration.n_real} real, {calibration.n_fake} fake, frozen {calibration.created}"),
