@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gates.mutants import (
     calibration_mutants,
     decoding_mutants,
     evaluation_mutants,
     guardrail_mutants,
+    harness_mutants,
     model_mutants,
     preprocessing_mutants,
     quantisation_mutants,
@@ -28,16 +30,16 @@ class Mutant:
     tests : str
         Node id that measures it.
     metric : str
-        Which metric must fail: the stated reason.
+        Which metric must fail: the stated reason. ``tests.missing`` and ``tests.skipped`` are counts of the record.
     plant : callable
-        Puts the defect into the running process.
+        Puts the defect into the running process; may return a pytest plugin that does.
     """
 
     gate: str
     experiment: str
     tests: str
     metric: str
-    plant: Callable[[], None]
+    plant: Callable[[], Any]
 
 
 _S1 = ("E1.3", "test_e1_3_one_decode_path.py::test_s1_equals_golden", "s1_differs")
@@ -174,9 +176,16 @@ _STALE_TABLE = (
     "test_e6_4_claims_hygiene.py::test_stale_and_incomplete_tables_are_refused",
     "stale_tables_accepted",
 )
+_WHOLE = "test_e6_3_transform_suite.py"
+_GONE = ("E6.3", _WHOLE, "tests.missing")
+_SKIPPED = ("E6.3", _WHOLE, "tests.skipped")
+_HYGIENE = "test_e6_4_claims_hygiene.py::"
+_EDITED = ("E6.4", f"{_HYGIENE}test_edited_evidence_is_refused", "edits_accepted")
+_WAIVED = ("E6.4", f"{_HYGIENE}test_a_release_cannot_be_talked_into", "expired_waivers_accepted")
+_UNSUPPORTED = (*_WAIVED[:2], "unsupported_claims_accepted")
 
 
-def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
+def _mutant(where: tuple[str, str, str], plant: Callable[[], Any]) -> Mutant:
     experiment, tests, metric = where
     gate = f"G{experiment[1]}" if experiment[1] <= "6" else f"phase{experiment[1]}"
     return Mutant(gate, experiment, f"gates/{gate.lower()}/{tests}", metric, plant)
@@ -256,4 +265,13 @@ MUTANTS: dict[str, Mutant] = {
     "format_shortcut": _mutant(_FLIPS, evaluation_mutants.format_shortcut),
     "ood_in_accuracy": _mutant(_ACCURACY, evaluation_mutants.ood_in_accuracy),
     "stale_score_table": _mutant(_STALE_TABLE, evaluation_mutants.stale_score_table),
+    "deleted_test": _mutant(_GONE, harness_mutants.deleted_test),
+    "empty_parametrize": _mutant(_SKIPPED, harness_mutants.empty_parametrize),
+    "xfail_as_pass": _mutant(_SKIPPED, harness_mutants.xfail_as_pass),
+    "edited_junit": _mutant(_EDITED, harness_mutants.edited_junit),
+    "edited_record": _mutant(_EDITED, harness_mutants.edited_record),
+    "edited_chain": _mutant(_EDITED, harness_mutants.edited_chain),
+    "expired_waiver": _mutant(_WAIVED, harness_mutants.expired_waiver),
+    "waived_red_claim": _mutant(_UNSUPPORTED, harness_mutants.waived_red_claim),
+    "evidence_of_another_bundle": _mutant(_UNSUPPORTED, harness_mutants.evidence_of_another_bundle),
 }
