@@ -59,7 +59,7 @@ class ModelDescription(Record):
     """What the weights cannot say of themselves: the fixed operator, the grid, the normalisation they expect."""
 
     architecture: Annotated[str, Field(min_length=1, description='for example "tiny_ladeda"')]
-    parameters: Annotated[int, Field(ge=1, description="trained numbers")]
+    parameters: Annotated[int | None, Field(ge=1, description="trained numbers; null where its maker did not say")]
     input_operator: Annotated[str, Field(min_length=1, description='fixed operator, for example "NPR"')]
     operator_scale: Annotated[float, Field(gt=0, description="factor on the operator's output")]
     grid: Annotated[list[int], Field(min_length=2, max_length=2, description="rows and columns of the map")]
@@ -69,7 +69,7 @@ class ModelDescription(Record):
     normalisation_mean: Annotated[list[float], Field(min_length=3, max_length=3)]
     normalisation_std: Annotated[list[float], Field(min_length=3, max_length=3)]
     mode: Literal["float32", "float16", "dynamic_range", "weight_only_int8", "full_int8", "int16x8"]
-    weights_sha256: Sha256
+    weights_sha256: Annotated[Sha256 | None, Field(description="null where the bundle holds model files alone")]
 
 
 class BundleDescription(Record):

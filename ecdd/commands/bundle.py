@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -69,18 +71,62 @@ def diff(
 
 @app.command()
 def build(
+    *,
     out: Annotated[Path, typer.Option(help="Folder of the new bundle; nothing may be there yet.")],
-    mode: Annotated[str, typer.Option(help="quantization.mode to ship; one of the variants that the bundle holds.")],
+    mode: Annotated[
+        str | None, typer.Option(help="quantization.mode to ship; one of the variants that --from holds.")
+    ] = None,
     source: Annotated[
         Path | None, typer.Option("--from", help="Bundle to begin with; the default bundle where not given.")
     ] = None,
-    name: Annotated[str | None, typer.Option(help="Name of the new bundle; the old one's.")] = None,
-    release: Annotated[str | None, typer.Option(help="Its version; the old one's.")] = None,
+    tflite: Annotated[Path | None, typer.Option(help="Your model, as it will ship.")] = None,
+    onnx: Annotated[Path | None, typer.Option(help="The same model in float32: the reference.")] = None,
+    contract: Annotated[Path | None, typer.Option(help="Contract of your model: input size, grid, operator …")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Manifest whose CALIBRATION faces are scored with your model, or its folder.")
+    ] = None,
+    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    scores: Annotated[
+        Path | None, typer.Option(help="In place of --data: CSV of logits, in the form of calibration_scores.csv.")
+    ] = None,
+    training: Annotated[Path | None, typer.Option(help="Training record (JSON) to ship beside your model.")] = None,
+    architecture: Annotated[str, typer.Option(help="Name of your network, for a reader.")] = "own",
+    frozen_on: Annotated[
+        datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day the calibration set was frozen; today.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the new bundle; the old one's, or own-model.")] = None,
+    release: Annotated[str | None, typer.Option(help="Its version; the old one's, or 0.1.0.")] = None,
 ) -> None:
-    """Make a bundle that ships another mode: its model, its own calibration and thresholds, and the contract's mode.
+    """Make a bundle: from your own model, or from another bundle with another mode shipped.
+
+    With --tflite, --onnx and --contract the bundle holds your model, calibrated by the contract on --data (scored here)
+    or --scores (taken as given, and said so). With --mode it ships a variant of --from, with that variant's own
+    calibration and thresholds.
 
     The new bundle has digests and evidence of its own: freeze its golden outputs and run the gates on it.
     """
+    if tflite is None and onnx is None and contract is None:
+        if mode is None:
+            typer.echo("give --mode to ship a variant of --from, or --tflite, --onnx and --contract", err=True)
+            raise typer.Exit(2)
+        _ship(source, mode, out, name, release)
+    elif tflite is None or onnx is None or contract is None or (data is None) == (scores is None) or mode or source:
+        typer.echo(
+            "your own model needs --tflite, --onnx, --contract, and one of --data and --scores to calibrate it; "
+            "--mode and --from are for bundles that exist",
+            err=True,
+        )
+        raise typer.Exit(2)
+    else:
+        pair = _Pair(tflite, onnx, contract, data, split, scores, training, architecture)
+        _build_own(pair, out, frozen_on, name or "own-model", release or "0.1.0")
+    typer.echo(
+        f"next: pytest gates/g3 --bundle {out} --snapshot-update -n 0 freezes its golden outputs; "
+        f"then pytest gates --bundle {out}"
+    )
+
+
+def _ship(source: Path | None, mode: str, out: Path, name: str | None, release: str | None) -> None:
     from ecdd.bundle import BundleError, load_bundle
     from ecdd.bundle.variants import ship
 
@@ -90,7 +136,68 @@ def build(
         typer.echo(str(error), err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{out}: ships {mode}, payload digest {made.payload_digest}")
-    typer.echo(f"next: pytest gates/g1 gates/g3 --bundle {out} --snapshot-update, then pytest gates --bundle {out}")
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What a team brings, as options."""
+
+    tflite: Path
+    onnx: Path
+    contract: Path
+    data: Path | None
+    split: Path
+    scores: Path | None
+    training: Path | None
+    architecture: str
+
+
+def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name: str, release: str) -> None:
+    from rich.progress import Progress
+
+    from ecdd.bundle import BundleError, load_bundle
+    from ecdd.calibration.calibration_error import CalibrationError
+    from ecdd.calibration.metrics import MetricError
+    from ecdd.contract.loading import ContractError
+    from ecdd.dataset_governance.lineage_tags import LineageError
+    from ecdd.dataset_governance.manifest import ManifestError
+    from ecdd.export.export_error import ExportError
+    from ecdd.export.own_model import OwnModel, build, calibration_pictures
+    from ecdd.runtimes.base import RuntimeFileError
+
+    day = (frozen_on or datetime.datetime.now(datetime.UTC)).date()
+    try:
+        text = pair.contract.read_text(encoding="utf-8")
+        pictures = calibration_pictures(pair.data, pair.split, pair.scores)
+        own = OwnModel(pair.tflite, pair.onnx, text, name, release, pair.architecture, pair.training)
+        with Progress(transient=True) as bar:
+            task = bar.add_task("scoring", total=len(pictures))
+            made, fitted = build(own, out, pictures, day, lambda: bar.advance(task))
+    except (
+        BundleError,
+        CalibrationError,
+        ContractError,
+        ExportError,
+        LineageError,
+        ManifestError,
+        MetricError,
+        RuntimeFileError,
+        UnicodeDecodeError,
+        OSError,
+    ) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    for line in (*fitted.calibrator.warnings, fitted.calibrator.reason, *fitted.thresholds.notes):
+        typer.echo(line)
+    if made.contract.preprocessing_digest != load_bundle().contract.preprocessing_digest:
+        typer.echo(
+            "the contract makes other pixels or faces than the default one: first freeze S0 to S4 of a golden set of "
+            "your own, pytest gates/g1 --golden COPY --snapshot-update -n 0, and give --golden COPY to every run"
+        )
+    if pair.training is None:
+        typer.echo("the bundle has no training record: nothing says what this model was trained on")
+    typer.echo("the bundle has no weights: what looks into them is not tested by the gates")
+    typer.echo(f"{out}: {name} {release}, payload digest {made.payload_digest}")
 
 
 @app.command()
@@ -117,7 +224,10 @@ def show(path: BundlePath = None, as_json: Annotated[bool, typer.Option("--json"
         ("payload digest", manifest.payload_digest),
         ("contract digest", f"{bundle.contract.digest} ({len(bundle.contract.proposed)} values proposed)"),
         ("preprocessing digest", manifest.preprocessing_digest),
-        *((f"model {name}", str(value)) for name, value in manifest.model.model_dump().items()),
+        *(
+            (f"model {name}", "not stated" if value is None else str(value))
+            for name, value in manifest.model.model_dump().items()
+        ),
         ("variants", ", ".join(modes(bundle)[1:]) or "none"),
         ("calibration", f"{calibration.method}: logit / {calibration.temperature:g} + {calibration.bias:g}"),
         ("calibration set", f"{calibration.n_real} real, {calibration.n_fake} fake, frozen {calibration.created}"),

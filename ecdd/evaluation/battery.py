@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from ecdd.calibration.metrics import MetricError
+from ecdd.calibration.bootstrap import Interval
+from ecdd.calibration.metrics import Floats, Labels, MetricError
 from ecdd.contract.model_sections import OperatingPoint
+from ecdd.evaluation.intervals import Indices, interval
 from ecdd.evaluation.metrics import (
     AtOperatingPoint,
     Row,
@@ -37,6 +39,8 @@ class TransformResult:
         Pictures behind the increases.
     mean_shift, ks, psi : float or None
         Of the probabilities of those pictures.
+    intervals : mapping of str to Interval
+        Bootstrap intervals of all five, pictures drawn in pairs; those that are None have none.
     """
 
     name: str
@@ -48,6 +52,7 @@ class TransformResult:
     mean_shift: float | None
     ks: float | None
     psi: float | None
+    intervals: Mapping[str, Interval]
 
 
 def measure_transforms(table: ScoreTable, point: OperatingPoint) -> list[TransformResult]:
@@ -74,6 +79,7 @@ def _against(untouched: dict[int, Row], name: str, rows: Sequence[Row], point: O
     before = [untouched[row["index"]] for row in after]
     earlier, later = at_operating_point(before, point), at_operating_point(after, point)
     p, q = (np.array([row["probability"] for row in part], np.float64) for part in (before, after))
+    labels = np.array([row["label"] for row in after], np.int64)
     some = len(after) > 0
     return TransformResult(
         name=name,
@@ -85,7 +91,25 @@ def _against(untouched: dict[int, Row], name: str, rows: Sequence[Row], point: O
         mean_shift=float((q - p).mean()) if some else None,
         ks=kolmogorov_smirnov(p, q) if some else None,
         psi=population_stability(p, q) if some else None,
+        intervals=_paired_intervals(p, q, labels, point) if some else {},
     )
+
+
+def _paired_intervals(p: Floats, q: Floats, labels: Labels, point: OperatingPoint) -> dict[str, Interval]:
+    """Intervals of what a transform does; a pair stays a pair, so that what a picture is cancels out."""
+    reals, fakes = labels == 0, labels == 1
+    more_fp = (q >= point.t_fake).astype(np.float64) - (p >= point.t_fake)
+    more_fn = (q <= point.t_real).astype(np.float64) - (p <= point.t_real)
+    measures: dict[str, Callable[[Indices], float]] = {
+        "mean_shift": lambda at: float((q[at] - p[at]).mean()),
+        "ks": lambda at: kolmogorov_smirnov(p[at], q[at]),
+        "psi": lambda at: population_stability(p[at], q[at]),
+    }
+    if reals.any():
+        measures["fpr_increase"] = lambda at: float(more_fp[at][reals[at]].mean())
+    if fakes.any():
+        measures["fnr_increase"] = lambda at: float(more_fn[at][fakes[at]].mean())
+    return {name: interval(measure, labels, point.confidence) for name, measure in measures.items()}
 
 
 def _increase(before: float | None, after: float | None) -> float | None:

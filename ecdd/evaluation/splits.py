@@ -49,6 +49,11 @@ class Worst:
     n: int
 
 
+def members(rows: Sequence[Row], split: GroupSplit, name: str) -> list[Row]:
+    """Rows in scope of one group."""
+    return [row for row in rows if row["scope"] == "face" and _KEYS[split](row) == name]
+
+
 def groups(rows: Sequence[Row], split: GroupSplit, point: OperatingPoint, least: int) -> list[Group]:
     """Measure every group of a split.
 

@@ -1,39 +1,58 @@
-"""The tests of a run as a hash-chained JSONL file, and the check that nobody edited what was written.
+"""The tests behind a folder's records as a hash-chained JSONL file, and the check that nobody edited what was written.
 
 JUnit cannot tell an expected failure from a pass under every tool, and loses properties; this file can be held against
-it. Each line carries the digest of the line before, so none can be changed, removed or exchanged alone.
+it, and every record against this file. Each line carries the digest of the line before, so none can be changed, removed
+or exchanged alone. Tests of experiments that a later run did not measure keep their lines, as their records stay.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
 from ecdd.evidence.merging import read_records
-from ecdd.evidence.records import Fragment, record_digest
+from ecdd.evidence.records import ExperimentRecord, Fragment, record_digest
 from ecdd.evidence.verdicts import judge_record
 from ecdd.files import write_bytes
 
 EVIDENCE_FILE: Final = "evidence.jsonl"
 
 
-def write_chain(folder: Path, fragments: Iterable[Fragment]) -> None:
-    """Write ``evidence.jsonl``: one line a test of this run, in order of the node ids.
+@dataclass(frozen=True)
+class Line:
+    """One test: the run that it ran in, and whether that run asked for the whole of its experiment."""
+
+    run: str
+    complete: bool
+    test: Fragment
+
+
+def write_chain(folder: Path, fragments: Iterable[Fragment], run: str, complete: Collection[str]) -> None:
+    """Write ``evidence.jsonl``: the tests of this run behind those of earlier ones whose records still stand.
 
     Parameters
     ----------
     folder : Path
         The run's folder.
     fragments : iterable of Fragment
-        What the tests measured.
+        What the tests of this run measured, in order of the node ids.
+    run : str
+        Its id.
+    complete : collection of str
+        Experiments whose record this run replaced.
     """
+    before, problems = _read_chain(folder / EVIDENCE_FILE)
+    kept = [] if problems else [line for line in before if line.complete and line.test.experiment not in complete]
+    new = [Line(run, fragment.experiment in complete, fragment) for fragment in fragments]
     previous, lines = "", []
-    for fragment in fragments:
-        content = {"previous": previous, "test": fragment.model_dump(mode="json")}
+    for line in [*kept, *new]:
+        about = {"run": line.run, "complete": line.complete, "test": line.test.model_dump(mode="json")}
+        content = {"previous": previous, **about}
         previous = _digest(content)
         lines.append(json.dumps({**content, "sha256": previous}, sort_keys=True, ensure_ascii=False))
     write_bytes(folder / EVIDENCE_FILE, "".join(f"{line}\n" for line in lines).encode())
@@ -59,30 +78,33 @@ def find_edits(folder: Path, junit: Path | None = None) -> list[str]:
         Empty where all agree; otherwise file, place and what is wrong.
     """
     path = junit or folder / "junit.xml"
-    tests, problems = _read_chain(folder / EVIDENCE_FILE)
-    return problems + _edited_records(folder) + (_edited_junit(path, tests) if path.is_file() else [])
+    lines, problems = _read_chain(folder / EVIDENCE_FILE)
+    problems += _edited_records(folder, [] if problems else lines)
+    last = {line.test.nodeid: line.test.outcome for line in lines if line.run == lines[-1].run}
+    return problems + (_edited_junit(path, last) if path.is_file() else [])
 
 
-def _read_chain(path: Path) -> tuple[dict[str, str], list[str]]:
+def _read_chain(path: Path) -> tuple[list[Line], list[str]]:
     if not path.is_file():
-        return {}, [f"{path.name}: missing; run the gates again"]
+        return [], [f"{path.name}: missing; run the gates again"]
     previous = ""
-    tests: dict[str, str] = {}
+    lines: list[Line] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
         try:
             content = json.loads(line)
             digest = content.pop("sha256")
-            fragment = Fragment.model_validate(content["test"])
+            found = Line(str(content["run"]), bool(content["complete"]), Fragment.model_validate(content["test"]))
         except (ValueError, KeyError, TypeError, AttributeError):
-            return tests, [f"{path.name} line {number}: not a record of a test"]
+            return lines, [f"{path.name} line {number}: not a record of a test"]
         if content["previous"] != previous or _digest(content) != digest:
-            return tests, [f"{path.name} line {number}: edited, removed or exchanged"]
+            return lines, [f"{path.name} line {number}: edited, removed or exchanged"]
         previous = digest
-        tests[fragment.nodeid] = fragment.outcome
-    return tests, [] if tests else [f"{path.name}: holds no test"]
+        lines.append(found)
+    return lines, [] if lines else [f"{path.name}: holds no test"]
 
 
-def _edited_records(folder: Path) -> list[str]:
+def _edited_records(folder: Path, lines: Sequence[Line]) -> list[str]:
+    """Records against the index, against their own metrics, and against the tests that they were merged from."""
     try:
         listed = {row["id"]: row for row in json.loads((folder / "index.json").read_text(encoding="utf-8"))["records"]}
         records = read_records(folder)
@@ -100,7 +122,22 @@ def _edited_records(folder: Path) -> list[str]:
             found.append(f"{key}: the chain of index.json is broken here")
         if judge_record(record) != record.verdict:
             found.append(f"{key}: its verdict {record.verdict} does not follow from its own metrics")
+        if lines and not _follows(
+            record, [line.test for line in lines if line.complete and line.test.experiment == key]
+        ):
+            found.append(f"{key}: the record is not what its tests in {EVIDENCE_FILE} measured")
     return found
+
+
+def _follows(record: ExperimentRecord, tests: Sequence[Fragment]) -> bool:
+    """Whether a record holds what its tests measured, no less and no more."""
+    passed = {test.test for test in tests} - {test.test for test in tests if test.outcome != "passed"}
+    counts = record.tests
+    return (
+        record.metrics == tuple(metric for test in tests for metric in test.metrics)
+        and record.not_tested == tuple(entry for test in tests for entry in test.not_tested)
+        and (counts.collected, counts.passed) == (len({test.test for test in tests}), len(passed))
+    )
 
 
 def _edited_junit(path: Path, tests: Mapping[str, str]) -> list[str]:

@@ -96,7 +96,8 @@ class Run:
         self.records = merge(fragments, self.declared, identify(self.options), asked)
         if self.records:
             write_records(self.options.folder, self.records)
-            write_chain(self.options.folder, fragments)
+            replaced = {key for key, record in self.records.items() if record.verdict != "incomplete"}
+            write_chain(self.options.folder, fragments, self.run_id, replaced)
         remove_fragments(self.fragments)
 
     def broken(self) -> list[str]:

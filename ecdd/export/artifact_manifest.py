@@ -5,7 +5,6 @@ from __future__ import annotations
 import datetime
 import hashlib
 import platform
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -18,9 +17,9 @@ from ecdd.bundle.manifest import CALIBRATION_FILE, CONTRACT_FILE, MODEL_FILE, VA
 from ecdd.bundle.variants import REPRESENTATIVE_FILE, SCORES_FILE, modes, place, refuse_existing
 from ecdd.calibration.calibration_set_contract import ScoredPicture, read_scores
 from ecdd.calibration.fitting import FittedCalibration
-from ecdd.contract.loading import LoadedContract, load_contract
-from ecdd.contract.value_lines import set_contract_values
+from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.usable_faces import TaggedRow
+from ecdd.export.contract_text import read_contract, with_thresholds
 from ecdd.export.export_error import ExportError
 from ecdd.export.exported_parity import ExportParity, compare
 from ecdd.export.folding import fold
@@ -242,14 +241,6 @@ def _write_calibrated(
     return fitted[shipped]
 
 
-def read_contract(text: str, place: Path) -> LoadedContract:
-    """Load a contract from its text; messages name ``place``."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / (place.name + ".yaml")
-        path.write_text(text, encoding="utf-8")
-        return load_contract(path)
-
-
 def previous_release(bundle: Path) -> tuple[str, str, datetime.date, bytes]:
     """Read name, version, calibration day and training record of an existing bundle, to build it anew.
 
@@ -283,16 +274,6 @@ def refresh_manifest(bundle: Path) -> str:
     """
     write_manifest(bundle)
     return load_bundle(bundle).payload_digest
-
-
-def with_thresholds(text: str, contract: LoadedContract, fitted: FittedCalibration) -> str:
-    """Text of the contract with the fitted thresholds, marked frozen; everything else stays as it is."""
-    values: dict[str, float | str] = {
-        "operating_point.t_real": fitted.thresholds.t_real,
-        "operating_point.t_fake": fitted.thresholds.t_fake,
-    }
-    contract.with_values(dict(values), status="frozen")  # refuses what the schema does not allow
-    return set_contract_values(text, values, "frozen")
 
 
 def _description(contract: LoadedContract, weights: Path) -> ModelDescription:

@@ -82,6 +82,15 @@ def convolutions(model: bytes) -> list[ConvolutionTypes]:
     return found
 
 
+def tensor_types(model: bytes) -> set[str]:
+    """Types of all tensors of a TFLite file, in every subgraph, for example ``{"float32", "int32"}``."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    names = {value: key.lower() for key, value in vars(schema.TensorType).items() if not key.startswith("_")}
+    return {names[tensor.type] for part in graph.subgraphs for tensor in part.tensors}
+
+
 def _check_scales(tensor: Any) -> None:  # noqa: ANN401
     scale = None if tensor.quantization is None else tensor.quantization.scale
     if scale is not None and len(scale) and not (np.isfinite(scale).all() and (np.asarray(scale) > 0).all()):

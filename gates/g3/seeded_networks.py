@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ecdd.bundle.manifest import WEIGHTS_FILE
+
 ARCHITECTURES = (("ladeda9", 0.1875), ("tiny_ladeda", 1.0))
 TRAINED_TEACHER = Path(__file__).resolve().parents[2] / "ecdd" / "models" / "teacher" / "weights.safetensors"
 NO_TORCH = "torch is not installed (the extra `train`; make test installs it)"
@@ -20,6 +22,14 @@ def torch_or_none(evidence: Any, what: str) -> Any:
     return torch
 
 
+def weights_or_none(evidence: Any, bundle: Any, what: str) -> Path | None:
+    """The bundle's weights, or None with the reason in the record: a bundle may hold model files alone."""
+    if WEIGHTS_FILE in bundle.manifest.files:
+        return Path(bundle.file(WEIGHTS_FILE))
+    evidence.not_tested(what, f"the bundle has no {WEIGHTS_FILE}; its model was made elsewhere")
+    return None
+
+
 def seeded_network(torch: Any, name: str, width: float, policy: Any, seed: int) -> Any:
     """A network of an architecture in evaluation mode."""
     from ecdd.models.architectures import build_network
@@ -31,8 +41,10 @@ def seeded_network(torch: Any, name: str, width: float, policy: Any, seed: int) 
 
 
 def trained_networks(bundle: Any) -> dict[str, Any]:
-    """The teacher that ships and the bundle's own network, in evaluation mode."""
+    """The teacher that ships and the bundle's own network where it holds one, in evaluation mode."""
     from ecdd.models.checkpoint import load_weights
 
-    files = {"trained teacher": TRAINED_TEACHER, "trained student": bundle.path / "weights.safetensors"}
+    files = {"trained teacher": TRAINED_TEACHER}
+    if WEIGHTS_FILE in bundle.manifest.files:
+        files["trained student"] = bundle.file(WEIGHTS_FILE)
     return {name: load_weights(path)[0] for name, path in files.items()}

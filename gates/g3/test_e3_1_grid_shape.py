@@ -14,7 +14,7 @@ from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.torch import TorchRuntime
 from gates.g3.frozen_maps import frozen_faces, spread_difference
 from gates.g3.influence import textured
-from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none, trained_networks
+from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none, trained_networks, weights_or_none
 
 RUNTIMES = ("tflite", "onnx")
 OPERATORS = [(n, s) for n in ("NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag") for s in (2 / 3, 1.0)]
@@ -105,14 +105,15 @@ def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
     evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, policy: Any
 ) -> None:
     """An operator has no weights: any would load. The one that is named gives the golden logits, the others do not."""
-    if (torch := torch_or_none(evidence, "the input operator by logits")) is None:
+    what = "the input operator by logits"
+    if (torch := torch_or_none(evidence, what)) is None or (weights := weights_or_none(evidence, bundle, what)) is None:
         return
     from safetensors.torch import load_file
 
     from ecdd.models.architectures import build_network
     from ecdd.models.checkpoint import load_weights
 
-    grid, weights = policy.patch_grid, bundle.path / "weights.safetensors"
+    grid = policy.patch_grid
     network, identity = load_weights(weights)
     wrong = [
         f"{key}: weights {getattr(identity, key)}, contract {getattr(grid, key)}"
@@ -152,7 +153,8 @@ def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
 @pytest.mark.experiment("E3.1")
 def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(evidence: Any, bundle: Any, policy: Any) -> None:
     """The bundle's own weights in torch and as ONNX with free sides, 256x320: a square grid hides a transpose."""
-    if torch_or_none(evidence, "256x320 in torch and ONNX") is None:
+    what = "256x320 in torch and ONNX"
+    if torch_or_none(evidence, what) is None or (weights := weights_or_none(evidence, bundle, what)) is None:
         return
     pytest.importorskip("onnx")
     from ecdd.export.folding import fold
@@ -160,7 +162,6 @@ def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(evidence:
     from ecdd.models.checkpoint import load_weights
     from ecdd.runtimes.onnx import OnnxRuntime
 
-    weights = bundle.path / "weights.safetensors"
     network, identity = load_weights(weights)
     batch = np.random.default_rng(8).normal(0, 1, (1, 256, 320, 3)).astype(np.float32)
     composed = compose(layers_of(identity.architecture, policy.patch_grid.input_operator), 256, 320)

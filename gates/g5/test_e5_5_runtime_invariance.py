@@ -25,9 +25,11 @@ from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import DelegateError, RuntimeFileError
 from ecdd.runtimes.integer_io import AffineQuantisation
 from ecdd.runtimes.tflite import NOT_HERE, TFLiteRuntime, wants_xnnpack
+from gates.benchmarks.processes import keeping_compiled, launch
 from gates.g5.conftest import missing
 from gates.g5.made_models import MadeModel
 
+ROOT = Path(__file__).resolve().parents[2]
 THREADS, REPEATS = (1, 2, 4), 2
 FLOAT_ACTIVATIONS = ("float32", "float16")
 BATCH = 8
@@ -280,3 +282,22 @@ def _weight(content: bytes) -> int:
     arrays = [model.Buffers(k).DataAsNumpy() for k in range(model.BuffersLength())]
     largest = max((one.tobytes() for one in arrays if isinstance(one, np.ndarray)), key=len)
     return content.index(largest)
+
+
+@pytest.mark.experiment("E5.5")
+def test_a_cold_prediction_keeps_the_memory_budget(
+    evidence: Any, bundle: Any, contract: Any, golden: Any, tmp_path: Path
+) -> None:
+    """A process of its own judges one golden face with this bundle; the operating system says how large it grew."""
+    if contract.digest != bundle.contract.digest:
+        evidence.not_tested(
+            "peak memory", "a process of its own runs under the bundle's contract, not under --contract"
+        )
+        return
+    settings, portrait = bundle.contract.policy.runtime, Path(golden.by_set("in_scope")[0].path)
+    command = ["-m", "ecdd", "predict", str(portrait), "--json", "--bundle", str(bundle.path)]
+    done = launch(command, keeping_compiled(tmp_path) | {"PYTHONPATH": str(ROOT)})
+    evidence.check("peak_memory", done.megabytes, limit=settings.max_memory, unit="MB", worst=[portrait.name], n=1,
+                   clause="runtime.max_memory")  # fmt: skip
+    why = f"{settings.max_latency:g} ms are timed on a quiet machine by make bench; gates time nothing"
+    evidence.not_tested("runtime.max_latency", why)

@@ -6,14 +6,9 @@ from typing import Any
 
 import pytest
 
-from ecdd.evaluation.metrics import (
-    accuracy_on_faces,
-    at_operating_point,
-    calibration_error,
-    scores_and_labels,
-    tpr_at_fpr,
-)
-from ecdd.evaluation.splits import groups, worst_group
+from ecdd.evaluation.intervals import separation
+from ecdd.evaluation.metrics import accuracy_on_faces, at_operating_point, scores_and_labels
+from ecdd.evaluation.splits import groups, members, worst_group
 from ecdd.evaluation.transforms import UNTOUCHED
 from gates.g6 import figures
 from gates.g6.conftest import has_scores
@@ -36,9 +31,10 @@ def test_held_out_operating_point(evidence: Any, policy: Any, scores: Any) -> No
     ):
         evidence.check(name, rate.value, limit=limit, unit="rate", n=rate.n)
         evidence.measure(f"{name}_interval", f"[{rate.low:.3f}, {rate.high:.3f}] at {point.confidence:g}")
-    p, y = scores_and_labels(rows)
-    evidence.measure(f"tpr_at_fpr_{point.max_fpr:g}", tpr_at_fpr(p, y, point.max_fpr), "rate")
-    evidence.measure("expected_calibration_error", calibration_error(rows))
+    scores_and_labels(rows)  # refuses scores of which no number below would mean anything
+    for name, value in separation(rows, point.max_fpr, point.confidence).items():
+        shown = f"{value.estimate:.3f}, [{value.low:.3f}, {value.high:.3f}] at {point.confidence:g}"
+        evidence.measure(f"{name}_{point.max_fpr:g}" if name == "tpr_at_fpr" else name, shown)
     right = accuracy_on_faces(rows, point.confidence)
     evidence.measure("accuracy_on_decided_faces", f"{right.events} of {right.n}, [{right.low:.3f}, {right.high:.3f}]")
     evidence.table("abstain_reasons", [{"code": c, "pictures": n} for c, n in found.abstain_reasons.items()])
@@ -70,12 +66,12 @@ def test_no_group_is_much_worse(evidence: Any, policy: Any, scores: Any) -> None
             evidence.check(f"{split}_{error}_increase", worst.increase, limit=limits.max_group_error_increase,
                            unit="rate", worst=worst.name, n=worst.n)  # fmt: skip
     evidence.none("claimed_splits_without_column", empty, n=len(limits.splits), unit="split")
-    evidence.table("groups", [_row(group) for group in shown])
+    evidence.table("groups", [_row(group, rows, point) for group in shown])
     caption = "Error rates by group with exact intervals."
     evidence.figure("groups", figures.groups(shown, everything, limits.min_group_pictures), caption)
 
 
-def _row(group: Any) -> dict[str, Any]:
+def _row(group: Any, rows: Any, point: Any) -> dict[str, Any]:
     row: dict[str, Any] = {"group": f"{group.split}: {group.name}"}
     for name in ("fpr", "fnr", "abstain_real", "abstain_fake"):
         rate = getattr(group.measured, name)
@@ -83,4 +79,8 @@ def _row(group: Any) -> dict[str, Any]:
             "no pictures" if rate.value is None else f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}] of {rate.n}"
         )
         row[name] = shown
+    found = separation(members(rows, group.split, group.name), point.max_fpr, point.confidence)
+    for name in ("tpr_at_fpr", "ece"):
+        value = found.get(name)
+        row[name] = "one class" if value is None else f"{value.estimate:.3f} [{value.low:.3f}, {value.high:.3f}]"
     return row | {"judged": " ".join(k for k in ("fpr", "fnr") if getattr(group, f"judged_{k}")) or "too few"}

@@ -41,12 +41,22 @@ def _row(r: Any) -> dict[str, Any]:
     m = r.measured
     return {
         "transform": r.name, "reals": r.pairs_real, "fakes": r.pairs_fake,
-        "fpr": m.fpr.value, "fpr_low": m.fpr.low, "fpr_high": m.fpr.high, "fpr_increase": r.fpr_increase,
-        "fnr": m.fnr.value, "fnr_low": m.fnr.low, "fnr_high": m.fnr.high, "fnr_increase": r.fnr_increase,
-        "mean_shift": r.mean_shift, "ks": r.ks, "psi": r.psi,
-        "abstain_real": m.abstain_real.value, "abstain_fake": m.abstain_fake.value,
+        "fpr": _rate(m.fpr), "fpr_increase": _with_interval(r, "fpr_increase"),
+        "fnr": _rate(m.fnr), "fnr_increase": _with_interval(r, "fnr_increase"),
+        "mean_shift": _with_interval(r, "mean_shift"), "ks": _with_interval(r, "ks"), "psi": _with_interval(r, "psi"),
+        "abstain_real": _rate(m.abstain_real), "abstain_fake": _rate(m.abstain_fake),
         "reasons": ", ".join(f"{code} {n}" for code, n in m.abstain_reasons.items()),
     }  # fmt: skip
+
+
+def _rate(rate: Any) -> str:
+    return "no pictures" if rate.value is None else f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}]"
+
+
+def _with_interval(r: Any, name: str) -> str:
+    if (found := r.intervals.get(name)) is None:
+        return "no pictures"
+    return f"{found.estimate:.3f} [{found.low:.3f}, {found.high:.3f}]"
 
 
 @pytest.mark.experiment("E6.3")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,15 @@ from ecdd.evaluation import metrics
 from ecdd.evaluation.battery import leaks
 from ecdd.evaluation.score_table import SCORED, ScoreTable, ScoreTableError, problems_of, read_table
 from ecdd.evaluation.scoring import Request, score
+from ecdd.evidence.chain import find_edits
+from ecdd.evidence.declarations import load_declared
+from ecdd.release.approval import decide
+from ecdd.release.waivers import Waiver
 from gates.g6.conftest import has_scores
+from gates.g6.made_evidence import make_evidence
 from gates.g6.made_rows import failed, plan_for, row
+
+DECLARED = Path(__file__).resolve().parents[1] / "declared.yaml"
 
 
 @pytest.mark.experiment("E6.4")
@@ -162,3 +170,80 @@ def test_stale_and_incomplete_tables_are_refused(evidence: Any, scores: Any) -> 
     evidence.none("edited_tables_accepted", accepted, n=len(edits), unit="table")
     good = int(bool(problems_of(plan, rows) or table.why_not_of(plan.payload_digest, plan.contract_digest)))
     evidence.check("good_tables_refused", good, limit=0, op="==", unit="table", n=1)
+
+
+# how evidence can lie about E1.9, whose made metric must be at most 1 and is 2
+LIES: dict[str, Any] = {
+    "record": lambda f: _replace(f / "phase1_results" / "E1.9.json", '"value": 2.0', '"value": 0.5'),
+    "verdict": lambda f: _replace(f / "phase1_results" / "E1.9.json", '"verdict": "fail"', '"verdict": "pass"'),
+    "line": lambda f: _replace(f / "evidence.jsonl", '"outcome": "failed"', '"outcome": "passed"'),
+    "words of a line": lambda f: _replace(f / "evidence.jsonl", '"failure": ""', '"failure": "a wrong disk"'),
+    "junit": lambda f: _replace(f / "junit.xml", "<failure/>", ""),
+    "record gone": lambda f: (f / "phase1_results" / "E1.9.json").unlink(),
+    "chain gone": lambda f: (f / "evidence.jsonl").unlink(),
+}
+
+
+def _replace(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text, f"{path.name} has no {old}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@pytest.mark.experiment("E6.4")
+def test_edited_evidence_is_refused(evidence: Any, bundle: Any, scores: Any, tmp_path: Path) -> None:
+    """A red experiment made green in the record, the chain or the JUnit file: each is named, none is believed."""
+    if not has_scores(evidence, scores):
+        return
+    declared, accepted = load_declared(DECLARED), []
+    for name, lie in LIES.items():
+        folder = tmp_path / name
+        make_evidence(folder, bundle, declared, {"E1.7": 0.5, "E1.9": 2.0})
+        honest = find_edits(folder)
+        lie(folder)
+        if honest or not find_edits(folder):
+            accepted.append(f"{name} {honest}")
+    evidence.none("edits_accepted", accepted, n=len(LIES), unit="edit")
+
+
+@pytest.mark.experiment("E6.4")
+def test_a_release_cannot_be_talked_into(evidence: Any, bundle: Any, scores: Any, tmp_path: Path) -> None:
+    """All claims but one are green. The one is missing, red, another bundle's or contract's, and waived in vain."""
+    if not has_scores(evidence, scores):
+        return
+    declared, claims = load_declared(DECLARED), bundle.contract.policy.release.claims
+    day, one = datetime.date(2026, 11, 1), "E1.9"
+    green = {key: 0.5 for key in claims if key in declared}
+    rest = {key: value for key, value in green.items() if key != one}
+
+    def refused(name: str, values: Any, *waivers: Waiver, **other: str) -> bool:
+        """Whether the one claim is named against the release."""
+        make_evidence(tmp_path / name, bundle, declared, rest)
+        make_evidence(tmp_path / f"{name} one", bundle, declared, values, **other)
+        folders = [tmp_path / name, tmp_path / f"{name} one"]
+        reasons = decide(bundle, folders, declared, waivers, day).reasons
+        return any(one in reason for reason in reasons)
+
+    valid = Waiver(id=one, reason="measured by hand elsewhere", owner="A. Person", expiry=day)
+    expired = valid.model_copy(update={"expiry": day - datetime.timedelta(days=1)})
+    cases = {
+        "missing": refused("missing", {"E1.7": 0.5}),
+        "red": refused("red", {one: 2.0}),
+        "red and waived": refused("red and waived", {one: 2.0}, valid),
+        "green and waived": refused("green and waived", {one: 0.5}, valid),
+        "another bundle": refused("another bundle", {one: 0.5}, payload_digest="e" * 64),
+        "another contract": refused("another contract", {one: 0.5}, contract_digest="e" * 64),
+    }
+    accepted = [name for name, said in cases.items() if not said]
+    evidence.none("unsupported_claims_accepted", accepted, n=len(cases), unit="claim")
+    late = int(not refused("expired", {"E1.7": 0.5}, expired))
+    evidence.check("expired_waivers_accepted", late, limit=0, op="==", unit="waiver", n=1)
+    good = [
+        name
+        for name, said in (
+            ("green", refused("green", {one: 0.5})),
+            ("waived in time", refused("waived", {"E1.7": 0.5}, valid)),
+        )
+        if said
+    ]
+    evidence.none("supported_claims_refused", good, n=2, unit="claim")

@@ -15,7 +15,9 @@ from PIL import Image
 from ecdd.bundle.loading import load_bundle
 from ecdd.calibration.metrics import MetricError
 from ecdd.evaluation import metrics
-from ecdd.evaluation.score_table import ScoreTableError, read_table, write_table
+from ecdd.evaluation.battery import measure_transforms
+from ecdd.evaluation.intervals import interval, separation
+from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table, write_table
 from ecdd.evaluation.splits import groups, time_split, worst_group
 from ecdd.evaluation.transforms import SUITE_FILE, TransformError, apply, load_suite
 from ecdd.pipeline.decode import decode
@@ -158,3 +160,32 @@ def test_only_a_bundles_own_table_is_read(tmp_path: Path) -> None:
     assert "is of bundle" in found.refused
     changed = bundle.contract.with_values({"operating_point.t_fake": 0.9})
     assert "is of contract" in stored_scores(bundle, changed).refused
+
+
+def test_intervals_are_those_of_the_pictures(point: Any) -> None:
+    """Of a share the bootstrap interval is near the exact one; a pair stays a pair; one class has no separation."""
+    labels = np.zeros(200, np.int64)
+    wrong = np.arange(200) < 40
+    found = interval(lambda at: float(wrong[at].mean()), labels, 0.95)
+    assert found.estimate == pytest.approx(0.2)
+    assert (found.low, found.high) == (pytest.approx(0.145, abs=0.012), pytest.approx(0.255, abs=0.012))
+    again = interval(lambda at: float(wrong[at].mean()), labels, 0.95)
+    assert again == found
+    rows = [row(k, k % 2, "abstain", 0.2 + 0.5 * (k % 2) + k / 1000) for k in range(60)]
+    parts = separation(rows, 0.05, 0.95)
+    assert (parts["tpr_at_fpr"].estimate, parts["tpr_at_fpr"].low) == (1.0, 1.0)
+    assert parts["ece"].low <= parts["ece"].estimate <= parts["ece"].high
+    assert separation(rows[::2], 0.05, 0.95) == {}
+    with pytest.raises(MetricError):
+        interval(lambda at: float(len(at)), labels[:0], 0.95)
+
+
+def test_a_shift_that_all_pictures_share_has_no_spread(point: Any) -> None:
+    rows = [row(k, k % 2, "abstain", 0.2 + k / 200) for k in range(60)]
+    moved = [r | {"transform": "jpeg_50", "probability": r["probability"] + 0.1} for r in rows]
+    plan = dataclasses.replace(plan_for(rows), transforms=("untouched", "jpeg_50"))
+    untouched, after = measure_transforms(ScoreTable(plan, (*rows, *moved)), point)
+    assert untouched.intervals["ks"].estimate == untouched.intervals["ks"].high == 0.0
+    shift = after.intervals["mean_shift"]
+    assert (shift.low, shift.estimate, shift.high) == tuple([pytest.approx(0.1)] * 3)
+    assert {"fpr_increase", "fnr_increase", "ks", "psi"} <= set(after.intervals)

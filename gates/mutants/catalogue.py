@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from gates.mutants import (
     calibration_mutants,
@@ -13,6 +14,7 @@ from gates.mutants import (
     evaluation_mutants,
     governance_mutants,
     guardrail_mutants,
+    harness_mutants,
     model_mutants,
     monitoring_mutants,
     preprocessing_mutants,
@@ -33,16 +35,16 @@ class Mutant:
     tests : str
         Node id that measures it.
     metric : str
-        Which metric must fail: the stated reason.
+        Which metric must fail: the stated reason. ``tests.missing`` and ``tests.skipped`` are counts of the record.
     plant : callable
-        Puts the defect into the running process.
+        Puts the defect into the running process; may return a pytest plugin that does.
     """
 
     gate: str
     experiment: str
     tests: str
     metric: str
-    plant: Callable[[], None]
+    plant: Callable[[], Any]
 
 
 _SENT = ("E1.1", "test_e1_1_upload_invariance.py::test_every_golden_file_twice", "s0_differs")
@@ -225,9 +227,16 @@ _STRANGERS = ("E8.1", f"{_COPIES}test_strangers_stay_apart_and_groups_whole", "s
 _LINKED = (*_STRANGERS[:2], "linked_in_two_groups")
 _BY_TABLES = ("E8.1", f"{_COPIES}test_the_search_for_many_finds_what_comparing_all_finds", "pairs_missed_by_tables")
 _MOVED = ("E8.1", f"{_COPIES}test_a_split_keeps_groups_together", "moved_copies_not_named")
+_WHOLE = "test_e6_3_transform_suite.py"
+_GONE = ("E6.3", _WHOLE, "tests.missing")
+_SKIPPED = ("E6.3", _WHOLE, "tests.skipped")
+_HYGIENE = "test_e6_4_claims_hygiene.py::"
+_EDITED = ("E6.4", f"{_HYGIENE}test_edited_evidence_is_refused", "edits_accepted")
+_WAIVED = ("E6.4", f"{_HYGIENE}test_a_release_cannot_be_talked_into", "expired_waivers_accepted")
+_UNSUPPORTED = (*_WAIVED[:2], "unsupported_claims_accepted")
 
 
-def _mutant(where: tuple[str, str, str], plant: Callable[[], None]) -> Mutant:
+def _mutant(where: tuple[str, str, str], plant: Callable[[], Any]) -> Mutant:
     experiment, tests, metric = where
     gate = f"G{experiment[1]}" if experiment[1] <= "6" else f"phase{experiment[1]}"
     return Mutant(gate, experiment, f"gates/{gate.lower()}/{tests}", metric, plant)
@@ -341,4 +350,13 @@ MUTANTS: dict[str, Mutant] = {
     "groups_not_transitive": _mutant(_LINKED, duplicate_mutants.groups_not_transitive),
     "tables_without_mirrors": _mutant(_BY_TABLES, duplicate_mutants.tables_without_mirrors),
     "crossings_unseen": _mutant(_MOVED, duplicate_mutants.crossings_unseen),
+    "deleted_test": _mutant(_GONE, harness_mutants.deleted_test),
+    "empty_parametrize": _mutant(_SKIPPED, harness_mutants.empty_parametrize),
+    "xfail_as_pass": _mutant(_SKIPPED, harness_mutants.xfail_as_pass),
+    "edited_junit": _mutant(_EDITED, harness_mutants.edited_junit),
+    "edited_record": _mutant(_EDITED, harness_mutants.edited_record),
+    "edited_chain": _mutant(_EDITED, harness_mutants.edited_chain),
+    "expired_waiver": _mutant(_WAIVED, harness_mutants.expired_waiver),
+    "waived_red_claim": _mutant(_UNSUPPORTED, harness_mutants.waived_red_claim),
+    "evidence_of_another_bundle": _mutant(_UNSUPPORTED, harness_mutants.evidence_of_another_bundle),
 }

@@ -62,11 +62,13 @@ def kill(name: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
     Returns
     -------
     Outcome
-        Killed only when the stated metric failed in the stated experiment's record and pytest ended with 1.
+        Killed only when the stated metric failed in the stated experiment's record and pytest ended with 1; for a
+        metric ``tests.COUNT``, when that count shows what is missing and the experiment failed.
     """
     mutant, begun = MUTANTS[name], time.monotonic()
     finished = run_pytest([mutant.tests], folder, mutant=name, options=options)
-    path = folder / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}.incomplete.json"
+    whole = "" if "::" not in mutant.tests else ".incomplete"
+    path = folder / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}{whole}.json"
     killed, reason = _judged(path, mutant.metric, finished.exit_code)
     if not killed:
         reason += f"\n{finished.output[-3000:]}"
@@ -78,6 +80,8 @@ def _judged(path: Path, metric: str, exit_code: int) -> tuple[bool, str]:
     if not path.is_file():
         return False, f"no record was written; exit code {exit_code}"
     record = json.loads(path.read_text(encoding="utf-8"))
+    if metric.startswith("tests."):
+        return _miscounted(record, metric.partition(".")[2], exit_code)
     failing = [entry for entry in record["metrics"] if entry["verdict"] == "fail"]
     found = next((entry for entry in failing if entry["name"] == metric), None)
     if exit_code != 1 or found is None:
@@ -85,11 +89,19 @@ def _judged(path: Path, metric: str, exit_code: int) -> tuple[bool, str]:
     return True, f"{metric} = {found['value']}, must be {found['op']} {found['limit']}"
 
 
+def _miscounted(record: dict[str, Any], count: str, exit_code: int) -> tuple[bool, str]:
+    """Whether tests that vanished or were excused show: the experiment fails, and says how many of which."""
+    found = record["tests"][count]
+    number = found if isinstance(found, int) else len(found)
+    said = f"{number} of {record['tests']['declared']} declared tests {count}, verdict {record['verdict']}"
+    return exit_code == 1 and record["verdict"] == "fail" and number > 0, said
+
+
 def control(file: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
     """Run the same tests of one file without any mutant: a gate that is always red kills everything."""
     begun = time.monotonic()
     tests = sorted({mutant.tests for mutant in MUTANTS.values() if mutant.tests.partition("::")[0] == file})
-    gate, experiment = next((m.gate, m.experiment) for m in MUTANTS.values() if m.tests.startswith(f"{file}::"))
+    gate, experiment = next((m.gate, m.experiment) for m in MUTANTS.values() if m.tests.partition("::")[0] == file)
     finished = run_pytest(tests, folder, options=options)
     green = finished.exit_code == 0
     reason = f"{len(tests)} tests green" if green else f"exit code {finished.exit_code}\n{finished.output[-3000:]}"

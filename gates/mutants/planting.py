@@ -17,4 +17,5 @@ def pytest_configure(config: pytest.Config) -> None:
     if name not in MUTANTS:
         msg = f"--mutant {name}: unknown; known are {', '.join(sorted(MUTANTS))}"
         raise pytest.UsageError(msg)
-    MUTANTS[name].plant()
+    if (plugin := MUTANTS[name].plant()) is not None:  # a defect of the suite itself takes effect in pytest's hooks
+        config.pluginmanager.register(plugin, "ecdd-planted")

@@ -1,0 +1,44 @@
+"""No defect of the specification gets lost from the catalogue, and every row of it can be run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ecdd.evidence.declarations import load_declared
+from gates.mutants.catalogue import MUTANTS
+
+ROOT = Path(__file__).resolve().parents[2]
+DECLARED = load_declared(ROOT / "gates" / "declared.yaml")
+LIST = Path(__file__).with_name("specified_mutants.txt")
+SPECIFIED = [line for line in LIST.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
+
+
+def missing(planted: list[str]) -> list[str]:
+    """Specified defects that none of these names plants."""
+    return [name for name in SPECIFIED if not any(one == name or one.startswith(f"{name}_") for one in planted)]
+
+
+def test_every_specified_defect_is_planted() -> None:
+    assert len(SPECIFIED) == len(set(SPECIFIED)) == 64
+    assert missing(list(MUTANTS)) == []
+
+
+@pytest.mark.parametrize("name", SPECIFIED)
+def test_a_defect_that_is_lost_is_named(name: str) -> None:
+    left = [one for one in MUTANTS if one != name and not one.startswith(f"{name}_")]
+    assert name in missing(left)
+
+
+@pytest.mark.parametrize("name", list(MUTANTS))
+def test_a_mutant_names_a_declared_test_of_its_experiment(name: str) -> None:
+    mutant = MUTANTS[name]
+    file, _, test = mutant.tests.partition("::")
+    about = DECLARED[mutant.experiment]
+    assert (file, mutant.gate) == (about.file, about.gate)
+    assert not test or test.partition("[")[0] in about.tests
+
+
+def test_every_gate_has_mutants() -> None:
+    assert {about.gate for about in DECLARED.values()} <= {mutant.gate for mutant in MUTANTS.values()}

@@ -1,0 +1,1 @@
+"""A model that is not ours, from its two files to the verdict on its release."""

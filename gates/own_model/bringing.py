@@ -1,0 +1,89 @@
+"""What a team has before it comes: a pair of model files, a contract of its own, and labelled pictures."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from PIL import Image
+
+from ecdd.bundle import default_bundle_path
+from ecdd.contract.value_lines import set_contract_values
+from ecdd.golden.golden_sets import load_golden
+
+ROOT = Path(__file__).resolve().parents[2]
+TFLITE, ONNX = (Path(__file__).with_name(name) for name in ("own.tflite", "own.onnx"))
+SHIFTS = (0.0, 0.02, 0.04)  # share of a side that is cut off, left and above
+OWN_VALUES: dict[str, float | str] = {
+    "patch_grid.input_operator": "raw",
+    "patch_grid.operator_scale": 1.0,
+    "pooling.rule": "mean",
+}
+
+
+def own_contract(folder: Path, **changes: float | str) -> Path:
+    """The default contract with the operator and the pooling of the own pair; more changes by ``section__key``."""
+    text = (default_bundle_path() / "policy_contract.yaml").read_text(encoding="utf-8")
+    values = OWN_VALUES | {key.replace("__", "."): value for key, value in changes.items()}
+    path = folder / "own_contract.yaml"
+    path.write_text(set_contract_values(text, values, None), encoding="utf-8")
+    return path
+
+
+def _pictures() -> Iterator[tuple[str, str, int, bytes]]:
+    """Name, golden id, label and PNG of every golden face, shifted and mirrored: a calibration set in small."""
+    golden = load_golden(ROOT / "golden")
+    for item in golden.by_set("in_scope"):
+        with Image.open(golden.root / item.path) as opened:
+            image = opened.convert("RGB")
+        for shift in SHIFTS:
+            cut = image.crop((int(shift * image.width), int(shift * image.height), image.width, image.height))
+            for mirrored in (False, True):
+                buffer = io.BytesIO()
+                turned = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else cut
+                turned.save(buffer, "PNG", compress_level=1)
+                name = f"{item.id}_{round(shift * 100)}{'m' if mirrored else ''}.png"
+                yield name, item.id, int(item.expected.label == "fake"), buffer.getvalue()
+
+
+def own_data(folder: Path) -> tuple[Path, Path]:
+    """Manifest and split of labelled pictures, all tagged CALIBRATION; all of one golden face are one group."""
+    folder.mkdir(parents=True)
+    listed, tagged = [], []
+    for name, item, label, content in _pictures():
+        (folder / name).write_bytes(content)
+        digest = hashlib.sha256(content).hexdigest()
+        listed.append([name, label, "face", "golden", digest])
+        tagged.append(
+            [digest, "CALIBRATION", hashlib.sha256(item.encode()).hexdigest(), "unknown", label, "face", "golden"]
+        )
+    manifest, split = folder / "manifest.csv", folder.parent / "split.csv"
+    for path, header, rows in (
+        (manifest, ["path", "label", "scope", "source", "sha256"], listed),
+        (
+            split,
+            ["sha256", "lineage", "near_duplicate_group", "identity", "label", "scope", "source"],
+            tagged,
+        ),
+    ):
+        with path.open("w", newline="", encoding="utf-8") as handle:
+            csv.writer(handle, lineterminator="\n").writerows([header, *rows])
+    return manifest, split
+
+
+def ecdd(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the program."""
+    command = [sys.executable, "-m", "ecdd", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+
+
+def gates(bundle: Path, reports: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run gates on a bundle, in one process."""
+    command = [sys.executable, "-m", "pytest", *arguments, "-q", "-n", "0", "-p", "no:cacheprovider"]
+    command += ["--bundle", str(bundle), "--report-dir", str(reports)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
