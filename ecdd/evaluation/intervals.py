@@ -1,4 +1,4 @@
-"""Bootstrap intervals of what has no exact one: TPR at a fixed FPR, calibration error, score shift, paired increases."""
+"""Bootstrap intervals of what has no exact one: TPR at a fixed FPR, calibration error, shift, paired increases."""
 
 from __future__ import annotations
 
@@ -47,9 +47,8 @@ def interval(
         msg = "no picture reached the model; nothing is measured"
         raise MetricError(msg)
     everything = np.arange(len(labels))
-    drawn = []
-    for weights in resampled_weights(labels, None, resamples, _SEED):
-        drawn.append(measure(np.repeat(everything, weights.astype(np.int64))))
+    samples = resampled_weights(labels, None, resamples, _SEED)
+    drawn = [measure(np.repeat(everything, weights.astype(np.int64))) for weights in samples]
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn, [tail, 1 - tail])
     return Interval(float(measure(everything)), float(low), float(high))

@@ -15,6 +15,7 @@ import pytest
 from ecdd.golden import golden_outputs as outputs
 from gates import site as sites
 from gates.g1.answered_stages import Comparison, file_digest
+from gates.g1.site_limits import SMALL, limits_not_held, small_site
 
 _WIDTH = {"desktop": 800, "phone": 390}
 _LIGHT_ON = {"real": "desktop", "fake": "phone", "group": "desktop", "animal": "phone", "broken": "desktop"}
@@ -156,6 +157,19 @@ def test_the_page_shows_every_kind_of_verdict(
     evidence.none("verdicts_not_announced", wrong, n=n, unit="page")
     evidence.none("pages_wider_than_the_screen", wide, n=n, unit="page")
     evidence.none("console_errors", errors, n=n, unit="error")
+
+
+@pytest.mark.experiment("E1.1")
+def test_the_limits_of_the_site_hold(
+    evidence: Any, site: Any, golden: Any, bundle: Any, contract: Any, tmp_path: Path
+) -> None:
+    """Rate, queue, connections, time and a graceful end, on a site whose contract has small limits."""
+    if not runs(evidence, site):
+        return
+    contract.with_values(SMALL).dump(tmp_path / "contract.yaml")
+    picture = next(Path(i.path) for i in golden.items if i.expected.label == "real").read_bytes()
+    start = partial(small_site, tmp_path / "contract.yaml", bundle.path)
+    evidence.none("limits_not_held", limits_not_held(start, picture), n=len(SMALL), unit="limit")
 
 
 def _kinds(golden: Any, detector: Any, folder: Path) -> dict[str, Path]:
