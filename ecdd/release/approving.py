@@ -89,7 +89,11 @@ def check_released(bundle: Bundle, public: Path | None) -> str:
             raise ReleaseError(f"{path}: not an approving report") from None
         if cited != ("approved", bundle.payload_digest, bundle.contract.digest):
             raise ReleaseError(f"{path}: approves another payload or contract than this bundle's; release it again")
-        if hashlib.sha256(path.read_bytes()).hexdigest() not in (bundle.path / PAGE).read_text(encoding="utf-8"):
+        try:
+            cites = hashlib.sha256(path.read_bytes()).hexdigest() in (bundle.path / PAGE).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ReleaseError(f"{bundle.path / PAGE}: cannot be read: {type(error).__name__}") from None
+        if not cites:
             raise ReleaseError(f"{path}: is not the report that {PAGE} cites")
     elif public is None:
         return "not released: no approving report"

@@ -70,8 +70,10 @@ class Project:
         self.write("expected.yaml", yaml.safe_dump(dict(entries)))
         return "--expected=expected.yaml"
 
-    def run(self, *arguments: str, workers: int = 0) -> pytest.RunResult:
-        return self.pytester.runpytest_inprocess("-p", "no:randomly", "-n", str(workers), *arguments)
+    def run(self, *arguments: str, workers: int | None = 0) -> pytest.RunResult:
+        """Run pytest; None workers is a run without xdist, as where it is not installed."""
+        how = ("-p", "no:xdist") if workers is None else ("-n", str(workers))
+        return self.pytester.runpytest_inprocess("-p", "no:randomly", *how, *arguments)
 
     def record(self, key: str, *, incomplete: bool = False) -> dict[str, Any]:
         name = f"{key}.incomplete.json" if incomplete else f"{key}.json"
@@ -98,6 +100,7 @@ def project(pytester: pytest.Pytester) -> Project:
 Workers = Callable[[], int]
 
 
-@pytest.fixture(params=[0, 2], ids=["one_process", "two_workers"])
-def workers(request: pytest.FixtureRequest) -> int:
-    return int(request.param)
+@pytest.fixture(params=[None, 0, 2], ids=["no_xdist", "one_process", "two_workers"])
+def workers(request: pytest.FixtureRequest) -> int | None:
+    found: int | None = request.param
+    return found

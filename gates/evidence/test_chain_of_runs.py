@@ -28,7 +28,7 @@ def _rewrite(folder: Path, key: str, **changes: object) -> None:
     write_records(folder, {key: ExperimentRecord.model_validate(edited.model_dump())})
 
 
-def test_runs_after_one_another_agree(project: Project, workers: int) -> None:
+def test_runs_after_one_another_agree(project: Project, workers: int | None) -> None:
     """The whole, then a part of it, then another file, then the whole again: no honest folder is called edited."""
     for arguments in (("gates",), ("gates", "-k", "test_a"), ("gates/test_2.py",), ("gates",)):
         assert project.run(*arguments, workers=workers).ret == 0

@@ -122,3 +122,21 @@ def test_a_bundle_without_outputs_is_not_tested(copies: Frozen) -> None:
     assert result.returncode == 0
     assert "not tested: the bundle has no golden outputs" in result.stdout
     assert " passed" not in result.stdout
+
+
+def test_a_missing_picture_is_named(copies: Frozen) -> None:
+    """A golden picture that is gone is no smaller set: nothing of it is judged."""
+    next((copies.golden / "in_scope").glob("real_collins.*")).unlink()
+    result = copies.run(STAGES)
+    assert result.returncode not in (0, 5)
+    assert "real_collins" in result.stdout + result.stderr
+    assert " passed" not in result.stdout
+
+
+def test_a_stale_model_is_refused(copies: Frozen) -> None:
+    """Last week's file under this week's name: its digest is not the listed one, and nothing is computed with it."""
+    shutil.copy(copies.bundle / "variants" / "full_int8" / "model.tflite", copies.bundle / "model.tflite")
+    result = copies.run(OUTPUTS)
+    assert result.returncode == 1
+    assert "mismatched files: model.tflite" in result.stdout
+    assert " passed" not in result.stdout

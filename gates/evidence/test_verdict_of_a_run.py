@@ -17,7 +17,7 @@ pytest_plugins = ["pytester"]
 RED = GREEN.replace("0.25", "0.75")
 
 
-def test_green(project: Project, workers: int) -> None:
+def test_green(project: Project, workers: int | None) -> None:
     result = project.run("gates", workers=workers)
     assert result.ret == 0
     result.stdout.fnmatch_lines(
@@ -46,7 +46,7 @@ def test_green(project: Project, workers: int) -> None:
     assert not list((project.root / "reports").glob("**/fragments")), "fragments are removed once they are merged"
 
 
-def test_red_metric(project: Project, workers: int) -> None:
+def test_red_metric(project: Project, workers: int | None) -> None:
     project.write("gates/test_1.py", RED)
     result = project.run("gates", workers=workers)
     assert result.ret == 1
@@ -79,7 +79,7 @@ def test_a_test_that_checks_nothing_fails(project: Project) -> None:
     result.stdout.fnmatch_lines(["*E1.1: test_b checked nothing*"])
 
 
-def test_nothing_collected_fails(project: Project, workers: int) -> None:
+def test_nothing_collected_fails(project: Project, workers: int | None) -> None:
     project.write("gates/test_1.py", "")
     result = project.run("gates/test_1.py", workers=workers)
     assert result.ret != 0
@@ -106,6 +106,10 @@ BROKEN: dict[str, tuple[Edit, str]] = {
     ),
     "xfail_as_pass": (
         lambda text: text.replace("1.0", "0.1").replace("def test_b", "@pytest.mark.xfail(reason='known')\ndef test_b"),
+        "E1.1 *FAIL *1/2 tests*",
+    ),
+    "xpass_strict": (
+        lambda text: text.replace("def test_b", "@pytest.mark.xfail(strict=True, reason='old')\ndef test_b"),
         "E1.1 *FAIL *1/2 tests*",
     ),
     "xpass": (
@@ -135,13 +139,15 @@ BROKEN: dict[str, tuple[Edit, str]] = {
 
 
 # with workers a report travels between processes: those breaks that depend on it are tried there too
-WITH_WORKERS = ("deleted_test", "xfail_as_pass", "xpass", "teardown_breaks")
+WITH_WORKERS = ("deleted_test", "added_test", "empty_parametrize", "xfail_as_pass", "xpass", "teardown_breaks")
 
 
 @pytest.mark.parametrize(
-    ("name", "workers"), [(name, 0) for name in BROKEN] + [(name, 2) for name in WITH_WORKERS], ids=str
+    ("name", "workers"),
+    [(name, 0) for name in BROKEN] + [(name, n) for name in WITH_WORKERS for n in (None, 2)],
+    ids=str,
 )
-def test_broken_tests_fail(project: Project, workers: int, name: str) -> None:
+def test_broken_tests_fail(project: Project, workers: int | None, name: str) -> None:
     edit, line = BROKEN[name]
     project.write("gates/test_1.py", edit(GREEN))
     result = project.run("gates", workers=workers)
@@ -174,7 +180,7 @@ def test_undeclared_experiment_fails(project: Project) -> None:
     result.stdout.fnmatch_lines(["E1.1 *FAIL*not declared*"])
 
 
-def test_failing_unit_test_fails_the_run(project: Project, workers: int) -> None:
+def test_failing_unit_test_fails_the_run(project: Project, workers: int | None) -> None:
     project.write("gates/test_unit.py", "def test_it():\n    assert 1 == 2\n")
     for options in ((), (project.expect({}),)):
         assert project.run("gates", *options, workers=workers).ret == 1
@@ -203,10 +209,10 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize(
     ("name", "workers"),
-    [(name, 0) for name in PARTS] + [("parameter_node", 2), ("parameter_keyword", 2)],
+    [(name, 0) for name in PARTS] + [(name, n) for name in ("parameter_node", "parameter_keyword") for n in (None, 2)],
     ids=str,
 )
-def test_a_part_is_incomplete(project: Project, workers: int, name: str) -> None:
+def test_a_part_is_incomplete(project: Project, workers: int | None, name: str) -> None:
     project.write("gates/test_1.py", PARAMETRISED)
     assert project.run("gates", workers=workers).ret == 0
     before = project.record("E1.1")
@@ -240,7 +246,7 @@ def _entry(**changes: Any) -> dict[str, Any]:
     return {"verdict": "fail", "value": "0.75", "reason": "tried everything", "metrics": {"error": 0.75}} | changes
 
 
-def test_expected_red(project: Project, workers: int) -> None:
+def test_expected_red(project: Project, workers: int | None) -> None:
     project.write("gates/test_1.py", RED)
     option = project.expect({"E1.1": _entry()})
     result = project.run("gates", option, workers=workers)
@@ -330,7 +336,7 @@ def test_unit():
 """
 
 
-def test_evidence_has_one_line_a_test_of_an_experiment(project: Project, workers: int) -> None:
+def test_evidence_has_one_line_a_test_of_an_experiment(project: Project, workers: int | None) -> None:
     """However a test ends; those without an experiment measure nothing and stand in JUnit alone."""
     project.write("gates/test_2.py", EVERY_END)
     project.declare({"E1.1": ["test_a", "test_b"], "E2.1": ["test_c", "test_d", "test_e"]})

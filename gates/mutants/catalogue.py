@@ -236,6 +236,13 @@ _WAIVED = ("E6.4", f"{_HYGIENE}test_a_release_cannot_be_talked_into", "expired_w
 _NOT_HELD_OUT = ("E6.4", f"{_HYGIENE}test_held_out_pictures_are_held_out", "pictures_not_held_out")
 _OTHER_ROWS = ("E6.4", f"{_HYGIENE}test_scores_are_what_this_bundle_says", "held_out_rows_of_another_bundle")
 _OTHER_LOGITS = (*_OTHER_ROWS[:2], "calibration_rows_of_another_bundle")
+_GROUPS = ("E6.1", "test_e6_1_source_splits.py::test_no_group_is_much_worse", "source_fpr_increase")
+_LATER = (
+    "E6.2",
+    "test_e6_2_time_split.py::test_later_reals_are_not_called_fake_more_often",
+    "later_fpr_increase",
+)
+_FRAGILE = ("E6.3", "test_e6_3_transform_suite.py::test_errors_under_transforms", "fpr_increase")
 _UNSUPPORTED = (*_WAIVED[:2], "unsupported_claims_accepted")
 
 
@@ -357,6 +364,9 @@ MUTANTS: dict[str, Mutant] = {
     "duplicated_rows": _mutant(_NOT_HELD_OUT, evaluation_mutants.duplicated_rows),
     "relabelled_table": _mutant(_OTHER_LOGITS, evaluation_mutants.relabelled_table),
     "edited_probabilities": _mutant(_OTHER_ROWS, evaluation_mutants.edited_probabilities),
+    "fails_on_one_source": _mutant(_GROUPS, evaluation_mutants.fails_on_one_source),
+    "fails_on_later_pictures": _mutant(_LATER, evaluation_mutants.fails_on_later_pictures),
+    "fails_on_jpeg": _mutant(_FRAGILE, evaluation_mutants.fails_on_jpeg),
     "deleted_test": _mutant(_GONE, harness_mutants.deleted_test),
     "empty_parametrize": _mutant(_SKIPPED, harness_mutants.empty_parametrize),
     "xfail_as_pass": _mutant(_SKIPPED, harness_mutants.xfail_as_pass),

@@ -7,9 +7,10 @@ import json
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ecdd.bundle import BundleError, default_bundle_path, load_bundle, write_manifest
@@ -69,37 +70,92 @@ def test_approved_signed_and_verified(here: Path) -> None:
     assert "the signature holds" in verified.stdout
 
 
-def test_no_byte_is_free(here: Path) -> None:
-    """One byte of any file of a released bundle, the report and the signature included."""
-    bundle = _released(here)
-    accepted = []
+def _flips(bundle: Path, places: int) -> Iterator[str]:
+    """Flip one bit of one byte after the other, seeded places of every file; yields a name while it is changed."""
+    rng = np.random.default_rng(8)
     for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
         content = path.read_bytes()
-        path.write_bytes(content[:-2] + bytes([content[-2] ^ 1]) + content[-1:])
+        chosen = {0, len(content) - 1} if places > 1 else set()
+        chosen |= {int(rng.integers(len(content))) for _ in range(places)}
+        for place in sorted(chosen):
+            flipped = content[place] ^ (1 << int(rng.integers(8)))
+            path.write_bytes(content[:place] + bytes([flipped]) + content[place + 1 :])
+            yield f"{path.relative_to(bundle)} byte {place}"
+        path.write_bytes(content)
+
+
+def test_no_byte_of_a_signed_bundle_is_free(here: Path) -> None:
+    """The first, the last and some other bytes of every file, the report and the signature included."""
+    bundle, accepted = _released(here), []
+    for name in _flips(bundle, 6):
         try:
             check_released(load_bundle(bundle), here / "key.pub.pem")
-            accepted.append(path.name)
+            accepted.append(name)
         except (BundleError, ReleaseError, SigningError):
             pass
-        path.write_bytes(content)
     assert accepted == []
     assert "holds" in check_released(load_bundle(bundle), here / "key.pub.pem")
 
 
 def test_no_byte_of_the_default_bundle_is_free(tmp_path: Path) -> None:
-    bundle = Path(shutil.copytree(default_bundle_path(), tmp_path / "bundle"))
-    accepted = []
-    for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
-        content = path.read_bytes()
-        place = len(content) // 2
-        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    bundle, accepted = Path(shutil.copytree(default_bundle_path(), tmp_path / "bundle")), []
+    for name in _flips(bundle, 1):
         try:
             check_released(load_bundle(bundle), None)
-            accepted.append(path.name)
+            accepted.append(name)
         except (BundleError, ReleaseError):
             pass
-        path.write_bytes(content)
     assert accepted == []
+    load_bundle(bundle)
+
+
+def _renamed(bundle: Path) -> None:
+    (bundle / "weights.safetensors").rename(bundle / "weights2.safetensors")
+
+
+def _other_case(bundle: Path) -> None:
+    (bundle / "model.tflite").rename(bundle / "Model.tflite")
+
+
+def _exchanged(bundle: Path) -> None:
+    one, two = bundle / "model.tflite", bundle / "weights.safetensors"
+    first, second = one.read_bytes(), two.read_bytes()
+    one.write_bytes(second)
+    two.write_bytes(first)
+
+
+def _linked(bundle: Path) -> None:
+    shutil.move(bundle / "model.tflite", bundle.parent / "model.tflite")
+    (bundle / "model.tflite").symlink_to(bundle.parent / "model.tflite")
+
+
+def _hard_to_see(bundle: Path) -> None:
+    (bundle / "release" / "notes.txt").write_text("approved")
+
+
+def _page_gone(bundle: Path) -> None:
+    (bundle / PAGE).unlink()
+
+
+CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "renamed": (_renamed, "missing files: weights.safetensors"),
+    "another case": (_other_case, "extra files: Model.tflite"),
+    "exchanged": (_exchanged, "mismatched files: model.tflite, weights.safetensors"),
+    "symbolic link": (_linked, "is a symbolic link"),
+    "extra beside the signature": (_hard_to_see, "the signature does not hold"),
+    "page gone": (_page_gone, "approval.md: cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_a_changed_bundle_is_refused_by_name(here: Path, name: str) -> None:
+    change, said = CHANGES[name]
+    bundle = _released(here)
+    change(bundle)
+    verified = _ecdd("bundle", "verify", bundle, "--key", here / "key.pub.pem")
+    assert verified.returncode == 1
+    assert said in verified.stderr
+    assert "Traceback" not in verified.stderr
 
 
 def test_extra_and_missing_files_are_listed(here: Path) -> None:
