@@ -11,13 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ecdd.bundle.variants import SCORES_FILE
+from ecdd.calibration.calibration_set_contract import read_scores
 from ecdd.calibration.metrics import MetricError
 from ecdd.evaluation import metrics
 from ecdd.evaluation.battery import leaks
+from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
 from ecdd.evaluation.score_table import SCORED, ScoreTable, ScoreTableError, problems_of, read_table
 from ecdd.evaluation.scoring import Request, score
 from ecdd.evidence.chain import find_edits
 from ecdd.evidence.declarations import load_declared
+from ecdd.inference.calibration import AppliedCalibration, probability
 from ecdd.release.approval import decide
 from ecdd.release.waivers import Waiver
 from gates.g6.conftest import has_scores
@@ -247,3 +251,41 @@ def test_a_release_cannot_be_talked_into(evidence: Any, bundle: Any, scores: Any
         if said
     ]
     evidence.none("supported_claims_refused", good, n=2, unit="claim")
+
+
+@pytest.mark.experiment("E6.4")
+def test_held_out_pictures_are_held_out(evidence: Any, bundle: Any, scores: Any) -> None:
+    """Every picture of the table is tagged so, was not calibrated on, and stands once: else rates speak of others."""
+    if not has_scores(evidence, scores):
+        return
+    rows, known = scores.held_out.rows, _calibration_logits(bundle)
+    offenders = not_held_out(rows, {sha256 for sha256, logit in known.items() if logit is not None})
+    evidence.none("pictures_not_held_out", offenders, n=scores.held_out.plan.pictures)
+    if not known:
+        evidence.not_tested("held-out pictures against the calibration set", f"the bundle has no {SCORES_FILE}")
+
+
+@pytest.mark.experiment("E6.4")
+def test_scores_are_what_this_bundle_says(evidence: Any, bundle: Any, policy: Any, scores: Any) -> None:
+    """Probabilities, verdicts and calibration logits of a table follow from the bundle, whatever digests it cites."""
+    if not has_scores(evidence, scores):
+        return
+    applied, logits = AppliedCalibration.of(bundle.calibration), _calibration_logits(bundle)
+    for name, table in (("held_out", scores.held_out), ("calibration", scores.calibration)):
+        if table is None:
+            continue
+        offenders = not_of_this_bundle(
+            table.rows,
+            policy.operating_point,
+            lambda logit: probability(applied.logit(logit)),
+            logits,
+            policy.calibration.tolerance_s7,
+        )
+        evidence.none(f"{name}_rows_of_another_bundle", offenders, n=len(table.rows), unit="row")
+
+
+def _calibration_logits(bundle: Any) -> dict[str, float | None]:
+    """Logits that the bundle was calibrated on, by SHA-256 of the picture."""
+    if SCORES_FILE not in bundle.manifest.files:
+        return {}
+    return {picture.sha256: picture.logit for picture in read_scores(bundle.file(SCORES_FILE))}

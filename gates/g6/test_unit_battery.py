@@ -16,6 +16,7 @@ from ecdd.bundle.loading import load_bundle
 from ecdd.calibration.metrics import MetricError
 from ecdd.evaluation import metrics
 from ecdd.evaluation.battery import measure_transforms
+from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
 from ecdd.evaluation.intervals import interval, separation
 from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table, write_table
 from ecdd.evaluation.splits import groups, time_split, worst_group
@@ -189,3 +190,25 @@ def test_a_shift_that_all_pictures_share_has_no_spread(point: Any) -> None:
     shift = after.intervals["mean_shift"]
     assert (shift.low, shift.estimate, shift.high) == tuple([pytest.approx(0.1)] * 3)
     assert {"fpr_increase", "fnr_increase", "ks", "psi"} <= set(after.intervals)
+
+
+def test_contradictions_are_found_by_hand(point: Any) -> None:
+    """Each lie alone, in a table whose digests, counts and rows are in order."""
+    made = [row(k, k % 2, "abstain", 0.5, lineage="TEST-NEVER-TOUCH", file_sha256=f"{k:064x}") for k in range(4)]
+    assert not_held_out(made, set()) == []
+    assert "1.jpg: calibrated on" in not_held_out(made, {made[1]["file_sha256"]})
+    assert "0.jpg: lineage TRAIN" in not_held_out([made[0] | {"lineage": "TRAIN"}, *made[1:]], set())[0]
+    assert len(not_held_out([*made, made[0] | {"index": 4}], set())) == 2
+    other = made[2] | {"transform": "jpeg_50", "label": 1}
+    assert "2.jpg jpeg_50: another picture or label" in not_held_out([*made, other], set())[0]
+
+    def said(**change: Any) -> list[str]:
+        logits = {made[0]["file_sha256"]: 0.0}
+        return not_of_this_bundle([made[0] | change], point, lambda logit: (logit + 2) / 4, logits, 1e-6)
+
+    assert said() == []
+    assert "verdict fake at P(fake) 0.5" in said(verdict="fake")[0]
+    assert "the calibration makes 0.5" in said(probability=0.6)[0]
+    assert "its calibration record says 0" in said(logit=0.1, probability=0.525)[0]
+    assert "verdict abstain at P(fake) 0.95" in said(logit=1.8, probability=0.95, file_sha256="a" * 64)[0]
+    assert said(logit=-1.96, probability=0.01, file_sha256="a" * 64) == []

@@ -233,6 +233,9 @@ _SKIPPED = ("E6.3", _WHOLE, "tests.skipped")
 _HYGIENE = "test_e6_4_claims_hygiene.py::"
 _EDITED = ("E6.4", f"{_HYGIENE}test_edited_evidence_is_refused", "edits_accepted")
 _WAIVED = ("E6.4", f"{_HYGIENE}test_a_release_cannot_be_talked_into", "expired_waivers_accepted")
+_NOT_HELD_OUT = ("E6.4", f"{_HYGIENE}test_held_out_pictures_are_held_out", "pictures_not_held_out")
+_OTHER_ROWS = ("E6.4", f"{_HYGIENE}test_scores_are_what_this_bundle_says", "held_out_rows_of_another_bundle")
+_OTHER_LOGITS = (*_OTHER_ROWS[:2], "calibration_rows_of_another_bundle")
 _UNSUPPORTED = (*_WAIVED[:2], "unsupported_claims_accepted")
 
 
@@ -350,6 +353,10 @@ MUTANTS: dict[str, Mutant] = {
     "groups_not_transitive": _mutant(_LINKED, duplicate_mutants.groups_not_transitive),
     "tables_without_mirrors": _mutant(_BY_TABLES, duplicate_mutants.tables_without_mirrors),
     "crossings_unseen": _mutant(_MOVED, duplicate_mutants.crossings_unseen),
+    "calibration_as_held_out": _mutant(_NOT_HELD_OUT, evaluation_mutants.calibration_as_held_out),
+    "duplicated_rows": _mutant(_NOT_HELD_OUT, evaluation_mutants.duplicated_rows),
+    "relabelled_table": _mutant(_OTHER_LOGITS, evaluation_mutants.relabelled_table),
+    "edited_probabilities": _mutant(_OTHER_ROWS, evaluation_mutants.edited_probabilities),
     "deleted_test": _mutant(_GONE, harness_mutants.deleted_test),
     "empty_parametrize": _mutant(_SKIPPED, harness_mutants.empty_parametrize),
     "xfail_as_pass": _mutant(_SKIPPED, harness_mutants.xfail_as_pass),

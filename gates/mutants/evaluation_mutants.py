@@ -84,3 +84,67 @@ def stale_score_table() -> None:
     from ecdd.evaluation.score_table import ScoreTable
 
     ScoreTable.why_not_of = lambda _self, _payload, _contract: ""  # type: ignore[method-assign]
+
+
+def _tables(change: Any) -> None:
+    """Exchange what is read for another whole and consistent table, as one would who wants to pass."""
+    from gates.g6 import conftest
+
+    really = conftest.read_table
+    conftest.read_table = lambda path: change(really, path)
+
+
+def calibration_as_held_out() -> None:
+    """The pictures that thresholds were fitted on are reported as held out."""
+    _tables(lambda read, path: read(path.with_name("calibration.parquet")))
+
+
+def duplicated_rows() -> None:
+    """A picture that is judged well stands in the table ten times more, under numbers of its own."""
+
+    def change(read: Any, path: Any) -> Any:
+        table = read(path)
+        more = [{**row, "index": table.plan.pictures + k} for k in range(10) for row in table.rows if row["index"] == 0]
+        plan = dataclasses.replace(table.plan, pictures=table.plan.pictures + 10)
+        return dataclasses.replace(table, plan=plan, rows=(*table.rows, *more))
+
+    _tables(change)
+
+
+def relabelled_table() -> None:
+    """Another bundle's scores cite this one's digests: the logits are others, probabilities and verdicts fit them."""
+
+    def change(read: Any, path: Any) -> Any:
+        from ecdd.bundle.loading import load_bundle
+        from ecdd.inference.calibration import AppliedCalibration, probability
+
+        bundle = load_bundle()
+        applied, point = AppliedCalibration.of(bundle.calibration), bundle.contract.policy.operating_point
+
+        def other(row: Any) -> Any:
+            if row["logit"] is None:
+                return row
+            p = probability(applied.logit(row["logit"] * 1.5))
+            verdict = "fake" if p >= point.t_fake else "real" if p <= point.t_real else "abstain"
+            return {**row, "logit": row["logit"] * 1.5, "probability": p, "verdict": verdict}
+
+        table = read(path)
+        return dataclasses.replace(table, rows=tuple(map(other, table.rows)))
+
+    _tables(change)
+
+
+def edited_probabilities() -> None:
+    """Probabilities of the wrongly judged pictures are moved to where no verdict is given."""
+
+    def change(read: Any, path: Any) -> Any:
+        table = read(path)
+        rows = [
+            {**row, "probability": 0.5, "verdict": "abstain"}
+            if (row["label"], row["verdict"]) in ((0, "fake"), (1, "real"))
+            else row
+            for row in table.rows
+        ]
+        return dataclasses.replace(table, rows=tuple(rows))
+
+    _tables(change)
