@@ -45,7 +45,11 @@ def test_the_default_bundle_follows_bit_for_bit_from_its_own_logits(tmp_path: Pa
         assert getattr(new.calibration, name) == getattr(old.calibration, name), name
     # what was measured on harmonised pictures cannot follow from logits, and is left out rather than carried over
     follows = {name: value for name, value in old.calibration.metrics.items() if not name.startswith("harmonised_")}
-    assert new.calibration.metrics == follows
+    # the last digit of a mean depends on the processor's vector width; nothing that is applied is one
+    numbers = {name for name, value in follows.items() if isinstance(value, float)}
+    assert new.calibration.metrics == {
+        n: pytest.approx(v, rel=1e-12) if n in numbers else v for n, v in follows.items()
+    }
     assert new.manifest.files["model.tflite"] == old.manifest.files["model.tflite"]
     assert new.contract.digest == old.contract.digest
     assert new.manifest.version != old.manifest.version
