@@ -44,6 +44,8 @@ test: lint  ## everything: style, types and the specification on the default bun
 evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle
 	$(if $(DATA),,$(error make evidence needs DATA=, a labelled manifest or its folder: the sweeps run on it))
 	$(VENV)/bin/pytest $(gates) -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
+	$(VENV)/bin/ecdd mutants --out reports/default/mutants.json
+	$(VENV)/bin/ecdd report reports/default
 
 bench: $(VENV)/.ready  ## speed and memory on a quiet machine, written to reports/default/*benchmarks.md
 	status=0; for part in gates.benchmarks.run gates.g5.benchmarks.run gates.phase8.benchmarks.run gates.serving.load.run; do \
