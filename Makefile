@@ -48,7 +48,7 @@ evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of 
 	$(VENV)/bin/ecdd report reports/default
 
 bench: $(VENV)/.ready  ## speed and memory on a quiet machine, written to reports/default/*benchmarks.md
-	status=0; for part in gates.benchmarks.run gates.g5.benchmarks.run gates.phase8.benchmarks.run gates.serving.load.run; do \
+	status=0; for part in gates.benchmarks.run gates.benchmarks.runtimes.run gates.benchmarks.near_pairs.run gates.benchmarks.site_load.run; do \
 		$(VENV)/bin/python -m $$part || status=1; done; exit $$status
 
 clean:

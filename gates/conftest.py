@@ -80,7 +80,7 @@ def detector(bundle: Bundle, contract: LoadedContract) -> Detector:
 
 @pytest.fixture(scope="session")
 def golden(request: pytest.FixtureRequest) -> Any:
-    from gates.golden_pictures import load_checked
+    from gates.support.golden_pictures import load_checked
 
     return load_checked(request.config.stash[RUN].options.golden)
 

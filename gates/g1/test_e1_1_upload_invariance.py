@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from ecdd.golden import golden_outputs as outputs
-from gates import site as sites
-from gates.g1.answered_stages import Comparison, file_digest
-from gates.g1.site_limits import SMALL, limits_not_held, small_site
+from gates.support import site as sites
+from gates.support.answered_stages import Comparison, file_digest
+from gates.support.site_limits import SMALL, limits_not_held, small_site
 
 _WIDTH = {"desktop": 800, "phone": 390}
 _LIGHT_ON = {"real": "desktop", "fake": "phone", "group": "desktop", "animal": "phone", "broken": "desktop"}

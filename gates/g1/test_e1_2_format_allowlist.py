@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image, ImageFile
 
-from gates.g1.made_pictures import asymmetric, encode, png_chunk, raw_png
-from gates.g1.malformed_corpus import build_corpus
+from gates.support.made_pictures import asymmetric, encode, png_chunk, raw_png
+from gates.support.malformed_corpus import build_corpus
 
 JPEG, PNG = encode(asymmetric(), "JPEG", quality=90), encode(asymmetric(), "PNG")
 WEBP = encode(asymmetric(), "WEBP", lossless=True)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ecdd.pipeline.decode import decode, read_file, s1_digest
-from gates.g1.made_pictures import asymmetric, encode, exif_with_orientation, stored_for
+from gates.support.made_pictures import asymmetric, encode, exif_with_orientation, stored_for
 
 
 @pytest.mark.experiment("E1.4")

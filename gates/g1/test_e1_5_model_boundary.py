@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ecdd.pipeline.decode import decode
 from ecdd.pipeline.preprocess import check_tensor, normalise
 from ecdd.pipeline.reason_codes import Rejected
-from gates.g1.made_pictures import asymmetric, encode, sixteen_bit_png
+from gates.support.made_pictures import asymmetric, encode, sixteen_bit_png
 
 
 def violations(tensor: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

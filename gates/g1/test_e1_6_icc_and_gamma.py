@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from ecdd.pipeline.decode import decode, read_file, s1_digest
-from gates.g1.made_pictures import asymmetric, encode, png_chunk, wide_gamut_profile
+from gates.support.made_pictures import asymmetric, encode, png_chunk, wide_gamut_profile
 
 
 def _other(policy: Any) -> Any:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ecdd.pipeline.decode import decode, read_file, s1_digest
 from ecdd.pipeline.reason_codes import Rejected
-from gates.g1.made_pictures import asymmetric, encode
+from gates.support.made_pictures import asymmetric, encode
 
 
 def transparent_pictures() -> dict[str, Image.Image]:

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from gates.g2.bounds import upper_bound
-from gates.g2.portraits import data_portraits
+from gates.support.binomial_limits import upper_bound
+from gates.support.portraits import data_portraits
 
 
 @pytest.mark.experiment("E2.2")

@@ -11,8 +11,8 @@ from ecdd.contract.schema import PolicyContract
 from ecdd.pipeline.decode import decode, read_file
 from ecdd.pipeline.face import load_detector
 from ecdd.pipeline.reason_codes import Rejected
-from gates.g2.bounds import upper_bound
-from gates.g2.portraits import Portrait, data_portraits, golden_portraits
+from gates.support.binomial_limits import upper_bound
+from gates.support.portraits import Portrait, data_portraits, golden_portraits
 
 THRESHOLDS = tuple(round(0.2 + 0.02 * step, 2) for step in range(36))  # 0.2 to 0.9
 

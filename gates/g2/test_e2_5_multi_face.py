@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from ecdd.detector import Detector
-from gates.g2.portraits import Portrait, golden_portraits, open_portrait, png
+from gates.support.portraits import Portrait, golden_portraits, open_portrait, png
 
 POLICIES = ("max_p_fake", "largest_face", "reject_multi")
 BIG, SMALL = 420, 300

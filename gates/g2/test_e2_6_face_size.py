@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from ecdd.detector import Detector
-from gates.g2.portraits import Portrait, png, relaxed, sweep_portraits
-from gates.g2.sweeps import Sample, check_inside_gate, level_rows, run_sweep
+from gates.support.portraits import Portrait, png, relaxed, sweep_portraits
+from gates.support.sweeps import Sample, check_inside_gate, level_rows, run_sweep
 
 SIDES = (32.0, 48.0, 64.0, 80.0, 96.0, 128.0, 192.0)
 

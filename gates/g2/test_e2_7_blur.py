@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from gates.g2.portraits import golden_portraits, open_portrait, png, relaxed, sweep_portraits
-from gates.g2.sweeps import check_inside_gate, level_rows, rank_correlation, run_sweep
+from gates.support.portraits import golden_portraits, open_portrait, png, relaxed, sweep_portraits
+from gates.support.sweeps import check_inside_gate, level_rows, rank_correlation, run_sweep
 
 RADII = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 

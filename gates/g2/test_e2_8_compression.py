@@ -13,9 +13,9 @@ from PIL import Image
 
 from ecdd.pipeline.compression import jpeg_quality
 from ecdd.pipeline.decode import decode
-from gates.g1.made_pictures import asymmetric, encode
-from gates.g2.portraits import golden_portraits, jpeg, relaxed, sweep_portraits
-from gates.g2.sweeps import Sample, check_inside_gate, level_rows, rank_correlation, run_sweep
+from gates.support.made_pictures import asymmetric, encode
+from gates.support.portraits import golden_portraits, jpeg, relaxed, sweep_portraits
+from gates.support.sweeps import Sample, check_inside_gate, level_rows, rank_correlation, run_sweep
 
 QUALITIES = (10.0, 20.0, 30.0, 40.0, 50.0, 70.0, 90.0)
 # The luminance table that ImageMagick, mozjpeg and cameras do not share with the standard: flat and steeper ones.
@@ -117,7 +117,7 @@ def test_heavily_compressed_golden_pictures(evidence: Any, golden: Any, detector
 @pytest.mark.experiment("E2.8")
 def test_blocks_survive_a_png(evidence: Any, golden: Any, detector: Any) -> None:
     """Re-encoding hides the tables; the blocks stay, and a heavily compressed face must not be laundered by it."""
-    from gates.g2.portraits import open_portrait, png
+    from gates.support.portraits import open_portrait, png
 
     open_gates = relaxed(detector)
     clean, laundered = [], []

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from gates.g2.portraits import data_portraits, golden_portraits
-from gates.g3.pooling_study import StudiedFace, studied_faces
+from gates.support.pooling_study import StudiedFace, studied_faces
+from gates.support.portraits import data_portraits, golden_portraits
 
 
 @pytest.fixture(scope="session")

@@ -12,9 +12,15 @@ from ecdd.detector import load_runtime
 from ecdd.inference.patch_grid import cell_box
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.torch import TorchRuntime
-from gates.g3.frozen_maps import frozen_faces, spread_difference
-from gates.g3.influence import textured
-from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none, trained_networks, weights_or_none
+from gates.support.frozen_maps import frozen_faces, spread_difference
+from gates.support.influence import textured
+from gates.support.seeded_networks import (
+    ARCHITECTURES,
+    seeded_network,
+    torch_or_none,
+    trained_networks,
+    weights_or_none,
+)
 
 RUNTIMES = ("tflite", "onnx")
 OPERATORS = [(n, s) for n in ("NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag") for s in (2 / 3, 1.0)]

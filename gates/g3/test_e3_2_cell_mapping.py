@@ -17,10 +17,10 @@ from ecdd.inference.stages import argmax_cell
 from ecdd.pipeline.face import CropBox
 from ecdd.pipeline.orientation import box_to_stored, upright
 from ecdd.pipeline.preprocess import cut, normalise, resize
-from gates.g2.portraits import png
-from gates.g3.drawn_grid import draw_grid
-from gates.g3.influence import null_pixels, outside_influence, support, textured
-from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none, trained_networks
+from gates.support.drawn_grid import draw_grid
+from gates.support.influence import null_pixels, outside_influence, support, textured
+from gates.support.portraits import png
+from gates.support.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none, trained_networks
 
 RUNTIMES = ("tflite", "onnx")
 # Half width of Pillow's kernels, in output pixels when reducing and in input pixels when enlarging.

@@ -11,8 +11,8 @@ from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_set_contract import read_scores
 from ecdd.inference.pooling import pool
 from ecdd.pipeline.preprocess import normalise
-from gates.g3.frozen_maps import frozen_faces
-from gates.g3.pooling_study import auc, choose, name_of, study, variants
+from gates.support.frozen_maps import frozen_faces
+from gates.support.pooling_study import auc, choose, name_of, study, variants
 
 KINDS = ("mean", "trimmed_mean", "top_k", "attention")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ecdd.inference.pooling import pool, top_k_count, top_k_indices
-from gates.g3.pooling_study import TOP_K_RATIOS, choose, name_of, study, variants
+from gates.support.pooling_study import TOP_K_RATIOS, choose, name_of, study, variants
 
 
 @pytest.mark.experiment("E3.4")

@@ -10,7 +10,7 @@ import pytest
 from ecdd.detector import load_runtime
 from ecdd.inference.pooling import attention_weights, pool
 from ecdd.pipeline.preprocess import normalise
-from gates.g3.pooling_study import TEMPERATURES, choose, name_of, study, variants
+from gates.support.pooling_study import TEMPERATURES, choose, name_of, study, variants
 
 REPEATS = 3
 THREADS = (1, 2, 4)

@@ -15,8 +15,8 @@ from ecdd.training.forgeries.forged_cells import cell_labels
 from ecdd.training.forgeries.forgery import FacePicture, ForgeryRefused
 from ecdd.training.forgeries.forging import prepare_forgery
 from ecdd.training.forgeries.registry import forge
-from gates.g3.pooling_study import auc
-from gates.g3.seeded_networks import torch_or_none
+from gates.support.pooling_study import auc
+from gates.support.seeded_networks import torch_or_none
 
 BLOCKS = (PixelBox(96, 64, 128, 96), PixelBox(40, 150, 72, 182), PixelBox(170, 101, 202, 133))
 RADIUS = 4.0

@@ -41,7 +41,7 @@ def committed(bundle: Any, policy: Any) -> Committed | None:
 @pytest.fixture(scope="session")
 def held_out(data_root: Path | None, detector: Any) -> list[tuple[Any, Any]]:
     """TEST-NEVER-TOUCH portraits of ``--data`` and their verdicts; empty without the option."""
-    from gates.g2.portraits import data_portraits
+    from gates.support.portraits import data_portraits
 
     portraits = data_portraits(data_root, "face", ("TEST-NEVER-TOUCH",))
     return [(portrait, detector.predict(portrait.path)) for portrait in portraits]

@@ -11,8 +11,8 @@ import pytest
 from ecdd.calibration import calibration_set_contract as contract_of_the_set
 from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
 from ecdd.evidence.pytest_plugin import RUN
-from gates.g2.portraits import SPLIT
 from gates.g4.conftest import no_logits
+from gates.support.portraits import SPLIT
 
 
 @pytest.mark.experiment("E4.1")

@@ -12,9 +12,9 @@ from ecdd.calibration.bootstrap import resampled_weights
 from ecdd.calibration.fitting import fit_calibration
 from ecdd.calibration.metrics import expected_calibration_error, sigmoid
 from ecdd.calibration.operating_point import choose_thresholds
-from gates.g4 import figures
 from gates.g4.conftest import no_logits
-from gates.g4.planted import planted_logits
+from gates.support import calibration_figures as figures
+from gates.support.planted_miscalibration import planted_logits
 
 RESAMPLES = 400
 

@@ -11,7 +11,7 @@ from ecdd.calibration import calibrators
 from ecdd.calibration.bootstrap import resampled_weights
 from ecdd.calibration.isotonic import LEAST_PICTURES
 from gates.g4.conftest import no_logits
-from gates.g4.planted import planted_logits
+from gates.support.planted_miscalibration import planted_logits
 
 RESAMPLES = 1000
 

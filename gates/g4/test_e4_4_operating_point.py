@@ -17,9 +17,9 @@ from ecdd.calibration.binomial_bounds import (
 )
 from ecdd.calibration.metrics import sigmoid
 from ecdd.calibration.operating_point import choose_thresholds, ltt_threshold, shortfall
-from gates.g2.portraits import golden_portraits
-from gates.g4 import figures
 from gates.g4.conftest import no_logits
+from gates.support import calibration_figures as figures
+from gates.support.portraits import golden_portraits
 
 REPETITIONS = 2000
 SIZES = (60, 400)  # reals and fakes of a repeated set

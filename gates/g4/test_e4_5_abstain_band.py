@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from ecdd.calibration.abstain_policy import band_rates, count_decisions
-from gates.g2.portraits import golden_portraits
-from gates.g4 import figures
 from gates.g4.conftest import no_logits
+from gates.support import calibration_figures as figures
+from gates.support.portraits import golden_portraits
 
 RATES = ("fpr", "fnr", "abstain_real", "abstain_fake", "coverage", "selective_risk", "selective_fpr", "selective_fnr")
 

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from ecdd.calibration.binomial_bounds import allowed_errors
-from gates.g2.portraits import Portrait, data_portraits, golden_portraits, open_portrait, png, relaxed
+from gates.support.portraits import Portrait, data_portraits, golden_portraits, open_portrait, png, relaxed
 
 LEAST_GAIN = 0.1
 LEVELS: dict[str, tuple[float, ...]] = {"blur": (2.0, 4.0), "jpeg": (20.0, 10.0), "down_up": (0.25, 0.15)}

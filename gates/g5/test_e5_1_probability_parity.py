@@ -70,7 +70,7 @@ def test_pictures_that_nobody_calibrated_on(
     if data_root is None:
         evidence.not_tested(f"{mode} on held-out pictures", "needs --data")
         return
-    from gates.g2.portraits import data_portraits
+    from gates.support.portraits import data_portraits
 
     portraits = data_portraits(data_root, "face", ("TEST-NEVER-TOUCH",))
     parity = _whole_files(bundle, contract, mode, [(one.name, one.path) for one in portraits])

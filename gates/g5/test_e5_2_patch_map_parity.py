@@ -20,7 +20,7 @@ from ecdd.parity.patch_map_parity import patch_parity
 from ecdd.parity.pooled_logit_parity import pooled_parity
 from ecdd.runtimes.tflite import TFLiteRuntime
 from gates.g5.conftest import FLOAT, SameTensors, limits_of, missing, record, runtime_of
-from gates.g5.remaking import cannot_remake, remake
+from gates.support.remaking import cannot_remake, remake
 
 
 @pytest.mark.experiment("E5.2")

@@ -27,7 +27,7 @@ from ecdd.runtimes.integer_io import AffineQuantisation
 from ecdd.runtimes.tflite import NOT_HERE, TFLiteRuntime, wants_xnnpack
 from gates.benchmarks.processes import keeping_compiled, launch
 from gates.g5.conftest import missing
-from gates.g5.made_models import MadeModel
+from gates.support.made_models import MadeModel
 
 ROOT = Path(__file__).resolve().parents[2]
 THREADS, REPEATS = (1, 2, 4), 2

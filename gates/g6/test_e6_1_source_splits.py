@@ -10,8 +10,8 @@ from ecdd.evaluation.intervals import separation
 from ecdd.evaluation.metrics import accuracy_on_faces, at_operating_point, scores_and_labels
 from ecdd.evaluation.splits import groups, members, worst_group
 from ecdd.evaluation.transforms import UNTOUCHED
-from gates.g6 import figures
-from gates.g6.conftest import has_scores
+from gates.support import battery_figures as figures
+from gates.support.score_tables import has_scores
 
 SPLITS = ("source", "compression", "device", "platform")
 

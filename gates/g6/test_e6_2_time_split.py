@@ -9,7 +9,7 @@ import pytest
 from ecdd.evaluation.metrics import rate
 from ecdd.evaluation.splits import time_split
 from ecdd.evaluation.transforms import UNTOUCHED
-from gates.g6.conftest import has_scores
+from gates.support.score_tables import has_scores
 
 
 @pytest.mark.experiment("E6.2")

@@ -9,9 +9,9 @@ import pytest
 from ecdd.evaluation.battery import SHORTCUTS, format_by_class, measure_transforms, shortcut_flips
 from ecdd.evaluation.transforms import UNTOUCHED, apply, load_suite
 from ecdd.pipeline.decode import read_file
-from gates.g2.portraits import golden_portraits
-from gates.g6 import figures
-from gates.g6.conftest import has_scores
+from gates.support import battery_figures as figures
+from gates.support.portraits import golden_portraits
+from gates.support.score_tables import has_scores
 
 
 @pytest.mark.experiment("E6.3")

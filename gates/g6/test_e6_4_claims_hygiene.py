@@ -24,9 +24,9 @@ from ecdd.evidence.declarations import load_declared
 from ecdd.inference.calibration import AppliedCalibration, probability
 from ecdd.release.approval import decide
 from ecdd.release.waivers import Waiver
-from gates.g6.conftest import has_scores
-from gates.g6.made_evidence import make_evidence
-from gates.g6.made_rows import failed, plan_for, row
+from gates.support.made_evidence import make_evidence
+from gates.support.made_rows import failed, plan_for, row
+from gates.support.score_tables import has_scores
 
 DECLARED = Path(__file__).resolve().parents[1] / "declared.yaml"
 

@@ -15,13 +15,13 @@ from ecdd.bundle import load_bundle
 from ecdd.evidence.merging import read_records
 from ecdd.runtimes.onnx import OnnxRuntime
 from ecdd.runtimes.tflite import TFLiteRuntime
-from gates.g5.made_models import MadeModel, with_pooled
 from gates.own_model.bringing import ONNX, ROOT, TFLITE, ecdd, gates, own_contract, own_data
+from gates.support.made_models import MadeModel, with_pooled
 
 # an experiment of every kind: pixels, geometry, calibration, parity, battery
 SELECTED = (
     "gates/g1/test_e1_9_normalisation.py",
-    "gates/g3/test_golden_outputs.py",
+    "gates/g3/units/test_golden_outputs.py",
     "gates/g3/test_e3_1_grid_shape.py",
     "gates/g3/test_e3_2_cell_mapping.py",
     "gates/g3/test_e3_3_pooling_rules.py",

@@ -19,7 +19,7 @@ from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.page import render
 from ecdd.monitoring.summary import SCORE_BINS, summarise
 from ecdd.monitoring.tables import EVENTS
-from gates.phase7.field_log import DAY, event
+from gates.support.field_log import DAY, event
 
 OTHER_BUNDLE = "ab" * 32
 DAYS, DEVICES = 3, ("phone_low", "phone_high", "single_board")

@@ -15,10 +15,10 @@ from ecdd.monitoring.drift_triggers import limits_of
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.playbook import LEVELS, check
 from ecdd.monitoring.reference import TRIGGERS, reference_of, rows_of_scores
-from gates.g6.conftest import has_scores
-from gates.phase7 import figures
-from gates.phase7.field_log import DAY, events_of_rows
-from gates.phase7.streams import LOOK_EVERY, Plan, population_effects, watch, with_device
+from gates.support import drift_figures as figures
+from gates.support.field_log import DAY, events_of_rows
+from gates.support.score_tables import has_scores
+from gates.support.streams import LOOK_EVERY, Plan, population_effects, watch, with_device
 
 REPETITIONS, CONFIDENCE, SEED = 320, 0.95, 20_072
 REFERENCE, QUIET, WATCH = 1000, 1000, 8000

@@ -14,9 +14,9 @@ from ecdd.evaluation.scoring import Request
 from ecdd.monitoring import canary
 from ecdd.monitoring.canary import CanaryError, Comparison, in_canary
 from ecdd.monitoring.canary_scoring import answers
-from gates.g2.portraits import SPLIT
-from gates.phase7.rehearsal_stream import Rehearsal
-from gates.phase7.rehearsed_bundles import CANDIDATES, DEGRADED
+from gates.support.portraits import SPLIT
+from gates.support.rehearsal_stream import Rehearsal
+from gates.support.rehearsed_bundles import CANDIDATES, DEGRADED
 
 RESAMPLED = 200
 REQUESTS = 20_000

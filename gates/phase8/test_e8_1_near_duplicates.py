@@ -14,8 +14,8 @@ from ecdd.dataset_governance.build_split import assign_lineage
 from ecdd.dataset_governance.lineage_tags import load_split
 from ecdd.dataset_governance.manifest import ManifestRow, load_manifest
 from ecdd.dataset_governance.picture_hashes import UnreadableError
-from gates.g2.portraits import SPLIT
-from gates.phase8.planted_copies import PARTS, WHOLE, plant
+from gates.support.planted_copies import PARTS, WHOLE, plant
+from gates.support.portraits import SPLIT
 
 
 @pytest.fixture(scope="session")

@@ -23,8 +23,8 @@ from ecdd.dataset_governance.manual_review import HISTORY_NAME, Consent, ReviewE
 from ecdd.dataset_governance.review_protocol import review_protocol
 from ecdd.dataset_governance.review_sealing import NONCE_BYTES
 from ecdd.dataset_governance.validate_lineage import check_lineage
-from gates.phase8.file_watch import FileWatch
-from gates.phase8.made_reviews import AGREED, START, Clock, Judged, another, judged_portraits, store_at
+from gates.support.file_watch import FileWatch
+from gates.support.made_reviews import AGREED, START, Clock, Judged, another, judged_portraits, store_at
 
 PIECE = 16  # bytes; a run of the picture as long as this never meets ciphertext by chance
 DAY = datetime.timedelta(days=1)

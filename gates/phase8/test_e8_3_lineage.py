@@ -27,8 +27,8 @@ from ecdd.dataset_governance.lineage_tags import (
 from ecdd.dataset_governance.manifest import ManifestError, load_manifest
 from ecdd.dataset_governance.validate_lineage import Use, check_lineage, training_differs
 from ecdd.evaluation.transforms import UNTOUCHED
-from gates.g2.portraits import SPLIT
-from gates.g6.conftest import stored_scores
+from gates.support.portraits import SPLIT
+from gates.support.score_tables import stored_scores
 
 TRAIN, CALIBRATION, AUDIT, TEST = LineageTag
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)

@@ -1,0 +1,174 @@
+"""The digest changes if and only if a value, a status or a deciding experiment changes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ecdd.contract.describing import knob_fields, value_schema
+from ecdd.contract.diff import affected_gates, affected_stages, diff
+from ecdd.contract.digest import contract_digest
+from ecdd.contract.loading import ContractError, LoadedContract, Provenance, load_contract
+from ecdd.contract.yaml_reading import Value
+from gates.support.edited_bundles import SOURCE_CONTRACT
+
+KEYS = sorted(knob_fields())
+
+
+@pytest.fixture(scope="module")
+def good() -> LoadedContract:
+    return load_contract(SOURCE_CONTRACT)
+
+
+def _styled(value: object, draw: st.DataObject) -> str:
+    """Write a value in another way that means the same."""
+    if isinstance(value, float) and value.is_integer() and draw.draw(st.booleans()):
+        return str(int(value))
+    if isinstance(value, str):
+        quoted = [json.dumps(value), "'" + value.replace("'", "''") + "'"]
+        return draw.draw(st.sampled_from(quoted))
+    if isinstance(value, list):
+        return "[" + " , ".join(_styled(item, draw) for item in value) + "]"
+    if isinstance(value, dict):
+        pairs = draw.draw(st.permutations(sorted(value.items())))
+        return "{" + ", ".join(f"{json.dumps(name)}: {_styled(item, draw)}" for name, item in pairs) + "}"
+    text = json.dumps(value)
+    return text.replace("e", ".0e") if isinstance(value, float) and "e" in text and "." not in text else text
+
+
+@settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(draw=st.data())
+def test_comments_order_and_quoting_change_nothing(good: LoadedContract, tmp_path: Path, draw: st.DataObject) -> None:
+    raw: dict[str, Any] = yaml.safe_load(SOURCE_CONTRACT.read_text())
+    lines = []
+    for top in draw.draw(st.permutations(sorted(raw))):
+        leaves = {top: raw[top]} if "value" in raw[top] else raw[top]
+        indent = "" if leaves.get(top) is raw[top] else "  "
+        lines += [] if not indent else [f"{top}:  # {draw.draw(st.sampled_from(['x', 'é', '{', 'a: b']))}"]
+        for name in draw.draw(st.permutations(sorted(leaves))):
+            item = leaves[name]
+            value = good.values[f"{top}.{name}" if indent else name]
+            parts = {"value": _styled(value, draw), "status": item["status"], "set_by": f'"{item["set_by"]}"'}
+            order = draw.draw(st.permutations(sorted(parts)))
+            if draw.draw(st.booleans()):
+                lines.append(f"{indent}{name}: {{{', '.join(f'{part}: {parts[part]}' for part in order)}}}")
+            else:
+                lines += [f'{indent}"{name}":', *(f"{indent}    {part}: {parts[part]}  # why" for part in order)]
+    path = tmp_path / "styled.yaml"
+    path.write_text("\n".join(lines) + "\n")
+    styled = load_contract(path)
+    assert styled.digest == good.digest
+    assert styled.preprocessing_digest == good.preprocessing_digest
+    assert not diff(good, styled)
+
+
+def _other_values(key: str, value: object) -> list[Any]:
+    """Propose values that differ from this one; the schema refuses some of them."""
+    schema = value_schema(key)
+    options = [item for item in schema.get("enum", ()) if item != value]
+    if isinstance(value, bool):
+        return options
+    if isinstance(value, int):
+        return [*options, value + 1, value - 1, value * 2]
+    if isinstance(value, float):
+        return [*options, value * (1 + 2**-50), value * 0.999, value + 1e-9]
+    if isinstance(value, str):
+        last = value[-1:]
+        return [*options, value[:-1] + ("1" if last == "0" else "0"), value + "0"]
+    if isinstance(value, list):
+        changed = [[*value[:-1], other] for other in _other_items(schema, value)]
+        return [*changed, value[::-1], value[:-1], value[1:]]
+    if isinstance(value, dict):
+        return [{name: item for name, item in value.items() if name != gone} for gone in value] + [
+            {**value, name: other} for name, item in value.items() for other in _other_entries(schema, item)
+        ]
+    raise AssertionError(key)
+
+
+def _other_entries(schema: dict[str, Any], item: object) -> list[Any]:
+    if isinstance(item, int):
+        return [item + 1]
+    allowed = schema.get("additionalProperties", {})
+    if isinstance(item, str) and "enum" not in allowed:
+        return [item + "0"]
+    return [other for other in allowed.get("enum", ()) if other != item]
+
+
+def _other_items(schema: dict[str, Any], value: list[Any]) -> list[Any]:
+    last = value[-1]
+    if isinstance(last, str):
+        return [item for item in schema["items"].get("enum", [last + "0"]) if item != last]
+    return [last * (1 + 2**-50) if isinstance(last, float) else last - 1]
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_change_of_a_value_changes_the_digest(good: LoadedContract, key: str) -> None:
+    value = good.values[key]
+    seen = {good.digest}
+    tried = [value]
+    for other in _other_values(key, value):
+        try:
+            changed = good.with_values({key: other})
+        except ContractError:
+            continue
+        if changed.values[key] in tried:
+            continue
+        tried.append(changed.values[key])
+        assert changed.digest not in seen
+        seen.add(changed.digest)
+        assert (changed.preprocessing_digest != good.preprocessing_digest) == (
+            key.split(".", maxsplit=1)[0] in {"pixel_pipeline", "face_detector"}
+        )
+        assert all(item.key == key or item.key.startswith(f"{key}.") for item in diff(good, changed))
+        assert diff(good, changed)
+        assert not diff(changed, changed)
+    only_one = "const" in value_schema(key)
+    single = value_schema(key).get("minItems") == value_schema(key).get("maxItems") == 1
+    assert len(seen) > 1 or only_one or single
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_change_of_status_changes_the_digest(good: LoadedContract, key: str) -> None:
+    old = good.provenance[key]
+    changed = good.with_values({key: good.values[key]}, status="frozen" if old.status == "proposed" else "proposed")
+    assert changed.digest != good.digest
+    assert changed.preprocessing_digest == good.preprocessing_digest
+    assert diff(good, changed)
+    moved = good.provenance | {key: Provenance(old.status, "E9.9", old.line)}
+    assert contract_digest(good.policy, moved) != good.digest
+    shifted = good.provenance | {key: Provenance(old.status, old.set_by, old.line + 7)}
+    assert contract_digest(good.policy, shifted) == good.digest
+
+
+def test_one_and_one_point_zero(good: LoadedContract) -> None:
+    whole = good.with_values({"quality_gates.blur_threshold": 40, "patch_grid.operator_scale": 1})
+    point = good.with_values({"quality_gates.blur_threshold": 40.0, "patch_grid.operator_scale": 1.0})
+    assert whole.digest == point.digest
+    minus = good.with_values({"quality_gates.blur_threshold": -0.0})
+    assert minus.digest == good.with_values({"quality_gates.blur_threshold": 0}).digest
+
+
+def test_diff_names_stages_and_gates(good: LoadedContract) -> None:
+    (change,) = diff(good, good.with_values({"pixel_pipeline.resize_kernel": "bicubic"}))
+    assert (change.kind, change.stages[0], change.stages[-1]) == ("changed", "S3", "S8")
+    assert "G1" in change.gates
+    codes: dict[str, Value] = dict(good.policy.reason_codes.codes)
+    code = codes.pop("no_face")
+    kinds = {
+        item.key: item.kind for item in diff(good, good.with_values({"reason_codes.codes": codes | {"no_man": code}}))
+    }
+    assert kinds == {"reason_codes.codes.no_face": "removed", "reason_codes.codes.no_man": "added"}
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_tolerance_moves_no_stage_but_its_gate(key: str) -> None:
+    if ".tolerance_" in key:
+        assert not affected_stages(key)
+    if knob_fields()[key].set_by.startswith("E"):
+        assert affected_gates(key)

@@ -1,0 +1,112 @@
+"""Nothing of the specification is without a test, and no test of an experiment without a clause."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from ecdd.contract.describing import knob_fields
+from ecdd.contract.loading import load_contract
+from ecdd.evidence.claims import SPECIFIED
+from ecdd.evidence.declarations import Declared, load_declared
+from ecdd.evidence.declare import refreshed
+from gates.support import spec_binding
+from gates.support.spec_binding import GATES, OF_THE_FILE, ROOT
+
+DECLARED = load_declared(GATES / "declared.yaml")
+SET_BY = {key: knob.set_by for key, knob in knob_fields().items()}
+FILES = spec_binding.experiment_files()
+
+
+@pytest.mark.parametrize("experiment", list(SPECIFIED))
+def test_an_experiment_of_the_specification_has_tests(experiment: str) -> None:
+    assert experiment in DECLARED, f"{experiment} {SPECIFIED[experiment]} is in the specification and has no test"
+    about = DECLARED[experiment]
+    assert about.tests
+    assert FILES.get(ROOT / about.file) == experiment, f"{about.file} is not named for {experiment}"
+    assert about.clause == f"spec 3, {experiment}"
+
+
+def test_no_experiment_is_made_up() -> None:
+    assert set(DECLARED) <= set(SPECIFIED)
+    contract = load_contract(ROOT / "contracts" / "policy_contract.yaml")
+    assert set(contract.policy.release.claims) <= set(SPECIFIED)
+
+
+def test_declarations_are_those_of_the_files() -> None:
+    path = GATES / "declared.yaml"
+    assert refreshed(path) == path.read_text(encoding="utf-8"), "run python -m ecdd.evidence.declare"
+
+
+@pytest.mark.parametrize("key", list(SET_BY))
+def test_a_clause_of_the_contract_has_an_experiment_with_tests(key: str) -> None:
+    assert spec_binding.knobs_without_experiment({key: SET_BY[key]}, DECLARED) == []
+
+
+@pytest.mark.parametrize("key", [key for key, experiment in SET_BY.items() if experiment in DECLARED])
+def test_tests_have_to_do_with_the_clause(key: str) -> None:
+    """Named by tests, read by code that they run, or of one allowed value; never a number that nobody looks at."""
+    assert spec_binding.bonds({key: SET_BY[key]}, DECLARED)[key] != "UNBOUND"
+
+
+def test_most_clauses_are_named_by_tests() -> None:
+    """The weaker bonds stay the exception; versions of the file's own form are the only knobs without experiment."""
+    found = Counter(spec_binding.bonds(SET_BY, DECLARED).values())
+    assert found["NAMED"] + found["ELSEWHERE"] > 2 * (found["THROUGH"] + found["ONLY"])
+    assert sorted(key for key, by in SET_BY.items() if by == OF_THE_FILE) == ["contract_version", "schema_version"]
+
+
+@pytest.mark.parametrize("file", list(FILES), ids=lambda file: file.name)
+def test_every_test_of_an_experiment_is_bound_to_it(file: Path) -> None:
+    assert spec_binding.misplaced_tests(file, FILES[file], DECLARED) == []
+
+
+def test_every_file_of_tests_says_what_it_proves() -> None:
+    """Files that are no experiment's support the gate whose folder they lie in; none is named like an experiment's."""
+    files = sorted(GATES.rglob("test_*.py"))
+    silent = [path.name for path in files if not ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))]
+    assert silent == []
+    assert [path.name for path in files if path.name.startswith("test_e") and path not in FILES] == [
+        name for name in ("test_export.py", "test_extreme_maps.py") if any(path.name == name for path in files)
+    ]
+
+
+# what the checks above must be able to say
+
+
+def test_a_clause_without_experiment_is_found() -> None:
+    without = {key: about for key, about in DECLARED.items() if key != "E4.4"}
+    assert spec_binding.knobs_without_experiment(SET_BY | {"new.knob": "E9.9"}, without)[-1].startswith("new.knob")
+    assert any("operating_point.max_fpr" in text for text in spec_binding.knobs_without_experiment(SET_BY, without))
+
+
+def test_a_knob_that_nobody_reads_is_unbound() -> None:
+    knob = knob_fields()["operating_point.max_fpr"]
+    unread = type(knob)(**{**vars(knob), "key": "operating_point.unread", "name": "read_by_no_line_of_code"})
+    assert spec_binding.bond(unread, ROOT / DECLARED["E4.4"].file) == "UNBOUND"
+    assert spec_binding.bond(knob, ROOT / DECLARED["E4.4"].file) == "NAMED"
+
+
+MARKED = '@pytest.mark.experiment("E1.8")\ndef test_a(evidence): ...\n\n'
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("def test_b(evidence): ...\n", "test_b carries no marker"),
+        (MARKED.replace("E1.8", "E1.9").replace("test_a", "test_b"), "test_b carries ['E1.9'], not E1.8"),
+        (MARKED.replace("test_a", "test_new"), "test_new is not declared"),
+    ],
+)
+def test_a_test_out_of_place_is_found(tmp_path: Path, more: str, said: str) -> None:
+    file = tmp_path / "gates" / "test_e1_8_resize.py"
+    file.parent.mkdir()
+    file.write_text(MARKED + more)
+    about = Declared(title="t", gate="G1", clause="spec 3, E1.8", file="gates/test_e1_8_resize.py", tests=["test_a"])
+    found = spec_binding.misplaced_tests(file, "E1.8", {"E1.8": about}, tmp_path)
+    assert len(found) == 1
+    assert said in found[0]
+    assert "not declared with this file" in spec_binding.misplaced_tests(file, "E1.8", {}, tmp_path)[0]
