@@ -1,8 +1,8 @@
 """Load test of the site: speed, two workers against one, a storm of good and bad requests, slow connections.
 
 ``python -m gates.benchmarks.site_load.run [--out FOLDER]`` starts `ecdd serve` as it ships, sends bounded requests on
-loopback and writes ``serving_benchmarks.json`` and ``.md``. Exit code 1 while a promise is missed. The machine should be quiet:
-milliseconds are not corrected for others' load, which stands beside them.
+loopback and writes ``serving_benchmarks.json`` and ``.md``. Exit code 1 while a promise is missed. The machine should
+be quiet: milliseconds are not corrected for others' load, which stands beside them.
 """
 
 from __future__ import annotations

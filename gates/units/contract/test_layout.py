@@ -9,6 +9,7 @@ from pathlib import Path
 
 GATES = Path(__file__).resolve().parents[2]
 FOLDERS = sorted(path for path in GATES.iterdir() if re.fullmatch(r"g\d|phase\d", path.name))
+SHELVES = {"units", "__pycache__"}
 CLAUSE_OR_SHARED = re.compile(r"test_e\d+_\d+_\w+\.py|conftest\.py|__init__\.py")
 
 
@@ -23,9 +24,7 @@ def _imported(file: Path) -> Iterator[str]:
 
 def test_a_gate_folder_holds_clauses_and_units() -> None:
     assert len(FOLDERS) == 8
-    found = [
-        path for folder in FOLDERS for path in sorted(folder.iterdir()) if path.name not in {"units", "__pycache__"}
-    ]
+    found = [path for folder in FOLDERS for path in sorted(folder.iterdir()) if path.name not in SHELVES]
     assert [str(path) for path in found if not CLAUSE_OR_SHARED.fullmatch(path.name)] == []
 
 
