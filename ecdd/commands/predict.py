@@ -54,11 +54,16 @@ def predict(
         raise typer.BadParameter("--log names the bundle that decided; with --contract the bundle would not have")
     files, hidden = find_files(paths)
     counts: dict[str, int] = {}
+    warned: set[str] = set()
     failed = 0
     with _writer(out) as write, _logged(log, device_class, settings.bundle) as note:
         for line in _watched(judge_all(files, settings, jobs), len(files)):
             counts[line["label"]] = counts.get(line["label"], 0) + 1
             failed += line["outcome"] == "error" or any(code.startswith(_UNREADABLE) for code in line["reason_codes"])
+            for warning in line.get("warnings", ()):  # the same for every picture: a person reads it once
+                if warning not in warned:
+                    typer.echo(f"warning: {warning}", err=True)
+                warned.add(warning)
             write(line)
             note(line)
             print(json.dumps(line, ensure_ascii=True) if as_json else _text(line))  # noqa: T201 - the command's output

@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ecdd.contract.schema import PolicyContract
 from ecdd.evidence.records import ExperimentRecord
+from ecdd.pipeline.decode import frozen_decoder, other_libraries
 
 # every experiment of the specification, so that one that nobody wrote yet is named too
 SPECIFIED: Final[Mapping[str, str]] = {
@@ -57,6 +59,8 @@ SPECIFIED: Final[Mapping[str, str]] = {
 }
 
 
+# E1.3 says under this name what its own golden set differs in; release and report read it
+DECODER_DIFFERENCES: Final = "decoder_differences"
 # what no experiment of this specification can promise: there is nothing on a build machine to run it on
 NEVER_CLAIMED: Final = (
     "NNAPI delegate: not tested, no such device in any run",
@@ -77,20 +81,23 @@ class Claims:
         Claimed, and not complete and passing: no release can rest on this run alone.
     not_claimed : tuple of str
         What nobody claims: experiments of the specification with their titles, splits, delegates.
+    other_decoders : tuple of str
+        Decoders that records were measured with and that did not freeze the golden stages, one line each.
     """
 
     supported: tuple[str, ...]
     unsupported: tuple[str, ...]
     not_claimed: tuple[str, ...]
+    other_decoders: tuple[str, ...]
 
 
-def compare_claims(claims: Sequence[str], splits: Sequence[str], records: Mapping[str, ExperimentRecord]) -> Claims:
+def compare_claims(policy: PolicyContract, records: Mapping[str, ExperimentRecord]) -> Claims:
     """Hold the contract's claims against what a run measured.
 
     Parameters
     ----------
-    claims, splits : sequence of str
-        ``release.claims`` and ``evaluation.splits`` of the contract.
+    policy : PolicyContract
+        The contract.
     records : mapping of str to ExperimentRecord
         Complete records of the same bundle and contract, by id.
 
@@ -99,11 +106,41 @@ def compare_claims(claims: Sequence[str], splits: Sequence[str], records: Mappin
     Claims
         Each claim on one side or the other.
     """
+    claims = policy.release.claims
     passing = {key for key, record in records.items() if record.verdict == "pass"}
     return Claims(
         supported=tuple(claim for claim in claims if claim in passing),
         unsupported=tuple(claim for claim in claims if claim not in passing),
-        not_claimed=not_claimed(claims, splits),
+        not_claimed=not_claimed(claims, policy.evaluation.splits),
+        other_decoders=other_decoders(records, policy.pixel_pipeline.decoder_version),
+    )
+
+
+def other_decoders(records: Mapping[str, ExperimentRecord], decoder_version: str) -> tuple[str, ...]:
+    """Decoders that records were measured with and that did not freeze the golden stages.
+
+    Parameters
+    ----------
+    records : mapping of str to ExperimentRecord
+        By id.
+    decoder_version : str
+        ``pixel_pipeline.decoder_version`` of the contract.
+
+    Returns
+    -------
+    tuple of str
+        One line a decoder, with the experiments measured with it.
+    """
+    found: dict[str, list[str]] = {}
+    for key, record in records.items():
+        said = [str(m.value) for m in record.measurements if m.name == DECODER_DIFFERENCES and m.value]
+        others = other_libraries(record.identity.versions, frozen_decoder(decoder_version)) or "; ".join(said)
+        if others:
+            found.setdefault(others, []).append(key)
+    return tuple(
+        f"Measured with a decoder that no evidence covers ({others}): {', '.join(keys)}; "
+        f"run the gates with the decoder of the golden stages"
+        for others, keys in found.items()
     )
 
 

@@ -141,6 +141,8 @@ def verdict_of(records: Mapping[str, ExperimentRecord], claims: Claims | None, e
             "fail",
             f"No release can rest on this run: {count} of its claims {'is' if count == 1 else 'are'} unsupported.",
         )
+    if claims.other_decoders:
+        return "fail", "No release can rest on this run: it was measured with a decoder that no evidence covers."
     return "pass", "Every claim of the contract is supported by this run."
 
 
@@ -152,7 +154,7 @@ def _claims(options: RunOptions, records: Mapping[str, ExperimentRecord]) -> Cla
         policy = load_contract(contract_path(options)).policy
     except (ContractError, OSError):
         return None
-    return compare_claims(policy.release.claims, policy.evaluation.splits, records)
+    return compare_claims(policy, records)
 
 
 def _stages_not_tested(options: RunOptions) -> list[tuple[str, NotTested]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ecdd.bundle import Bundle
 from ecdd.evidence.chain import find_edits
-from ecdd.evidence.claims import SPECIFIED, not_claimed
+from ecdd.evidence.claims import SPECIFIED, not_claimed, other_decoders
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.margins import closest_metric
 from ecdd.evidence.merging import read_records
@@ -111,6 +111,8 @@ def decide(
         reasons += against
         if not against:
             supported.append(claim)
+    claimed = {key: records[key] for key in claims if key in records}
+    reasons += other_decoders(claimed, bundle.contract.policy.pixel_pipeline.decoder_version)
     counting, refused = judge_waivers(waivers, not_run, as_of)
     reasons += refused
     waived = {waiver.id for waiver in counting}

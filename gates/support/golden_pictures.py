@@ -1,10 +1,16 @@
-"""The golden set for the gates: checked against its manifest, with paths that can be opened from anywhere."""
+"""The golden set for the gates: checked against its manifest, and held to its frozen stages."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from ecdd.golden.golden_hashes import first_moved, platform_fingerprint, s4_digest
 from ecdd.golden.golden_sets import GoldenSet, load_golden
+from ecdd.pipeline.decode import s1_digest
 
 
 def load_checked(root: Path) -> GoldenSet:
@@ -29,3 +35,34 @@ def load_checked(root: Path) -> GoldenSet:
     golden.verify()
     items = [item.model_copy(update={"path": str((golden.root / item.path).absolute())}) for item in golden.items]
     return GoldenSet(golden.root, golden.manifest.model_copy(update={"items": items}))
+
+
+def moved_stages(prepared: Any, frozen: Any, golden: Any, policy: Any) -> str:
+    """The first stage that moved in any golden picture, in how many, and in which first; ``"none"`` for none."""
+    exact = dict(frozen.platform) == platform_fingerprint()
+    first = {}
+    for item in golden.items:
+        stored = frozen.picture(item.id)
+        first[item.id] = first_moved(moved(stored, prepared(item), policy, exact=exact) if stored is not None else ())
+    stage = first_moved(found for found in first.values() if found)
+    names = [name for name, found in first.items() if found == stage]
+    return f"{stage} in {len(names)} of {len(first)} pictures, {names[0]} first" if stage else "none"
+
+
+def moved(stored: Any, now: Any, policy: Any, *, exact: bool) -> Iterator[str]:
+    """Stages of a golden picture that are not the frozen ones, beyond what another processor explains in a face."""
+    s1 = s1_digest(now.decoded.image) if now.decoded is not None else None
+    if now.sha256 != stored.s0:
+        yield "S0"
+    if (s1, now.rejected) != (stored.s1_digest, stored.rejected):
+        yield "S1"
+    if len(stored.faces) != len(now.faces):
+        yield "S2"
+    limit = 0.0 if exact else policy.face_detector.tolerance_box
+    for old, new in zip(stored.faces, now.faces, strict=False):
+        if max(abs(one - other) for one, other in zip(old.box, new.face.box, strict=True)) > limit:
+            yield "S2"
+        elif old.crop_box == tuple(new.crop_box) and not np.array_equal(old.s3, new.s3):
+            yield "S3"
+        elif old.crop_box == tuple(new.crop_box) and old.s4_digest != s4_digest(new.s4(policy.pixel_pipeline)):
+            yield "S4"

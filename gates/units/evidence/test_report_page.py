@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ecdd.bundle.loading import default_bundle_path
-from ecdd.evidence.claims import SPECIFIED
+from ecdd.bundle.loading import default_bundle_path, load_bundle
+from ecdd.evidence.claims import SPECIFIED, compare_claims
 from ecdd.evidence.declarations import load_declared, load_expected
 from ecdd.evidence.merging import read_records, write_records
 from ecdd.evidence.mutation_table import MUTANTS_FILE, MutantRow, MutationTable, write_mutants
 from ecdd.evidence.records import ExperimentRecord, Figure, Table
-from ecdd.evidence.report import render, write_report
+from ecdd.evidence.report import render, verdict_of, write_report
 from ecdd.evidence.session import RunOptions, identify
 from gates.support.browser import browser_path, open_browser
 
@@ -233,6 +233,25 @@ def test_edited_evidence_is_said_first(copy: Path) -> None:
     text = rendered(copy)
     assert "Evidence not intact" in text
     assert "E6.1: the record is not the one in index.json" in text
+
+
+def test_a_decoder_without_evidence_is_said_first(copy: Path) -> None:
+    for key, record in read_records(copy).items():
+        other = {**record.identity.versions, "libjpeg_turbo": "2.1.5"}
+        change(copy, key, identity=record.identity.model_copy(update={"versions": other}))
+    page_one = rendered(copy).partition("<h2>Gates</h2>")[0]
+    assert "no evidence covers (libjpeg_turbo 2.1.5, frozen with 3.2.0): E1.9, E6.1; run the gates" in page_one
+    assert "Evidence not intact" not in page_one
+
+
+def test_no_release_rests_on_another_decoder(copy: Path) -> None:
+    record = read_records(copy)["E1.9"]
+    policy = load_bundle(default_bundle_path()).contract.policy
+    policy = policy.model_copy(update={"release": policy.release.model_copy(update={"claims": ["E1.9"]})})
+    assert verdict_of({"E1.9": record}, compare_claims(policy, {"E1.9": record}), [])[0] == "pass"
+    other = record.model_copy(update={"identity": record.identity.model_copy(update={"versions": {}})})
+    state, text = verdict_of({"E1.9": other}, compare_claims(policy, {"E1.9": other}), [])
+    assert (state, "a decoder that no evidence covers" in text) == ("fail", True)
 
 
 def test_a_figure_that_the_run_did_not_draw_is_not_shown(copy: Path) -> None:
