@@ -35,15 +35,17 @@ def sheet(
 
     from ecdd.contract.loading import ContractError, load_contract
     from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, load_split
-    from ecdd.dataset_governance.manifest import ManifestError, load_manifest
+    from ecdd.dataset_governance.manifest import ManifestError, load_manifest, manifest_path
     from ecdd.dataset_governance.usable_faces import usable_faces
-    from ecdd.files import write_bytes
+    from ecdd.files import check_output, write_output
     from ecdd.golden.golden_sets import GoldenError, load_golden
     from ecdd.pipeline.face import DetectorError, load_detector
     from ecdd.training.forgeries.contact_sheet import SheetError, draw_sheet, golden_forgeries
     from ecdd.training.forgeries.forging import as_png, forge_part
     from ecdd.training.forgeries.registry import UnknownGeneratorError, find_generator
 
+    inputs = [path for path in (contract, split) if path is not None]
+    check_output(out, inputs)
     try:
         about = find_generator(generator).about
         loaded = load_contract(contract)
@@ -51,7 +53,10 @@ def sheet(
         if data is None:
             outcomes = golden_forgeries(load_golden(), generator, seed, loaded.policy, detector)
         else:
-            rows = usable_faces(load_manifest(data), load_split(split), [LineageTag.TRAIN])
+            listed = load_manifest(data)
+            inputs += [manifest_path(data), *(row.path for row in listed)]
+            check_output(out, inputs)
+            rows = usable_faces(listed, load_split(split), [LineageTag.TRAIN])
             outcomes = forge_part(rows, generator, seed, loaded)
         drawn = draw_sheet(
             track(outcomes, description=generator, total=count, transient=True),
@@ -60,7 +65,7 @@ def sheet(
             detector,
             f"{generator}: {about}; seed {seed}",
         )
-        write_bytes(out, as_png(drawn.image))
+        write_output(out, as_png(drawn.image), inputs=inputs)
     except (
         ContractError,
         DetectorError,

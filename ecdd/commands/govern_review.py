@@ -124,7 +124,7 @@ def show_next(
     contract: _Contract = None,
 ) -> None:
     """Open the item that should be looked at next: the oldest of the stratum that was looked at least."""
-    from ecdd.files import write_bytes
+    from ecdd.files import write_output
 
     with _errors():
         opened = _open(store, contract, key)
@@ -132,7 +132,7 @@ def show_next(
         if item is None:
             typer.echo("nothing waits for review")
             return
-        write_bytes(out, opened.picture(item.id), mode=0o600)
+        write_output(out, opened.picture(item.id), inputs=[store], mode=0o600)
     typer.echo(_shown(item))
 
 
@@ -171,7 +171,7 @@ def export(
 
     with _errors():
         items, beyond = _open(store, contract, key).reviewed()
-        write_forms(items, out)
+        write_forms(items, out, store)
     typer.echo(f"{len(items)} reviewed items; {beyond} beyond the quota of their stratum left out")
 
 
@@ -243,11 +243,11 @@ def protocol(
     """Write the manual-review protocol, made from the contract."""
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.review_protocol import review_protocol
-    from ecdd.files import write_text
+    from ecdd.files import write_output
 
     with _errors():
         text = review_protocol(load_contract(contract))
         if out is not None:
-            write_text(out, text)
+            write_output(out, text.encode(), inputs=[] if contract is None else [contract])
     if out is None:
         typer.echo(text, nl=False)
