@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from ecdd.evidence.unmeasured import NotTested
 
+from ecdd.contract.schema import PolicyContract
 from ecdd.evaluation.metrics import rate
 from ecdd.evaluation.splits import time_split
 from ecdd.evaluation.transforms import UNTOUCHED
-from gates.support.score_tables import has_scores
+from ecdd.evidence.collecting import Evidence
+from gates.support.score_tables import Scores
 
 
 @pytest.mark.experiment("E6.2")
-def test_later_reals_are_not_called_fake_more_often(evidence: Any, policy: Any, scores: Any) -> None:
+def test_later_reals_are_not_called_fake_more_often(evidence: Evidence, policy: PolicyContract, scores: Scores) -> None:
     """Later pictures are held out; earlier ones may be of the calibration set, whose FPR can only be too low."""
-    if not has_scores(evidence, scores):
-        return
     limits, point = policy.evaluation, policy.operating_point
     calibration = [] if scores.calibration is None else scores.calibration.of(UNTOUCHED)
     split = time_split(calibration, scores.held_out.of(UNTOUCHED), limits.min_group_pictures)
@@ -24,8 +23,7 @@ def test_later_reals_are_not_called_fake_more_often(evidence: Any, policy: Any, 
     evidence.not_tested("FNR over time", f"{dated} held-out fakes have a year; this split speaks of FPR alone")
     if split is None:
         why = f"no year leaves {limits.min_group_pictures} reals with a probability on both sides"
-        evidence.not_tested("time split", why)
-        return
+        raise NotTested("time split", why)
     parts = {}
     for name, rows in (("earlier", split.earlier), ("later", split.later)):
         wrong = [row for row in rows if row["probability"] >= point.t_fake]
@@ -34,5 +32,5 @@ def test_later_reals_are_not_called_fake_more_often(evidence: Any, policy: Any, 
     increase = parts["later"].value - parts["earlier"].value
     worst = [row["path"] for row in sorted(split.later, key=lambda row: -row["probability"])[:3]]
     evidence.measure("last_earlier_year", split.year)
-    evidence.check("later_fpr_increase", increase, limit=limits.max_later_fpr_increase, unit="rate", worst=worst,
-                   n=len(split.later))  # fmt: skip
+    limit = limits.max_later_fpr_increase
+    evidence.check("later_fpr_increase", increase, limit=limit, unit="rate", worst=worst, n=len(split.later))
