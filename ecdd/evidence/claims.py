@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ecdd.contract.loading import LoadedContract
+from ecdd.evidence.applicability import not_ruled_out
 from ecdd.evidence.records import ExperimentRecord
 
 # every experiment of the specification, so that one that nobody wrote yet is named too
@@ -75,35 +77,40 @@ class Claims:
         Claimed, complete and passing.
     unsupported : tuple of str
         Claimed, and not complete and passing: no release can rest on this run alone.
+    not_applicable : tuple of str
+        Claimed, and ruled out by the contract itself.
     not_claimed : tuple of str
         What nobody claims: experiments of the specification with their titles, splits, delegates.
     """
 
     supported: tuple[str, ...]
     unsupported: tuple[str, ...]
+    not_applicable: tuple[str, ...]
     not_claimed: tuple[str, ...]
 
 
-def compare_claims(claims: Sequence[str], splits: Sequence[str], records: Mapping[str, ExperimentRecord]) -> Claims:
+def compare_claims(contract: LoadedContract, records: Mapping[str, ExperimentRecord]) -> Claims:
     """Hold the contract's claims against what a run measured.
 
     Parameters
     ----------
-    claims, splits : sequence of str
-        ``release.claims`` and ``evaluation.splits`` of the contract.
+    contract : LoadedContract
+        That the run judged by.
     records : mapping of str to ExperimentRecord
         Complete records of the same bundle and contract, by id.
 
     Returns
     -------
     Claims
-        Each claim on one side or the other.
+        Each claim in one of them.
     """
-    passing = {key for key, record in records.items() if record.verdict == "pass"}
+    claims = contract.policy.release.claims
+    sound = {key: record.verdict for key, record in records.items() if not not_ruled_out(record, contract.values)}
     return Claims(
-        supported=tuple(claim for claim in claims if claim in passing),
-        unsupported=tuple(claim for claim in claims if claim not in passing),
-        not_claimed=not_claimed(claims, splits),
+        supported=tuple(claim for claim in claims if sound.get(claim) == "pass"),
+        unsupported=tuple(claim for claim in claims if sound.get(claim) not in {"pass", "not_applicable"}),
+        not_applicable=tuple(claim for claim in claims if sound.get(claim) == "not_applicable"),
+        not_claimed=not_claimed(claims, contract.policy.evaluation.splits),
     )
 
 

@@ -12,7 +12,7 @@ from ecdd.evidence.claims import Claims, compare_claims, not_claimed
 from ecdd.evidence.declarations import Declared, Expected
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.mutation_table import MUTANTS_FILE, read_mutants
-from ecdd.evidence.records import ExperimentRecord, NotTested, RunIdentity
+from ecdd.evidence.records import Absent, ExperimentRecord, RunIdentity
 from ecdd.evidence.report_pictures import GoldenSamples, Pictures
 from ecdd.evidence.report_rows import NEAR, experiment_rows, gate_cards, same_subject, shown
 from ecdd.evidence.session import RunOptions, contract_path, identify
@@ -99,6 +99,7 @@ def _content(
         "not_claimed": claims.not_claimed if claims is not None else not_claimed((), ()),
         "not_tested": [(key, entry) for key, record in records.items() for entry in record.not_tested]
         + _stages_not_tested(options),
+        "not_applicable": [(key, entry) for key, record in records.items() for entry in record.not_applicable],
         "edits": edits,
         "mutants": mutants,
         "why_no_mutants": why_no_mutants,
@@ -149,17 +150,17 @@ def _claims(options: RunOptions, records: Mapping[str, ExperimentRecord]) -> Cla
     from ecdd.contract.loading import ContractError, load_contract
 
     try:
-        policy = load_contract(contract_path(options)).policy
+        contract = load_contract(contract_path(options))
     except (ContractError, OSError):
         return None
-    return compare_claims(policy.release.claims, policy.evaluation.splits, records)
+    return compare_claims(contract, records)
 
 
-def _stages_not_tested(options: RunOptions) -> list[tuple[str, NotTested]]:
+def _stages_not_tested(options: RunOptions) -> list[tuple[str, Absent]]:
     """S5 to S8 cannot be compared without a bundle's own golden outputs."""
     if (contract_path(dataclasses.replace(options, contract=None)).parent / "golden_outputs" / "index.json").is_file():
         return []
-    return [("S5 to S8", NotTested(what="golden outputs", why="the bundle has none; no other model's are compared"))]
+    return [("S5 to S8", Absent(what="golden outputs", why="the bundle has none; no other model's are compared"))]
 
 
 def _identities(records: Mapping[str, ExperimentRecord]) -> list[tuple[RunIdentity, list[str]]]:
