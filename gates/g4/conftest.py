@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ecdd.bundle.loading import Bundle
-from ecdd.contract.schema import PolicyContract
-from ecdd.detector import Detector
 from gates.support.calibration_set import CalibrationSet, Predicted, calibration_set_of, predicted
+from gates.support.fixtures import Bundle, Detector, PolicyContract
 from gates.support.portraits import data_portraits
 
 

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
-from ecdd.bundle.loading import Bundle
 from ecdd.calibration.calibration_set_contract import ScoredPicture, score_pictures
-from ecdd.contract.schema import PolicyContract
 from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
-from ecdd.evidence.collecting import Evidence
 from ecdd.evidence.pytest_plugin import RUN
 from gates.support.calibration_set import CalibrationSet
+from gates.support.fixtures import Bundle, Evidence, NotTested, PolicyContract
 from gates.support.portraits import SPLIT
 
 

@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecdd.bundle.loading import Bundle
 from ecdd.calibration import calibrators
 from ecdd.calibration.bootstrap import resampled_weights
 from ecdd.calibration.fitting import fit_calibration
 from ecdd.calibration.metrics import expected_calibration_error, sigmoid
 from ecdd.calibration.operating_point import choose_thresholds
-from ecdd.contract.schema import PolicyContract
-from ecdd.evidence.collecting import Evidence
 from gates.support import calibration_figures as figures
 from gates.support.calibration_set import CalibrationSet
+from gates.support.fixtures import Bundle, Evidence, PolicyContract
 from gates.support.planted_miscalibration import planted_logits
 
 RESAMPLES = 400

@@ -10,9 +10,8 @@ import pytest
 from ecdd.calibration import calibrators
 from ecdd.calibration.bootstrap import resampled_weights
 from ecdd.calibration.isotonic import LEAST_PICTURES
-from ecdd.contract.schema import PolicyContract
-from ecdd.evidence.collecting import Evidence
 from gates.support.calibration_set import CalibrationSet
+from gates.support.fixtures import Evidence, PolicyContract
 from gates.support.planted_miscalibration import planted_logits
 
 RESAMPLES = 1000

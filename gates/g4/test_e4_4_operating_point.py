@@ -13,14 +13,11 @@ from ecdd.calibration.binomial_bounds import allowed_errors, clopper_pearson_upp
 from ecdd.calibration.metrics import sigmoid
 from ecdd.calibration.operating_point import choose_thresholds, ltt_threshold, shortfall
 from ecdd.contract.model_sections import OperatingPoint
-from ecdd.contract.schema import PolicyContract
-from ecdd.detector import Detector
 from ecdd.evaluation.metrics import rate
-from ecdd.evidence.collecting import Evidence
-from ecdd.golden.golden_sets import GoldenSet
 from ecdd.verdict import FaceVerdict
 from gates.support import calibration_figures as figures
 from gates.support.calibration_set import CalibrationSet, Predicted, count_errors, error_limits, predicted
+from gates.support.fixtures import Detector, Evidence, GoldenSet, PolicyContract
 from gates.support.portraits import golden_portraits
 
 REPETITIONS = 2000

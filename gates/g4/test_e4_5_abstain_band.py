@@ -6,13 +6,10 @@ import numpy as np
 import pytest
 
 from ecdd.calibration.abstain_policy import band_rates, count_decisions
-from ecdd.contract.schema import PolicyContract
-from ecdd.detector import Detector
-from ecdd.evidence.collecting import Evidence
-from ecdd.golden.golden_sets import GoldenSet
 from ecdd.inference.decision import decide
 from gates.support import calibration_figures as figures
 from gates.support.calibration_set import CalibrationSet, Predicted, predicted
+from gates.support.fixtures import Detector, Evidence, GoldenSet, PolicyContract
 from gates.support.portraits import golden_portraits
 
 RATES = ("fpr", "fnr", "abstain_real", "abstain_fake", "coverage", "selective_risk", "selective_fpr", "selective_fnr")

@@ -14,15 +14,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 from PIL import Image, ImageFilter
 
 from ecdd.calibration.binomial_bounds import allowed_errors
 from ecdd.contract.model_sections import OperatingPoint
-from ecdd.contract.schema import PolicyContract
-from ecdd.detector import Detector
-from ecdd.evidence.collecting import Evidence
-from ecdd.golden.golden_sets import GoldenSet
+from gates.support.fixtures import Detector, Evidence, GoldenSet, NotTested, PolicyContract
 from gates.support.portraits import Portrait, data_portraits, golden_portraits, open_portrait, png, relaxed
 
 LEAST_GAIN = 0.1

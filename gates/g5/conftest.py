@@ -6,16 +6,13 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
 from ecdd.bundle.bundle_error import BundleError
-from ecdd.bundle.loading import Bundle, load_bundle
+from ecdd.bundle.loading import load_bundle
 from ecdd.bundle.variants import modes
-from ecdd.contract.schema import PolicyContract
 from ecdd.evidence.pytest_plugin import RUN
-from ecdd.golden.golden_hashes import FrozenStages
-from ecdd.golden.golden_sets import GoldenSet
 from ecdd.runtimes.onnx import OnnxRuntime
+from gates.support.fixtures import Bundle, FrozenStages, GoldenSet, NotTested, PolicyContract
 from gates.support.mode_parity import SameTensors, frozen_tensors
 
 MODES = ("float32", "dynamic_range", "full_int8")

@@ -10,21 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
-from ecdd.bundle.loading import Bundle
 from ecdd.bundle.variants import SCORES_FILE, place
 from ecdd.calibration.binomial_bounds import clopper_pearson
 from ecdd.calibration.calibration_set_contract import read_scores
-from ecdd.contract.loading import LoadedContract
-from ecdd.contract.schema import PolicyContract
-from ecdd.evidence.collecting import Evidence
-from ecdd.golden.golden_sets import GoldenSet
 from ecdd.inference.calibration import probability
 from ecdd.parity.float_vs_tflite import probability_parity
 from ecdd.parity.pair_comparison import SAME_FILE, ComparedSide, PairParity, compare_pair
 from ecdd.parity.pictures import InputRule, PicturePipeline
 from ecdd.parity.runtime_pair import calibration_for
+from gates.support.fixtures import Bundle, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
 from gates.support.mode_parity import FLOAT, REFERENCE, hold, limits_of, side_of
 from gates.support.portraits import data_portraits
 

@@ -10,19 +10,15 @@ from __future__ import annotations
 import json
 
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
-from ecdd.bundle.loading import Bundle
 from ecdd.bundle.manifest import MODEL_FILE
 from ecdd.bundle.variants import REPRESENTATIVE_FILE, SCORES_FILE, modes, place
 from ecdd.calibration.calibration_set_contract import read_scores
-from ecdd.contract.loading import LoadedContract
-from ecdd.contract.schema import PolicyContract
-from ecdd.evidence.collecting import Evidence
 from ecdd.parity.drawing import draw_cells, draw_worst
 from ecdd.parity.patch_map_parity import patch_parity
 from ecdd.parity.pooled_logit_parity import pooled_parity
 from ecdd.runtimes.tflite import TFLiteRuntime
+from gates.support.fixtures import Bundle, Evidence, LoadedContract, NotTested, PolicyContract
 from gates.support.mode_parity import FLOAT, SameTensors, hold, limits_of, runtime_of
 from gates.support.remaking import cannot_remake, remake
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ecdd.bundle.loading import Bundle
-from ecdd.contract.schema import PolicyContract
-from ecdd.evidence.collecting import Evidence
 from ecdd.inference.pooling import pool
 from ecdd.parity.pooled_logit_parity import pooled_parity
+from gates.support.fixtures import Bundle, Evidence, PolicyContract
 from gates.support.mode_parity import SameTensors, hold, limits_of, runtime_of
 
 

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
 from ecdd.bundle.bundle_error import BundleError
 from ecdd.bundle.calibration_record import CalibrationRecord
-from ecdd.bundle.loading import Bundle, load_bundle
+from ecdd.bundle.loading import load_bundle
 from ecdd.bundle.manifest import CALIBRATION_FILE, MANIFEST_FILE, MODEL_FILE, FileList
 from ecdd.bundle.payload import entries_digest, payload_entries
 from ecdd.bundle.variants import SCORES_FILE, calibration_of, modes, place
@@ -22,10 +21,9 @@ from ecdd.calibration.calibrators import apply
 from ecdd.calibration.fitting import fit_calibration
 from ecdd.calibration.metrics import sigmoid
 from ecdd.contract.model_sections import OperatingPoint
-from ecdd.contract.schema import PolicyContract
-from ecdd.evidence.collecting import Evidence
 from ecdd.inference.calibration import AppliedCalibration
 from gates.support.calibration_set import count_errors, error_limits
+from gates.support.fixtures import Bundle, Evidence, NotTested, PolicyContract
 from gates.support.mode_parity import FLOAT
 
 

@@ -12,20 +12,13 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 from numpy.typing import NDArray
 
 from ecdd.bundle.bundle_error import BundleError
-from ecdd.bundle.loading import Bundle, load_bundle
+from ecdd.bundle.loading import load_bundle
 from ecdd.bundle.manifest import MODEL_FILE
 from ecdd.bundle.variants import place
 from ecdd.bundle.writing import write_manifest
-from ecdd.contract.loading import LoadedContract
-from ecdd.contract.schema import PolicyContract
-from ecdd.detector import Detector
-from ecdd.evidence.collecting import Evidence
-from ecdd.golden.golden_hashes import FrozenStages
-from ecdd.golden.golden_sets import GoldenSet
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.stages import judge
 from ecdd.parity.runtime_invariance import invariance
@@ -33,6 +26,16 @@ from ecdd.runtimes.base import DelegateError, PatchRuntime, RuntimeFileError
 from ecdd.runtimes.integer_io import AffineQuantisation
 from ecdd.runtimes.tflite import NOT_HERE, TFLiteRuntime, wants_xnnpack
 from gates.benchmarks.processes import keeping_compiled, launch
+from gates.support.fixtures import (
+    Bundle,
+    Detector,
+    Evidence,
+    FrozenStages,
+    GoldenSet,
+    LoadedContract,
+    NotTested,
+    PolicyContract,
+)
 from gates.support.made_models import MadeModel
 from gates.support.mode_parity import Tensors, frozen_tensors
 

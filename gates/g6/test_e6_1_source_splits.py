@@ -8,13 +8,12 @@ from typing import Literal
 import pytest
 
 from ecdd.contract.model_sections import OperatingPoint
-from ecdd.contract.schema import PolicyContract
 from ecdd.evaluation.intervals import separation
 from ecdd.evaluation.metrics import Row, accuracy_on_faces, at_operating_point, scores_and_labels
 from ecdd.evaluation.splits import Group, GroupSplit, groups, members, worst_group
 from ecdd.evaluation.transforms import UNTOUCHED
-from ecdd.evidence.collecting import Evidence
 from gates.support import battery_figures as figures
+from gates.support.fixtures import Evidence, PolicyContract
 from gates.support.score_tables import Scores
 from gates.support.shown_rates import shown_interval, shown_rate
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
-from ecdd.contract.schema import PolicyContract
 from ecdd.evaluation.metrics import rate
 from ecdd.evaluation.splits import time_split
 from ecdd.evaluation.transforms import UNTOUCHED
-from ecdd.evidence.collecting import Evidence
+from gates.support.fixtures import Evidence, NotTested, PolicyContract
 from gates.support.score_tables import Scores
 
 

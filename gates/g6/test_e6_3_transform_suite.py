@@ -7,14 +7,11 @@ from typing import Any
 
 import pytest
 
-from ecdd.contract.schema import PolicyContract
-from ecdd.detector import Detector
 from ecdd.evaluation.battery import SHORTCUTS, TransformResult, format_by_class, measure_transforms, shortcut_flips
 from ecdd.evaluation.transforms import UNTOUCHED, apply, load_suite
-from ecdd.evidence.collecting import Evidence
-from ecdd.golden.golden_sets import GoldenSet
 from ecdd.pipeline.decode import read_file
 from gates.support import battery_figures as figures
+from gates.support.fixtures import Detector, Evidence, GoldenSet, PolicyContract
 from gates.support.portraits import golden_portraits
 from gates.support.score_tables import Scores
 from gates.support.shown_rates import shown_interval, shown_rate

@@ -12,26 +12,21 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
-from ecdd.bundle.loading import Bundle
 from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_set_contract import read_scores
 from ecdd.calibration.metrics import MetricError
-from ecdd.contract.loading import LoadedContract
-from ecdd.contract.schema import PolicyContract
 from ecdd.evaluation import metrics
 from ecdd.evaluation.battery import leaks
 from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
 from ecdd.evaluation.score_table import SCORED, ScoreTable, ScoreTableError, problems_of, read_table
 from ecdd.evaluation.scoring import Request, score
 from ecdd.evidence.chain import find_edits
-from ecdd.evidence.collecting import Evidence
 from ecdd.evidence.declarations import load_declared
-from ecdd.golden.golden_sets import GoldenSet
 from ecdd.inference.calibration import AppliedCalibration, probability
 from ecdd.release.approval import decide
 from ecdd.release.waivers import Waiver
+from gates.support.fixtures import Bundle, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
 from gates.support.made_evidence import make_evidence
 from gates.support.made_rows import failed, plan_for, row
 from gates.support.score_tables import FoundTables, Scores

@@ -14,10 +14,7 @@ import numpy as np
 import pytest
 from sqlalchemy import insert
 
-from ecdd.contract.schema import PolicyContract
-from ecdd.detector import Detector, Judgement
-from ecdd.evidence.collecting import Evidence
-from ecdd.golden.golden_sets import GoldenItem, GoldenSet
+from ecdd.detector import Judgement
 from ecdd.monitoring import figures, schema
 from ecdd.monitoring.logger import EventLog, event_row
 from ecdd.monitoring.monitoring_error import MonitoringError
@@ -27,6 +24,7 @@ from ecdd.monitoring.summary import SCORE_BINS, LogSummary, summarise
 from ecdd.monitoring.tables import EVENTS
 from ecdd.verdict import FaceVerdict, Verdict
 from gates.support.field_log import DAY, event
+from gates.support.fixtures import Detector, Evidence, GoldenItem, GoldenSet, PolicyContract
 
 OTHER_BUNDLE = "ab" * 32
 DAYS, DEVICES = 3, ("phone_low", "phone_high", "single_board")

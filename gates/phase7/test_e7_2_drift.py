@@ -11,19 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecdd.bundle.loading import Bundle
 from ecdd.calibration.binomial_bounds import clopper_pearson_upper as upper_bound
 from ecdd.contract.process_sections import Monitoring, Trigger
-from ecdd.contract.schema import PolicyContract
 from ecdd.evaluation.score_table import ScoreTable
 from ecdd.evaluation.transforms import UNTOUCHED
-from ecdd.evidence.collecting import Evidence
 from ecdd.monitoring.drift_triggers import limits_of
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.playbook import LEVELS, check
 from ecdd.monitoring.reference import TRIGGERS, reference_of, rows_of_scores
 from gates.support import drift_figures as figures
 from gates.support.field_log import DAY, events_of_rows
+from gates.support.fixtures import Bundle, Evidence, PolicyContract
 from gates.support.score_tables import Scores
 from gates.support.streams import LOOK_EVERY, Plan, Watched, population_effects, watch, with_device
 

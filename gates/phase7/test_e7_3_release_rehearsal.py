@@ -9,18 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
-from ecdd.bundle.loading import Bundle
-from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.lineage_tags import load_split
 from ecdd.evaluation.manifest_stream import Selection
 from ecdd.evaluation.scoring import Request
-from ecdd.evidence.collecting import Evidence
-from ecdd.golden.golden_sets import GoldenSet
 from ecdd.monitoring import canary
 from ecdd.monitoring.canary import CanaryError, Comparison, in_canary
 from ecdd.monitoring.canary_scoring import answers
+from gates.support.fixtures import Bundle, Evidence, GoldenSet, LoadedContract, NotTested
 from gates.support.portraits import SPLIT
 from gates.support.rehearsal_stream import Rehearsal, Rows
 from gates.support.rehearsed_bundles import CANDIDATES, DEGRADED

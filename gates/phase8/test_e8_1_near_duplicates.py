@@ -7,17 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
-from ecdd.contract.schema import PolicyContract
 from ecdd.dataset_governance import duplicate_groups, leakage_scan, near_pairs, picture_hashes
 from ecdd.dataset_governance.build_split import assign_lineage
 from ecdd.dataset_governance.leakage_scan import NearDuplicate, ScanResult
 from ecdd.dataset_governance.lineage_tags import load_split
 from ecdd.dataset_governance.manifest import ManifestRow, load_manifest
 from ecdd.dataset_governance.picture_hashes import UnreadableError
-from ecdd.evidence.collecting import Evidence
-from ecdd.golden.golden_sets import GoldenSet
+from gates.support.fixtures import Evidence, GoldenSet, NotTested, PolicyContract
 from gates.support.planted_copies import PARTS, WHOLE, Planted, plant
 from gates.support.portraits import SPLIT
 

@@ -15,11 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 from PIL import Image
 
-from ecdd.contract.loading import LoadedContract
-from ecdd.contract.schema import PolicyContract
 from ecdd.dataset_governance import reviewed_copies as copies
 from ecdd.dataset_governance.lineage_history import read_history
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageError, LineageTag, SplitRow, split_digest
@@ -28,10 +25,8 @@ from ecdd.dataset_governance.manual_review import HISTORY_NAME, Consent, ReviewE
 from ecdd.dataset_governance.review_protocol import review_protocol
 from ecdd.dataset_governance.review_sealing import NONCE_BYTES
 from ecdd.dataset_governance.validate_lineage import check_lineage
-from ecdd.detector import Detector
-from ecdd.evidence.collecting import Evidence
-from ecdd.golden.golden_sets import GoldenSet
 from gates.support.file_watch import FileWatch
+from gates.support.fixtures import Detector, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
 from gates.support.made_reviews import AGREED, START, Clock, Judged, another, judged_portraits, store_at
 
 PIECE = 16  # bytes; a run of the picture as long as this never meets ciphertext by chance

@@ -13,11 +13,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
-from ecdd.bundle.loading import Bundle, default_bundle_path
-from ecdd.contract.loading import LoadedContract
-from ecdd.contract.schema import PolicyContract
+from ecdd.bundle.loading import default_bundle_path
 from ecdd.dataset_governance.hash_chain import HashChain
 from ecdd.dataset_governance.lineage_history import Change, LineageHistory, append_changes, history_path, read_history
 from ecdd.dataset_governance.lineage_tags import (
@@ -31,7 +28,7 @@ from ecdd.dataset_governance.lineage_tags import (
 from ecdd.dataset_governance.manifest import ManifestError, ManifestRow, load_manifest
 from ecdd.dataset_governance.validate_lineage import Use, check_lineage, training_differs
 from ecdd.evaluation.transforms import UNTOUCHED
-from ecdd.evidence.collecting import Evidence
+from gates.support.fixtures import Bundle, Evidence, LoadedContract, NotTested, PolicyContract
 from gates.support.portraits import SPLIT
 from gates.support.score_tables import stored_scores
 

@@ -15,15 +15,14 @@ from scipy.stats import binomtest
 from typer.testing import CliRunner
 
 from ecdd.batch import judge_apart
-from ecdd.bundle.loading import Bundle, load_bundle
-from ecdd.detector import Detector
+from ecdd.bundle.loading import load_bundle
 from ecdd.evaluation.manifest_stream import Listed
 from ecdd.evaluation.score_table import read_table, write_table
 from ecdd.evaluation.scoring import Task
 from ecdd.evaluation.transforms import UNTOUCHED, load_suite
-from ecdd.golden.golden_sets import GoldenSet
 from ecdd.monitoring import canary
 from ecdd.monitoring.canary_scoring import TimedSettings
+from gates.support.fixtures import Bundle, Detector, GoldenSet
 from gates.support.made_rows import failed, row
 from gates.support.rehearsed_bundles import poisoned_weights
 
