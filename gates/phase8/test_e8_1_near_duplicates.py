@@ -38,7 +38,7 @@ def scanned(golden: GoldenSet, policy: PolicyContract, tmp_path_factory: pytest.
 def test_planted_copies_are_found(evidence: Evidence, scanned: Scanned) -> None:
     """Turned, mirrored, re-encoded, resized and recoloured copies all; crops and borders are reported by kind."""
     planted, groups = scanned.planted, scanned.found.groups
-    asked, seen, missed = Counter(), Counter(), []
+    asked, seen, missed = Counter[str](), Counter[str](), []
     for kind, original, copy in planted.copies:
         asked[kind] += 1
         together = groups[original] == groups[copy]

@@ -83,7 +83,7 @@ def stored_scores(bundle: Bundle, contract: LoadedContract) -> FoundTables:
     for table in tables:
         if table is not None and (text := table.why_not_of(bundle.payload_digest, contract.digest)):
             return FoundTables(why=f"{text}; give --data, or score again", refused=text)
-    return FoundTables(*tables)
+    return FoundTables(tables[0], tables[1])
 
 
 def _scored(bundle: Bundle, contract: LoadedContract, data: Path, folder: Path) -> FoundTables:
@@ -100,4 +100,4 @@ def _scored(bundle: Bundle, contract: LoadedContract, data: Path, folder: Path) 
                 wanted = Selection(tags, frozenset({tag}))
                 score(Request(data, bundle, contract, transforms=tag == HELD_OUT, selection=wanted), out, jobs=2)
             tables.append(read_table(out))
-    return FoundTables(*tables)
+    return FoundTables(tables[0], tables[1])
