@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ecdd.evidence.unmeasured import NotTested
 
 from ecdd.bundle.loading import Bundle, default_bundle_path
 from ecdd.bundle.manifest import RELEASE_FOLDER
@@ -16,6 +15,7 @@ from ecdd.evaluation.manifest_stream import Selection
 from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table
 from ecdd.evaluation.scoring import Request, score
 from ecdd.evidence.session import payload_digest_of
+from ecdd.evidence.unmeasured import NotTested
 from gates.support.portraits import SPLIT
 
 COMMITTED = Path(__file__).resolve().parents[2] / "reports" / "default" / "scores"
