@@ -1,4 +1,11 @@
-"""E1.2: what is accepted, and how everything else is rejected, each kind with its own reason code."""
+"""E1.2 format allowlist: JPEG, PNG and WebP are accepted; truncated, corrupt, disguised (wrong magic for the
+extension), animated and oversized files (bytes, pixels), decompression bombs and unsupported formats are rejected,
+each with its own reason code, none with a stack trace.
+
+Decoders repair, guess and crash; a verdict on a half-read picture is a verdict on nothing. Fails when a file of the
+lists gets another code than its own, when a truncation at any offset is not noticed, or when a malformed file ends in
+anything but a code.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""E1.3: one decoder, for training and inference, by the import graph and at run time; its S1 equals the golden S1."""
+"""E1.3 one decode path: no other decoder is reachable from inference or training, by the import graph and at run
+time, and the decoder's S1 equals the golden S1.
+
+Two decoders differ by single levels in every JPEG, which is enough to move a detector that reads such traces. Fails
+when a second decoder is imported or called, when the library is not the contract's, or when a decoded golden picture
+differs from the frozen one.
+"""
 
 from __future__ import annotations
 

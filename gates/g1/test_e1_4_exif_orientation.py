@@ -1,4 +1,8 @@
-"""E1.4: all eight orientations of one picture give one S1, and upright faces to the detector."""
+"""E1.4 EXIF orientation: all 8 EXIF orientations of one picture give one S1, and upright faces to the detector.
+
+Phones store pictures turned and say so in a tag; a path that ignores the tag shows the detector faces on their side.
+Fails when a tag is not applied, applied wrongly or applied twice, or when a broken tag turns a picture.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""E1.5: RGB, dtype and range are asserted at the model's boundary; a violation fails hard with a reason code."""
+"""E1.5 RGB, dtype and range at the model boundary: RGB order, dtype and range are asserted at the model boundary; a
+violation hard-fails with a reason code.
+
+A model scores a BGR, half-scaled or NaN tensor without complaint, and wrongly. Fails when a tensor that breaks the
+contract reaches the model, when a channel changes its place, or when 16 bits are reduced otherwise than to the high
+byte.
+"""
 
 from __future__ import annotations
 

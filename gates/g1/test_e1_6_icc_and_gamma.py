@@ -1,4 +1,10 @@
-"""E1.6: pictures with a profile or a gamma chunk follow the contract's policy; the other policy gives another S1."""
+"""E1.6 ICC profile and gamma: pictures with an ICC profile or a gamma tag follow the chosen policy; the deliberate
+other policy gives a different S1.
+
+Libraries convert, linearise or ignore colour as they please, and the two sides of a port rarely agree. Fails when a
+tagged picture is decoded otherwise than the policy says, or when the other policy gives the same pixels, so that the
+comparison could not have seen the difference.
+"""
 
 from __future__ import annotations
 

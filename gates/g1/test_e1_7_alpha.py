@@ -1,4 +1,10 @@
-"""E1.7: transparent pictures are composited over the contract's background, or rejected with a code."""
+"""E1.7 alpha: transparent pictures are composited deterministically over the contract's background, or rejected with
+a reason code; the result equals the golden S1.
+
+What stands behind a transparent pixel is chosen by each library: black, white, or the hidden colour. Fails when a
+composite differs from the policy's by a level, when another background gives the same pixels, or when a reject has no
+code.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""E1.8: S3 equals golden; every other kernel, antialias setting, library or shortcut gives a different S3."""
+"""E1.8 resize: S3 equals the golden S3; every other kernel, antialias setting, library or shortcut in a list gives a
+different S3.
+
+Resizing is where ports differ most often, and it writes the very traces that the model reads. Fails when a crop
+differs from the frozen one by more than the tolerance, or when one of the alternatives gives equal pixels, so that a
+wrong port could pass.
+"""
 
 from __future__ import annotations
 

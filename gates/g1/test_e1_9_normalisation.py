@@ -1,4 +1,9 @@
-"""E1.9: S4 equals golden; its constants equal the contract's and the ones stored with the trained weights."""
+"""E1.9 normalisation: S4 equals the golden S4; the normalisation constants equal the contract's and the ones stored
+with the trained weights.
+
+A model trained with one mean and fed with another is only slightly wrong, so nobody notices. Fails when a tensor
+differs from the frozen one beyond the tolerance, or when contract, code and weights name different constants.
+"""
 
 from __future__ import annotations
 

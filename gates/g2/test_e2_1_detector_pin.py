@@ -1,4 +1,9 @@
-"""E2.1: the face detector is the pinned one, and S2 equals golden."""
+"""E2.1 face detector pin: the face detector's weights hash and version match the contract's, and S2 equals the golden
+S2 within tolerance.
+
+Another detector crops other pixels, and every threshold was set on the crops of this one. Fails when identity or
+settings differ from the contract's, or when a box, a landmark, a score or a crop moves beyond the tolerance.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""E2.2: every picture out of scope abstains with the right code, and the model is never invoked."""
+"""E2.2 no-face abstain: 100 % of the out-of-scope set abstains with the right reason code, and the model is never
+invoked (counted).
+
+A verdict on a dog or a drawing is noise with a probability attached. Fails when one such picture gets a label or
+another code than its own, or when the model was called for it.
+"""
 
 from __future__ import annotations
 

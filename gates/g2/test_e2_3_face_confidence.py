@@ -1,4 +1,10 @@
-"""E2.3: sweep of the face-confidence threshold; the highest without unacceptable misses is the contract's."""
+"""E2.3 face-confidence sweep: over a sweep of face-confidence thresholds (0.2 to 0.9) in-scope pass-through,
+out-of-scope leak and end-to-end error are measured; the contract holds the highest threshold without unacceptable
+in-scope abstention.
+
+Too low lets animals and drawings in, too high turns real users away. Fails when the contract's threshold is not the
+one that the sweep chooses, or misses more faces than the contract allows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""E2.4: the same picture gives the same crop, over repeats, processes and threads; and why it is axis aligned."""
+"""E2.4 crop determinism: the same picture gives the same crop, over repeats, processes and threads.
+
+A crop that depends on timing or on the process makes every later stage irreproducible. Fails when one crop's digest
+differs from the others.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""E2.5: multi-face policies compared on groups: missed fakes, false positives, latency; the contract's choice holds."""
+"""E2.5 multi-face policies: multi-face policies are compared on pictures of several faces by missed fake faces, false
+positives on groups and latency per face; the choice is frozen in the contract.
+
+One swapped face in a group must not hide behind the largest, and a group must not be called fake for its size. Fails
+when the detector decides otherwise than the contract's policy, or when the comparison picks another policy than the
+contract's.
+"""
 
 from __future__ import annotations
 

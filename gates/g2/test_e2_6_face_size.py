@@ -1,4 +1,9 @@
-"""E2.6: error and calibration against face size; below the contract's limit predictions stop being reliable."""
+"""E2.6 minimum face size: error and calibration are swept against face size; the contract's minimum lies where
+predictions stop being reliable.
+
+A small face that is enlarged shows the resize kernel instead of the generator. Fails when faces above the minimum
+change their verdict, rank or mean score beyond the contract's limits, or when faces below it are judged.
+"""
 
 from __future__ import annotations
 

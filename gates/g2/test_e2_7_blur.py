@@ -1,4 +1,9 @@
-"""E2.7: abstain rate, error and calibration against blur; the metric must follow what blur does to the score."""
+"""E2.7 blur: abstain rate, FPR, FNR and calibration error are swept against the blur radius; the blur metric
+correlates with error, or is replaced.
+
+A gate on a metric that does not follow the harm turns away good pictures and keeps bad ones. Fails when the metric
+does not fall with the radius, or when pictures that pass the gate are judged unreliably.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""E2.8: estimated JPEG quality against the true one, also of other encoders; the gate abstains where it must."""
+"""E2.8 compression: estimated JPEG quality is swept against true quality, also for pictures saved by other encoders;
+whether a heavily compressed picture abstains or meets a stricter threshold is frozen in the contract.
+
+Compression removes the traces that the model reads, and only the tables in the file tell how much. Fails when the
+estimate is off, when the gate does not abstain below the contract's quality, or when pictures above it are judged
+unreliably.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,12 @@
-"""E3.2: which pixels each cell sees, proven by exchanging and moving pixels and by gradients; and where they lie."""
+"""E3.2 cell to pixel mapping: in S4 coordinates no pixel outside the box of cell (i, j) has any influence on it
+(exact zero), and the union of supports over seeded inputs and weights is the box less the operator's null pixels; the
+strip that no cell sees is asserted, drawn and stated; boxes also map back to pixels of the source picture; an overlay
+is rendered for a person to see.
+
+A heatmap that points beside what the model saw misleads whoever trusts it. Fails when an exchanged or moved pixel
+outside a cell's box changes the cell, when one inside never does, or when paint in the file changes another cell than
+its box says.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""E3.4: top-k ratios compared, K counted as the ratio is written, ties resolved by the lowest index."""
+"""E3.4 top-k ratio and ties: top-k ratios of 0.01, 0.02, 0.05 and 0.1 are compared; how K is counted and how ties are
+broken is defined and tested.
+
+A rounding of K or an unstable sort gives two machines two logits for one map. Fails when K is not what the ratio
+says, or when the order of equal cells matters.
+"""
 
 from __future__ import annotations
 

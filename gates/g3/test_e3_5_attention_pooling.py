@@ -1,4 +1,9 @@
-"""E3.5: attention weights and logit are the same over repeats and threads, close over runtimes, and never overflow."""
+"""E3.5 attention pooling: attention weights and pooled logit are stable over repeats, threads and runtimes; the
+softmax is numerically safe.
+
+exp() overflows at 89 in float32, and one extreme cell then makes the whole verdict NaN. Fails when weights or logit
+differ between repeats, threads or runtimes beyond rounding, or when extreme maps give anything that is not finite.
+"""
 
 from __future__ import annotations
 
