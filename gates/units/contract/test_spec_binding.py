@@ -59,7 +59,7 @@ def test_every_test_of_an_experiment_is_bound_to_it() -> None:
 
 
 def test_no_citation_leads_out_of_the_repository() -> None:
-    """Clauses are cited by id. Summaries of contract sections stand in the contracts of released bundles too: frozen."""
+    """Clauses are cited by id; summaries of contract sections stand in the contracts of released bundles: frozen."""
     outside = re.compile(r"\bspec (?:§ ?)?\d|\bspec, phase|\b(?:spec|design|structure|mutants|plan)\.md\b|\bissue \d")
     files = [path for top in ("ecdd", "gates") for path in sorted((ROOT / top).rglob("*.py"))]
     frozen = {*(ROOT / "ecdd" / "contract").iterdir(), ROOT / "gates/support/spec_binding.py", Path(__file__)}
