@@ -88,7 +88,7 @@ def _content(
     pictures = Pictures()
     samples = GoldenSamples(options, judged, pictures)
     rows = experiment_rows(records, declared, expected, judged, options.folder, samples, pictures)
-    claims = _claims(options, own)
+    claims = _claims(options, own, declared)
     edits = find_edits(options.folder, junit) if records else []
     mutants, why_no_mutants = read_mutants(options.folder, judged.payload_digest, judged.contract_digest)
     return {
@@ -96,7 +96,7 @@ def _content(
         "rows": rows,
         "gates": gate_cards(rows),
         "claims": claims,
-        "not_claimed": claims.not_claimed if claims is not None else not_claimed((), ()),
+        "not_claimed": claims.not_claimed if claims is not None else not_claimed((), (), declared),
         "not_tested": [(key, entry) for key, record in records.items() for entry in record.not_tested]
         + _stages_not_tested(options),
         "not_applicable": [(key, entry) for key, record in records.items() for entry in record.not_applicable],
@@ -145,7 +145,9 @@ def verdict_of(records: Mapping[str, ExperimentRecord], claims: Claims | None, e
     return "pass", "Every claim of the contract is supported by this run."
 
 
-def _claims(options: RunOptions, records: Mapping[str, ExperimentRecord]) -> Claims | None:
+def _claims(
+    options: RunOptions, records: Mapping[str, ExperimentRecord], declared: Mapping[str, Declared]
+) -> Claims | None:
     """Claims of the contract that the run judged by; None where it cannot be read."""
     from ecdd.contract.loading import ContractError, load_contract
 
@@ -153,7 +155,7 @@ def _claims(options: RunOptions, records: Mapping[str, ExperimentRecord]) -> Cla
         contract = load_contract(contract_path(options))
     except (ContractError, OSError):
         return None
-    return compare_claims(contract, records)
+    return compare_claims(contract, records, declared)
 
 
 def _stages_not_tested(options: RunOptions) -> list[tuple[str, Absent]]:

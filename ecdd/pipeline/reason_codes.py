@@ -1,4 +1,4 @@
-"""Reason codes (spec §4): why a picture was rejected or not decided."""
+"""Reason codes: why a picture was rejected or not decided."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 from ecdd.bundle import Bundle
 from ecdd.evidence.applicability import not_ruled_out
 from ecdd.evidence.chain import find_edits
-from ecdd.evidence.claims import SPECIFIED, not_claimed
+from ecdd.evidence.claims import not_claimed
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.margins import closest_metric
 from ecdd.evidence.merging import read_records
@@ -108,7 +108,7 @@ def decide(
         reasons.append(f"contract: {key} is still proposed; freeze it by its experiment or take it out")
     supported, not_run = [], []
     for claim in claims:
-        if claim not in SPECIFIED:
+        if claim not in declared:
             reasons.append(f"contract: release.claims names {claim}, which the specification does not have")
             continue
         record = records.get(claim)
@@ -125,7 +125,7 @@ def decide(
     for key in not_run:
         if key not in waived:
             why = "; ".join(f"{n.what}: {n.why}" for n in records[key].not_tested) if key in records else "no record"
-            reasons.append(f"{key} {SPECIFIED[key]}: claimed and not run ({why}); run it, or waive it")
+            reasons.append(f"{key} {declared[key].title}: claimed and not run ({why}); run it, or waive it")
     return Decision(
         payload_digest=bundle.payload_digest,
         contract_digest=bundle.contract.digest,
@@ -138,7 +138,7 @@ def decide(
             for key, record in sorted(records.items())
             for entry in record.not_applicable
         ),
-        not_claimed=not_claimed(claims, bundle.contract.policy.evaluation.splits),
+        not_claimed=not_claimed(claims, bundle.contract.policy.evaluation.splits, declared),
         records=records,
     )
 

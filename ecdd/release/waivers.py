@@ -16,7 +16,7 @@ class WaiverError(Exception):
 
 
 class Waiver(BaseModel):
-    """One exception (spec §3, Release).
+    """One exception from what a release asks.
 
     Attributes
     ----------

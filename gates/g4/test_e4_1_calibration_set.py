@@ -1,4 +1,10 @@
-"""E4.1: the calibration set exists, is large and balanced enough, was never trained or tested on, and is not stale."""
+"""E4.1 calibration-set contract: the calibration set exists, was collected through the exact pipeline, and keeps its
+contract on size, sampling, disjointness from training and test (by hash and near-duplicate) and age.
+
+Thresholds fitted on training pictures, on few pictures or on old ones promise what they cannot keep. Fails when a
+class is too small, the mixture is not the rule's, a picture or its copy was trained or tested on, the set is too old,
+or its logits cannot be made again from the pictures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""E4.2: temperature scaling finds a planted temperature, helps pictures it was not fitted on, or is refused."""
+"""E4.2 temperature scaling: held-out NLL and ECE improve, or the temperature is refused; the thresholds are stable
+over bootstrap resamples.
+
+A temperature can be fitted to anything, and a fit that hurts held-out pictures makes probabilities worse than none.
+Fails when a planted temperature is not found, a useless one is not refused, or the thresholds move more over
+resamples than the contract allows.
+"""
 
 from __future__ import annotations
 

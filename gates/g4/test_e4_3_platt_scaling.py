@@ -1,4 +1,9 @@
-"""E4.3: Platt scaling likewise; fitting by heart is seen; the contract's method is not shown to be worse."""
+"""E4.3 Platt scaling: held-out NLL and ECE improve, or the fit is refused; overfitting on small sets is detected and
+reported.
+
+Two parameters fit a small set by heart. Fails when a planted fit is not found, when overfitting is not seen, or when
+the contract's method is shown to be worse than another on held-out pictures.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""E4.4: the threshold keeps its promise with a finite-sample bound, and the promise holds when it is repeated."""
+"""E4.4 operating point: the thresholds meet a fixed error budget by a finite-sample upper confidence bound on the
+FPR, not by the point estimate alone, and is then checked on in-scope, edge-case and held-out pictures.
+
+A threshold that lets 5 % of 100 calibration reals through may let 10 % of all others through. Fails when a bound is
+above the contract's limit, when more of a class abstains than the contract allows, or when the promise does not hold
+on repeated draws.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""E4.5: the abstain band: sweep, risk against coverage, abstentions by reason, and what they count as."""
+"""E4.5 abstain band: a sweep gives risk against coverage, the error on decided pictures, and the abstain rate by
+reason.
+
+A wide band hides every error behind abstention. Fails when the sweep does not trade coverage for risk, or when an
+abstention is lost or counted as an error or as a success.
+"""
 
 from __future__ import annotations
 

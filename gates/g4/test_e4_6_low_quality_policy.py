@@ -1,7 +1,9 @@
-"""E4.6: what to do with degraded faces: A abstain, or B judge them against a stricter threshold.
+"""E4.6 low-quality policy: policy A (abstain) is compared with policy B (a stricter threshold) on really degraded
+pictures; the choice is frozen in the contract.
 
-The rule of choice, written down before anything was measured: B only if a stricter t_fake exists whose FPR on degraded
-reals is shown to be within the contract's limit, and it then calls at least a tenth of the degraded fakes fake; else A.
+The rule of choice, written down before anything was measured: B only if a stricter t_fake exists whose FPR on
+degraded reals is shown to be within the contract's limit, and it then calls at least a tenth of the degraded fakes
+fake; else A. Fails when the contract holds the other policy, or the detector does not follow it.
 """
 
 from __future__ import annotations

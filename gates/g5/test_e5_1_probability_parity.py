@@ -1,6 +1,8 @@
-"""E5.1: probabilities and decisions of every mode against the float reference's, end to end.
+"""E5.1 probability parity: between the float reference and every mode, end to end, max |Δp| is at most ε, and the
+rank correlation and the number of decisions that flip stay within the contract's limits.
 
-Each side has the calibration and thresholds that were fitted on its own logits.
+What is shipped is quantised, what was evaluated is not. Each side has the calibration and thresholds that were fitted
+on its own logits. Fails when a probability, a rank or a decision of a mode moves beyond the contract's limits.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
-"""E5.2: the patch maps of every mode against the float reference's, on the same tensors.
+"""E5.2 patch map parity: the patch maps of every mode have the float reference's shape, and their mean and max |Δ|
+and the argmax cell stay within the contract's limits.
 
 A cell that saw an edge of more than 127 levels loses what 8 bits cannot hold, so that with integer arithmetic single
 cells may move. What the map is for holds all the same: its mean, its ranks, and which cell is the worst. The largest
-difference is then recorded and drawn, not limited.
+difference is then recorded and drawn, not limited. Fails when one of the limited differences is too large, or when
+the mode's file cannot be made again from the reference.
 """
 
 from __future__ import annotations

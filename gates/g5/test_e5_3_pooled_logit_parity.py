@@ -1,4 +1,9 @@
-"""E5.3: pooled logits before calibration, of every mode against the float reference; the file pools as Python does."""
+"""E5.3 pooled logit parity: the pooled logits of every mode, before calibration, stay within the contract's tolerance
+of the float reference.
+
+Calibration hides a shifted logit by refitting it. Fails when a pooled logit moves beyond the tolerance, or when a
+file that pools by itself pools otherwise than the code.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""E5.4: every mode has calibration and thresholds of its own, fitted on its own logits, and nothing else loads."""
+"""E5.4 recalibration after quantisation: after quantisation the calibration is refitted and the thresholds are
+selected again on quantised logits, and the operating point is restored; a bundle with float calibration on a
+quantised model is refused.
+
+Quantisation moves logits, and the old thresholds then keep other promises. Fails when a mode's calibration is not the
+fit of its own logits, when its bounds are above the contract's limits, or when a calibration of another mode loads.
+"""
 
 from __future__ import annotations
 

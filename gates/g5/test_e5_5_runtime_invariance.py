@@ -1,6 +1,10 @@
-"""E5.5: threads, batch and repetition change no bit; the pinned configuration is the one that ran; exact integers.
+"""E5.5 runtime invariance: the answers do not depend on XNNPACK on or off or on 1, 2 or 4 threads; the bundle's
+pinned configuration is the one measured; delegates that cannot be had on this machine (NNAPI, GPU) are recorded as
+not tested, never as passed.
 
-The tensors are the golden faces' S4, computed from their frozen S3, so that nothing before the model takes part.
+Threads and kernels add in another order, and a phone chooses both. The tensors are the golden faces' S4, computed
+from their frozen S3, so that nothing before the model takes part. Fails when a configuration moves a bit where none
+may move, leaves the tolerance, or was not the one that ran, or when memory exceeds the contract's budget.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""E6.1: operating-point metrics by source, compression and, where a manifest says so, device and platform."""
+"""E6.1 source splits: metrics at the operating point are measured per source group (generator, device or platform,
+compression); the worst group is named and its drop is bounded.
+
+A mean over sources hides the one on which the detector fails. Fails when a group's error bound exceeds the contract's
+limit, or when a split that the contract claims cannot be made.
+"""
 
 from __future__ import annotations
 

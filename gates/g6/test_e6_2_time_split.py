@@ -1,4 +1,9 @@
-"""E6.2: calibrate on earlier pictures, test on later ones. Years are known for some reals only: it speaks of FPR."""
+"""E6.2 time split: calibrated on earlier pictures and tested on later ones, the error stays within the contract's
+limit.
+
+Generators and cameras change, thresholds do not. Years are known for some reals only, so it speaks of the FPR. Fails
+when later reals are called fake more often than the contract allows.
+"""
 
 from __future__ import annotations
 

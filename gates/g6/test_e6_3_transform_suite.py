@@ -1,4 +1,9 @@
-"""E6.3: errors, score shift and abstentions under the transform suite; container and metadata decide nothing."""
+"""E6.3 transform suite: under JPEG quality 95, 75, 50 and 30, down-up resize chains, blur levels, screenshot-like
+resampling and combinations, metrics, score shift and abstain triggers stay within the contract's limits.
+
+Every picture that reaches a user was re-encoded on its way. Fails when a transform raises FPR or FNR beyond the
+limit, or when what says nothing of the face, container or metadata, flips a decision.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""E6.4: what is out of scope abstains and enters no accuracy; what was not scored is counted, never guessed."""
+"""E6.4 claims hygiene: out-of-scope pictures always abstain and never enter the accuracy on faces.
+
+Correct abstentions on landscapes make any accuracy look good. Fails when such a picture gets a label or is counted,
+when an unscored picture is left out or guessed, or when evidence, waivers or a score table of another bundle support
+a release.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,11 @@
-"""E7.1: the log alone rebuilds every table, and holds nothing of the pictures that it tells of."""
+"""E7.1 event log: the privacy-preserving log alone rebuilds score histogram by day, abstain rate by reason,
+face-confidence and compression distributions, and the breakdown by model version; it holds no pixels, no file names
+and no embeddings.
+
+A log that cannot show drift is useless, one that shows a person is a leak. Fails when a table rebuilt from the log
+differs from the events, or when anything of a picture is found in it, in memory written to disk, or after its
+retention.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""E7.2: drift of real pictures' events fires the right trigger and playbook in time; a quiet stream fires nothing."""
+"""E7.2 drift triggers: mixing in heavily compressed pictures or a new device class fires the right trigger and
+playbook, and a quiet stream does not; the false-alarm rate is stated.
+
+An alarm that never rings and one that always rings are equally ignored. Fails when a planted drift is not reported in
+time by its trigger, when another trigger takes its place, or when quiet streams fire more often than stated.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,9 @@
-"""E7.3: rehearsal of a release: degraded bundles are rolled back, the same bundle is promoted."""
+"""E7.3 release and rollback rehearsal: in a rehearsal of release and rollback the current bundle is compared with
+deliberately degraded ones by the canary comparator; rollback fires.
+
+A rollback that was never tried does not work on the day. Fails when a damaged bundle is promoted, when an equal one
+is rolled back, or when the rule decides on too few pictures.
+"""
 
 from __future__ import annotations
 

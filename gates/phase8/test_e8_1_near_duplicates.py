@@ -1,4 +1,9 @@
-"""E8.1: planted copies are found, strangers are not joined, nothing unreadable is left out, no pair crosses a split."""
+"""E8.1 near-duplicate scan: a scan across splits groups duplicates and never splits a group; it finds rotated and
+re-encoded copies, and unreadable files are errors.
+
+A copy of a training picture in the test set is a test of memory. Fails when a planted copy is not found, strangers
+are joined, a file is passed over in silence, or a pair crosses a split.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,10 @@
-"""E8.2: consent before storage, sealed at rest, deleted in time, stratified by quota, and AUDIT for ever."""
+"""E8.2 manual review: consent comes before storage; what is stored is encrypted at rest, purged at its retention
+limit, and drawn to stratified quotas (per cycle 50 false positives, 50 false negatives, 30 abstains, 20 correct);
+reviewed items become AUDIT.
+
+Kept pictures of faces are the most sensitive thing that the project can hold. Fails when anything is written without
+consent or in clear, outlives its retention, exceeds its quota, or returns to training.
+"""
 
 from __future__ import annotations
 

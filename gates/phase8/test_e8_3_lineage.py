@@ -1,4 +1,9 @@
-"""E8.3: every picture has one tag, with a history that nobody can edit; whatever crosses a boundary fails the run."""
+"""E8.3 lineage tags: every picture has one lineage tag, TRAIN, CALIBRATION, AUDIT or TEST-NEVER-TOUCH; an item that
+crosses a boundary fails the run.
+
+One calibration picture in training is enough to make a threshold a guess. Fails when a picture or its copy stands on
+both sides, a tag changes without a record, or the history was edited.
+"""
 
 from __future__ import annotations
 
