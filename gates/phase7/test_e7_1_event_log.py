@@ -93,8 +93,8 @@ def test_the_log_alone_rebuilds_everything(evidence: Evidence, field_log: FieldL
     expected = _counted(field_log.pictures)
     differing = [name for name, table in expected.items() if Counter(_flat(summary, name)) != table]
     evidence.none("tables_differing", differing, n=len(expected), unit="table")
-    told = len(field_log.pictures)
-    evidence.check("events", summary.events, limit=told, op="==", unit="event", n=told)
+    pictures = field_log.pictures
+    evidence.check("events", summary.events, limit=len(pictures), op="==", unit="event", n=len(pictures))
     evidence.check("figures_on_the_page", render(summary).count("data:image/png;base64,"), limit=4, op="==", n=1)
     names = ("code", "reason", "events", "rate")
     evidence.table("abstain_rate_by_reason", [dict(zip(names, row, strict=True)) for row in summary.abstain_rates])

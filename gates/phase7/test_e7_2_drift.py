@@ -95,7 +95,7 @@ def test_drift_is_found_in_time(evidence: Evidence, policy: PolicyContract, scor
         early = np.any([seen.fired[trigger] <= QUIET for trigger in TRIGGERS], axis=0)
         high = upper_bound(int(early.sum()), REPETITIONS, CONFIDENCE)
         evidence.check(f"{key}_early_alarms", high, limit=knobs.false_alarm_rate, unit="rate", n=REPETITIONS)
-        _no_other_trigger(evidence, key, by_trigger, knobs)
+        _no_other_trigger(evidence, key, by_trigger, policy)
         mine = by_trigger[expected]
         if mine["effect_over_limit"] <= 1:
             why = f"its effect is {mine['effect_over_limit']:.2f} of the limit: no drift by the contract"
@@ -109,14 +109,14 @@ def test_drift_is_found_in_time(evidence: Evidence, policy: PolicyContract, scor
 
 
 def _no_other_trigger(
-    evidence: Evidence, key: str, by_trigger: Mapping[Trigger, Mapping[str, Any]], knobs: Monitoring
+    evidence: Evidence, key: str, by_trigger: Mapping[Trigger, Mapping[str, Any]], policy: PolicyContract
 ) -> None:
     """Triggers that the drift moves by less than half of their limit stay quiet; the most frequent is named."""
     still = [row for row in by_trigger.values() if row["effect_over_limit"] < 0.5]
     if still:
         worst = max(still, key=lambda row: row["fired"])
         high = upper_bound(round(worst["fired"] * REPETITIONS), REPETITIONS, CONFIDENCE)
-        limit, named = knobs.false_alarm_rate, worst["trigger"]
+        limit, named = policy.monitoring.false_alarm_rate, worst["trigger"]
         evidence.check(f"{key}_wrong_trigger", high, limit=limit, unit="rate", worst=named, n=REPETITIONS)
 
 

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-from ecdd.evidence.unmeasured import NotTested
 from numpy.typing import NDArray
 
 from ecdd.bundle.loading import Bundle
@@ -16,6 +15,7 @@ from ecdd.calibration.calibration_set_contract import JudgedSet, ScoredPicture
 from ecdd.contract.model_sections import OperatingPoint
 from ecdd.contract.schema import PolicyContract
 from ecdd.detector import Detector
+from ecdd.evidence.unmeasured import NotTested
 from ecdd.inference.calibration import AppliedCalibration, probability
 from ecdd.verdict import Verdict
 from gates.support.portraits import Portrait
