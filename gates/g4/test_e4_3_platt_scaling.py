@@ -14,13 +14,15 @@ import pytest
 
 from ecdd.calibration import calibrators
 from ecdd.calibration.bootstrap import resampled_weights
+from ecdd.calibration.calibration_error import CalibrationError
+from ecdd.calibration.calibrators import Method
 from ecdd.calibration.isotonic import LEAST_PICTURES
 from gates.support.calibration_set import CalibrationSet
 from gates.support.fixtures import Evidence, PolicyContract
 from gates.support.planted_miscalibration import planted_logits
 
 RESAMPLES = 1000
-METHODS = ("temperature", "platt")
+METHODS: tuple[Method, ...] = ("temperature", "platt")
 SEEDS = 30  # planted sets of a size
 
 
@@ -45,11 +47,11 @@ def test_overfitting_of_small_sets_is_seen(evidence: Evidence) -> None:
         evidence.check(f"{method}_overfit_of_40", of[40], limit=of[1000], op=">", unit="nat", n=SEEDS)
 
 
-def _mean_overfit(method: str, n: int) -> float | None:
+def _mean_overfit(method: Method, n: int) -> float | None:
     """Over planted sets of n pictures; None where the method refuses all of them."""
     found = []
     for seed in range(SEEDS):
-        with contextlib.suppress(calibrators.CalibrationError):
+        with contextlib.suppress(CalibrationError):
             found.append(calibrators.fit_calibrator(method, *planted_logits(n, 1.0, 0.3, 1000 + seed)).overfit)
     return float(np.mean(found)) if found else None
 
@@ -59,11 +61,12 @@ def test_the_contract_s_method_is_not_shown_to_be_worse(
     evidence: Evidence, policy: PolicyContract, calibration_set: CalibrationSet
 ) -> None:
     """Out-of-fold losses, picture by picture: of methods not shown to be worse the one with fewest parameters stays."""
-    data, losses, rows = calibration_set.judged, {}, []
+    data, losses = calibration_set.judged, {}
+    rows: list[dict[str, object]] = []
     for method in METHODS:
         try:
             fit = calibrators.fit_calibrator(method, data.logits, data.labels, data.groups)
-        except calibrators.CalibrationError as error:  # no candidate on this set; the temperature always is one
+        except CalibrationError as error:  # no candidate on this set; the temperature always is one
             rows.append({"method": method, "refused": str(error)})
             continue
         z = fit.out_of_fold

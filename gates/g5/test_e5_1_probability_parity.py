@@ -16,6 +16,7 @@ import pytest
 from ecdd.bundle.variants import SCORES_FILE, place
 from ecdd.calibration.binomial_bounds import clopper_pearson
 from ecdd.calibration.calibration_set_contract import read_scores
+from ecdd.golden.golden_sets import SetName
 from ecdd.inference.calibration import probability
 from ecdd.parity.float_vs_tflite import probability_parity
 from ecdd.parity.pair_comparison import SAME_FILE, ComparedSide, PairParity, compare_pair
@@ -25,7 +26,7 @@ from gates.support.fixtures import Bundle, Evidence, GoldenSet, LoadedContract, 
 from gates.support.mode_parity import FLOAT, REFERENCE, hold, limits_of, side_of
 from gates.support.portraits import data_portraits
 
-SETS = ("in_scope", "edge_cases")  # golden sets whose faces reach the model
+SETS: tuple[SetName, ...] = ("in_scope", "edge_cases")  # golden sets whose faces reach the model
 
 
 def _whole_files(bundle: Bundle, contract: LoadedContract, mode: str, pictures: list[tuple[str, Path]]) -> PairParity:
@@ -41,7 +42,7 @@ def _whole_files(bundle: Bundle, contract: LoadedContract, mode: str, pictures: 
 @pytest.mark.experiment("E5.1")
 @pytest.mark.parametrize("name", SETS)
 def test_golden_files(
-    evidence: Evidence, bundle: Bundle, contract: LoadedContract, golden: GoldenSet, mode: str, name: str
+    evidence: Evidence, bundle: Bundle, contract: LoadedContract, golden: GoldenSet, mode: str, name: SetName
 ) -> None:
     """Some twenty pictures cannot show a share of one in a hundred: flips are held by what they refute."""
     parity = _whole_files(bundle, contract, mode, [(item.id, golden.file(item)) for item in golden.by_set(name)])

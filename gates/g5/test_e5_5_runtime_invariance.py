@@ -57,7 +57,7 @@ BOUNDARIES = (
 
 
 @pytest.fixture(scope="module")
-def tensors(golden: GoldenSet, frozen: FrozenStages, policy: PolicyContract) -> tuple[list[str], NDArray[np.float32]]:
+def tensors(golden: GoldenSet, frozen: FrozenStages, policy: PolicyContract) -> Tensors:
     """Every golden face of the in-scope set."""
     return frozen_tensors(golden.by_set("in_scope"), frozen, policy)
 

@@ -27,12 +27,12 @@ def test_later_reals_are_not_called_fake_more_often(evidence: Evidence, policy: 
     if split is None:
         why = f"no year leaves {limits.min_group_pictures} reals with a probability on both sides"
         raise NotTested("time split", why)
-    parts = {}
+    shares = {}
     for name, rows in (("earlier", split.earlier), ("later", split.later)):
         wrong = [row for row in rows if row["probability"] >= point.t_fake]
-        parts[name] = found = rate(len(wrong), len(rows), point.confidence)
+        found, shares[name] = rate(len(wrong), len(rows), point.confidence), len(wrong) / len(rows)
         evidence.measure(f"fpr_{name}", f"{found.events} of {found.n}, [{found.low:.3f}, {found.high:.3f}]")
-    increase = parts["later"].value - parts["earlier"].value
+    increase = shares["later"] - shares["earlier"]
     worst = [row["path"] for row in sorted(split.later, key=lambda row: -row["probability"])[:3]]
     evidence.measure("last_earlier_year", split.year)
     limit = limits.max_later_fpr_increase

@@ -84,7 +84,8 @@ def test_a_quiet_stream_fires_nothing(
 @pytest.mark.experiment("E7.2")
 def test_drift_is_found_in_time(evidence: Evidence, policy: PolicyContract, scores: Scores) -> None:
     """A scenario whose effect on the population stays within the contract's limit is no drift: shown, not held."""
-    knobs, rows, drawn = policy.monitoring, [], {}
+    knobs, drawn = policy.monitoring, {}
+    rows: list[dict[str, Any]] = []
     for name, (expected, _) in SCENARIOS.items():
         plan = plan_of(name, scores.held_out, knobs.max_detection_delay)
         seen = watch(plan, knobs, REPETITIONS, SEED)

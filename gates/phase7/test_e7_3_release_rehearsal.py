@@ -175,8 +175,8 @@ def test_too_few_pictures_hold(evidence: Evidence, rehearsal: Rehearsal) -> None
     # every photograph, but fewer pictures of each class: enough to tell, were it allowed
     places = {label: [k for k, row in enumerate(current) if row["label"] == label] for label in (0, 1)}
     chosen = places[0][::2] + places[1][::2]
-    few = [[rows[place] for place in chosen] for rows in (current, candidate)]
-    found = canary.compare(*few, rehearsal.policy, groups=groups, latency=False)
+    one, other = ([rows[place] for place in chosen] for rows in (current, candidate))
+    found = canary.compare(one, other, rehearsal.policy, groups=groups, latency=False)
     wrong = [] if found.decision == "hold" else [found.decision]
     evidence.none("decided_on_too_few", wrong, n=len(chosen))
 
