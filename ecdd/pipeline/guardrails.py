@@ -106,26 +106,22 @@ def face_codes(quality: FaceQuality, gates: QualityGates) -> tuple[ReasonCode, .
     return tuple(codes)
 
 
-def faces_to_judge(
-    sides: Sequence[float], codes: Sequence[tuple[ReasonCode, ...]], gates: QualityGates
-) -> tuple[int, ...]:
-    """Indices of the faces that may reach the model.
+def faces_that_count(sides: Sequence[float], gates: QualityGates) -> tuple[int, ...]:
+    """Indices of the faces that the policy looks at: the largest one under ``largest_face``, else all.
 
     Parameters
     ----------
     sides : sequence of float
         Longer box side of each face, pixels.
-    codes : sequence of tuple of ReasonCode
-        Codes of each face.
     gates : QualityGates
-        ``multi_face_policy``: under ``largest_face`` only the largest face counts (the first of equals), and
-        when it failed a gate no other takes its place.
+        ``multi_face_policy``: of equally large faces the first one counts. When it fails a gate, no other takes its
+        place.
     """
-    return tuple(k for k in faces_that_count(sides, gates) if not codes[k])
-
-
-def faces_that_count(sides: Sequence[float], gates: QualityGates) -> tuple[int, ...]:
-    """Indices of the faces that the policy looks at: the largest one under ``largest_face``, else all."""
     if gates.multi_face_policy == "largest_face" and sides:
         return (max(range(len(sides)), key=lambda k: (sides[k], -k)),)
     return tuple(range(len(sides)))
+
+
+def faces_to_judge(counting: Sequence[int], codes: Sequence[tuple[ReasonCode, ...]]) -> tuple[int, ...]:
+    """Indices of the faces that may reach the model: those that count and failed no gate; ``codes`` of each face."""
+    return tuple(k for k in counting if not codes[k])

@@ -13,6 +13,7 @@ from ecdd.pipeline.guardrails import (
     FaceQuality,
     compression_is_heavy,
     face_codes,
+    faces_that_count,
     faces_to_judge,
     is_soft,
     picture_codes,
@@ -122,8 +123,8 @@ def test_a_too_small_face_names_only_its_size(side: float, blur: float, jpeg: fl
 
 def test_every_good_face_is_judged_unless_only_the_largest_counts() -> None:
     sides, codes = [50.0, 200.0, 200.0], [(SMALL,), (), ()]
-    assert faces_to_judge(sides, codes, GATES) == (1, 2)
-    largest = GATES.model_copy(update={"multi_face_policy": "largest_face"})
-    assert faces_to_judge(sides, codes, largest) == (1,)
-    assert faces_to_judge(sides, [(), (BLURRY,), ()], largest) == ()
-    assert faces_to_judge([], [], largest) == ()
+    assert faces_to_judge(faces_that_count(sides, GATES), codes) == (1, 2)
+    largest = faces_that_count(sides, GATES.model_copy(update={"multi_face_policy": "largest_face"}))
+    assert faces_to_judge(largest, codes) == (1,)
+    assert faces_to_judge(largest, [(), (BLURRY,), ()]) == ()
+    assert faces_that_count([], GATES.model_copy(update={"multi_face_policy": "largest_face"})) == ()
