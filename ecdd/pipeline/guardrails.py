@@ -43,13 +43,11 @@ def resolution_codes(size: tuple[int, int], gates: QualityGates) -> tuple[Reason
     return (ReasonCode.RESOLUTION_TOO_LOW,) if min(size) < gates.min_image_side else ()
 
 
-def picture_codes(size: tuple[int, int], faces: int, candidates: int, gates: QualityGates) -> tuple[ReasonCode, ...]:
-    """Codes that keep a whole picture from being judged.
+def picture_codes(faces: int, candidates: int, gates: QualityGates) -> tuple[ReasonCode, ...]:
+    """Codes that keep a whole picture from being judged once its faces were searched.
 
     Parameters
     ----------
-    size : tuple of int
-        Width and height of the upright picture, pixels.
     faces : int
         Detections with score >= ``score_threshold``.
     candidates : int
@@ -60,12 +58,9 @@ def picture_codes(size: tuple[int, int], faces: int, candidates: int, gates: Qua
     Returns
     -------
     tuple of ReasonCode
-        One code or none: GR-006 (then faces were not searched), GR-001 (nothing), GR-002 (candidates only),
-        GR-007 (more than ``max_faces``, or more than one under ``reject_multi``).
+        One code or none: GR-001 (nothing), GR-002 (candidates only), GR-007 (more than
+        ``max_faces``, or more than one under ``reject_multi``).
     """
-    low = resolution_codes(size, gates)
-    if low:
-        return low
     if faces == 0:
         return (ReasonCode.LOW_FACE_CONFIDENCE if candidates else ReasonCode.NO_FACE,)
     limit = 1 if gates.multi_face_policy == "reject_multi" else gates.max_faces

@@ -143,8 +143,7 @@ def prepare(data: bytes, policy: PolicyContract, detector: FaceBackend, *, name:
     milliseconds = dict.fromkeys(("decode", "detect", "crop_resize", "quality", "normalise"), 0.0)
     with _timed(milliseconds, "decode"):
         decoded = decode(data, policy.pixel_pipeline, name=name)
-    size = decoded.image.size
-    if low := resolution_codes(size, policy.quality_gates):
+    if low := resolution_codes(decoded.image.size, policy.quality_gates):
         return PreparedPicture(decoded, (), low, 0, (), (), milliseconds)
     with _timed(milliseconds, "detect"):
         detections = detector.detect(decoded.image)
@@ -152,7 +151,7 @@ def prepare(data: bytes, policy: PolicyContract, detector: FaceBackend, *, name:
     certain = [face for face in detections if face.score >= threshold]
     faces = tuple(prepare_face(decoded, face, policy, milliseconds) for face in certain)
     candidates = len(detections) - len(faces)
-    codes = picture_codes(size, len(faces), candidates, policy.quality_gates)
+    codes = picture_codes(len(faces), candidates, policy.quality_gates)
     counting = faces_that_count([face.quality.face_side for face in faces], policy.quality_gates)
     judgeable = () if codes else faces_to_judge(counting, [face.reason_codes for face in faces])
     return PreparedPicture(decoded, faces, codes, candidates, counting, judgeable, milliseconds)
