@@ -6,12 +6,13 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from ecdd.errors import EcddError
 from ecdd.files import write_bytes
 
 SIGNATURE: Final = "release/bundle.sig"
 
 
-class SigningError(Exception):
+class SigningError(EcddError):
     """A bundle cannot be signed, or its signature does not hold."""
 
 
