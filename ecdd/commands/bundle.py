@@ -78,7 +78,7 @@ def build(
     data: Annotated[
         Path | None, typer.Option(help="Manifest whose CALIBRATION faces are scored with your model, or its folder.")
     ] = None,
-    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    split: Annotated[Path | None, typer.Option(help="Lineage tags; golden/data_split.csv where not given.")] = None,
     scores: Annotated[
         Path | None, typer.Option(help="In place of --data: CSV of logits, in the form of calibration_scores.csv.")
     ] = None,
@@ -108,7 +108,10 @@ def build(
             "--mode and --from are for bundles that exist"
         )
     else:
-        pair = _Pair(tflite, onnx, contract, data, split, scores, training, architecture)
+        if split is not None and not split.is_file():
+            raise EcddError(f"{split}: no such file; give lineage tags with --split")
+        tags = split or Path("golden/data_split.csv")
+        pair = _Pair(tflite, onnx, contract, data, tags, scores, training, architecture)
         _build_own(pair, out, frozen_on, name or "own-model", release or "0.1.0")
     typer.echo(
         f"next: pytest gates/g3 --bundle {out} --snapshot-update -n 0 freezes its golden outputs; "
@@ -142,10 +145,13 @@ def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name
     from rich.progress import Progress
 
     from ecdd.bundle import load_bundle
+    from ecdd.contract.loading import load_contract
     from ecdd.export.own_model import OwnModel, build, calibration_pictures
+    from ecdd.files import read_text
 
     day = (frozen_on or datetime.datetime.now(datetime.UTC)).date()
-    text = pair.contract.read_text(encoding="utf-8")
+    load_contract(pair.contract)  # refused here, where the message can name its file and lines
+    text = read_text(pair.contract)
     pictures = calibration_pictures(pair.data, pair.split, pair.scores)
     own = OwnModel(pair.tflite, pair.onnx, text, name, release, pair.architecture, pair.training)
     with Progress(transient=True) as bar:

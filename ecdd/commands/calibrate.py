@@ -60,6 +60,7 @@ def calibrate(
         recalibrate_bundle,
     )
     from ecdd.export.harmonised_check import harmonised_metrics
+    from ecdd.files import read_text
     from ecdd.training.config import load_config
 
     if training is not None and data is None:
@@ -68,8 +69,9 @@ def calibrate(
         )
     source = bundle or default_bundle_path()
     old_name, old_release, old_day, record = previous_release(source)
-    text = (contract or source / "policy_contract.yaml").read_text(encoding="utf-8")
+    text = read_text(contract or source / "policy_contract.yaml")
     chosen = _chosen(method=method, fpr=fpr, fnr=fnr, confidence=confidence)
+    load_contract(contract or source / "policy_contract.yaml")  # refused here, where the message can name its lines
     text = set_contract_values(text, chosen, "frozen") if chosen else text
     if training is not None:
         record = (training / TRAINING_FILE).read_bytes()

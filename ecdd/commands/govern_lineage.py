@@ -90,6 +90,7 @@ def _of_bundle(path: Path | None, split: DataSplit) -> tuple[list[Use], list[str
     from ecdd.bundle import load_bundle
     from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, read_table
     from ecdd.dataset_governance.validate_lineage import Use, training_differs
+    from ecdd.files import read_text
 
     if path is None:
         return [], []
@@ -101,7 +102,7 @@ def _of_bundle(path: Path | None, split: DataSplit) -> tuple[list[Use], list[str
     digests = tuple(sorted({cells["sha256"] for _, cells in table}))
     train = tuple(row.sha256 for row in split.rows_with([LineageTag.TRAIN]))
     uses = [Use("training", train, (LineageTag.TRAIN,)), Use("calibration", digests, (LineageTag.CALIBRATION,))]
-    return uses, training_differs(split, json.loads(record.read_text(encoding="utf-8")))
+    return uses, training_differs(split, json.loads(read_text(record)))
 
 
 def tag(

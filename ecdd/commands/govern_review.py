@@ -29,14 +29,21 @@ def _open(store: Path, contract: Path | None, key: Path | None = None, history: 
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.manual_review import ReviewKey, ReviewStore
 
-    return ReviewStore.open(store, ReviewKey.read(key), load_contract(contract), history)
+    return ReviewStore.open(_existing(store), ReviewKey.read(key), load_contract(contract), history)
 
 
 def _open_without_key(store: Path, contract: Path | None) -> ReviewStore:
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.manual_review import ReviewStore
 
-    return ReviewStore.open(store, None, load_contract(contract))
+    return ReviewStore.open(_existing(store), None, load_contract(contract))
+
+
+def _existing(store: Path) -> Path:
+    """The store, which only `add` makes: looked for under a mistyped name, every picture would seem to be gone."""
+    if not store.is_dir():
+        raise EcddError(f"{store}: no such folder; give the folder of a review store with --store")
+    return store
 
 
 def _shown(item: ReviewItem) -> str:

@@ -37,10 +37,14 @@ def import_(
     """
     from ecdd.contract.loading import load_contract
     from ecdd.models.checkpoint import identity_of, load_public, save_weights
+    from ecdd.models.state_dicts import CheckpointError
 
     factor = scale if scale is not None else (2 / 3 if operator == "NPR" else 1.0)
     policy = load_contract(contract).policy
-    model = load_public(checkpoint, operator, factor, arch, width)
+    try:
+        model = load_public(checkpoint, operator, factor, arch, width)
+    except ValueError as error:  # a name or a width that no network has
+        raise CheckpointError(str(error)) from None
     digest = save_weights(model, identity_of(model, policy), out)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     typer.echo(

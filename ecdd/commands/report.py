@@ -27,6 +27,8 @@ def report(
     Records of another bundle or contract are shown as such and support no claim. The folder's mutants.json, written by
     ecdd mutants --out, is shown where it is of the same bundle and contract.
     """
+    from ecdd.bundle import load_bundle
+    from ecdd.contract.loading import load_contract
     from ecdd.evidence.declarations import load_declared, load_expected
     from ecdd.evidence.report import write_report
     from ecdd.evidence.session import RunOptions
@@ -36,6 +38,10 @@ def report(
     for name, path in (("--contract", contract), ("--bundle", bundle), ("--golden", golden)):
         if path is not None and not path.exists():
             raise EcddError(f"{name} {path}: no such file or folder")
+    if contract is not None:
+        load_contract(contract)
+    if bundle is not None:
+        load_bundle(bundle)
     root = Path.cwd()
     declared = load_declared(root / "gates" / "declared.yaml")
     reds_file = expected or root / "gates" / "expected_verdicts.yaml"
