@@ -111,13 +111,9 @@ def test_a_process_that_dies_is_an_error_of_its_picture_alone(bundle: Bundle, go
 
 
 def run(*options: str) -> Any:
-    import typer
+    from ecdd.cli import app
 
-    from ecdd.commands.monitor_canary import canary as command
-
-    app = typer.Typer()
-    app.command()(command)
-    return CliRunner().invoke(app, list(options))
+    return CliRunner().invoke(app, ["monitor", "canary", *options])
 
 
 def test_command_on_stored_tables(tmp_path: Path, bundle: Bundle) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from ecdd.commands.govern import app
+from ecdd.cli import app
 from ecdd.contract.loading import load_contract
 from ecdd.dataset_governance.lineage_history import Change, append_changes, read_history
 from ecdd.dataset_governance.lineage_tags import LineageTag
@@ -228,11 +228,11 @@ def test_samples_and_quotas_hold_for_any_items(drawn: list[tuple[Any, Any, Any, 
 def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: GoldenSet) -> None:
     run, key, store = CliRunner(), tmp_path / "key", tmp_path / "store"
     picture = next(item.path for item in golden.items if item.set == "in_scope")
-    review = ["review"]
+    review = ["govern", "review"]
     assert run.invoke(app, [*review, "make-key", str(key)]).exit_code == 0
     common = ["--store", str(store), "--key", str(key)]
     refused = run.invoke(app, [*review, "add", str(picture), *common])
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "no_consent" in refused.output
     assert not store.exists()
     item_id = run.invoke(app, [*review, "add", str(picture), *common, "--consent", "text 1"]).stdout.strip()
@@ -243,7 +243,7 @@ def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: GoldenSet)
     verdict = store_at(store, CONTRACT, Clock(), ReviewKey.read(key)).items()[0].verdict.label
     truth = "real" if verdict == "fake" else "fake"
     form = [*review, "label", item_id, *common, "--is", truth, "--reviewer", "ann"]
-    assert run.invoke(app, form).exit_code == 1
+    assert run.invoke(app, form).exit_code == 2
     assert run.invoke(app, [*form, "--reason", "blur"]).exit_code == 0
     assert run.invoke(app, [*review, "export", *common, "--out", str(tmp_path / "forms.csv")]).exit_code == 0
     assert "blur" in (tmp_path / "forms.csv").read_text()
@@ -251,7 +251,7 @@ def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: GoldenSet)
     assert run.invoke(app, [*review, "purge", "--store", str(store)]).stdout == "0 items purged\n"
     assert "deleted" in run.invoke(app, [*review, "opt-out", item_id, "--store", str(store)]).stdout
     wrong = run.invoke(app, [*review, "status", "--store", str(store), "--key", str(tmp_path / "none")])
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "Traceback" not in wrong.output
     assert run.invoke(app, [*review, "protocol", "--out", str(tmp_path / "p.md")]).exit_code == 0
 
