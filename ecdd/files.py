@@ -1,4 +1,4 @@
-"""Atomic writing: a reader sees the old file or the new one, never half of one; and what ``--out`` may be."""
+"""Atomic writing: a reader sees the old file or the new one, never half of one; what ``--out`` may be; reading text."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from ecdd.errors import EcddError
+
 _DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
 _STANDARD: Final = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
-class OutputError(OSError):
+class OutputError(EcddError, OSError):
     """An output that cannot be written; ``filename`` is what the user named, ``strerror`` says why and what to do."""
 
     def __str__(self) -> str:
@@ -73,6 +75,33 @@ def write_text(path: Path, text: str) -> None:
         Content.
     """
     write_bytes(path, text.encode())
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file that a user named.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        Its content.
+
+    Raises
+    ------
+    EcddError
+        If it is no UTF-8 text.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"{path}: byte {error.start} is not UTF-8; a text file is needed"
+        raise EcddError(msg) from None
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ecdd.errors import EcddError
 from ecdd.files import open_output
 
 KEY: Final = b"ecdd"
@@ -46,7 +47,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 
 
-class ScoreTableError(ValueError):
+class ScoreTableError(EcddError):
     """A table that must not be measured: damaged, incomplete, of other parts, or with scores that are no numbers."""
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ecdd.golden.golden_hashes import first_moved, platform_fingerprint, s4_digest
+from ecdd.golden.golden_hashes import first_moved, platform_fingerprint
 from ecdd.golden.golden_sets import GoldenSet, load_golden
 from ecdd.pipeline.decode import s1_digest
+from ecdd.tracing import StageRecord
 
 
 def load_checked(root: Path) -> GoldenSet:
@@ -59,10 +60,10 @@ def moved(stored: Any, now: Any, policy: Any, *, exact: bool) -> Iterator[str]:
     if len(stored.faces) != len(now.faces):
         yield "S2"
     limit = 0.0 if exact else policy.face_detector.tolerance_box
-    for old, new in zip(stored.faces, now.faces, strict=False):
+    for index, (old, new) in enumerate(zip(stored.faces, now.faces, strict=False)):
         if max(abs(one - other) for one, other in zip(old.box, new.face.box, strict=True)) > limit:
             yield "S2"
         elif old.crop_box == tuple(new.crop_box) and not np.array_equal(old.s3, new.s3):
             yield "S3"
-        elif old.crop_box == tuple(new.crop_box) and old.s4_digest != s4_digest(new.s4(policy.pixel_pipeline)):
+        elif old.crop_box == tuple(new.crop_box) and old.s4_digest != StageRecord(policy, now).s4(index)["tensor"]:
             yield "S4"

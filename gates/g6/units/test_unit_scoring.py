@@ -111,7 +111,7 @@ def test_finished_shards_are_not_scored_again(data: Path, tmp_path: Path, monkey
 
 
 def test_only_a_score_table_is_written_over(data: Path, tmp_path: Path) -> None:
-    """A picture of the manifest or the manifest itself is a likely slip; beside a device there is no room for shards."""
+    """A picture of the manifest or the manifest itself is a likely slip; beside a device no shards fit."""
     before = {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
     for path in before:
         with pytest.raises(ScoreTableError, match="is no score table"):
