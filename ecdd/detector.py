@@ -18,7 +18,7 @@ from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.stages import JudgedFace, ModelOutputError, argmax_cell, judge, map_checksum
 from ecdd.pipeline.decode import decoder_fingerprint, read_file
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.guardrails import faces_that_count, is_soft
 from ecdd.pipeline.preprocess import check_tensor
 from ecdd.pipeline.reason_codes import MEANINGS, ReasonCode, Rejected

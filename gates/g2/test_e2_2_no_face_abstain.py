@@ -36,7 +36,7 @@ def test_out_of_scope_abstains(evidence: Any, golden: Any, detector: Any) -> Non
 def test_hard_negatives_fire_at_a_low_threshold(evidence: Any, golden: Any, policy: Any) -> None:
     """The set would prove nothing if no picture in it came near to being a face."""
     from ecdd.pipeline.decode import decode, read_file
-    from ecdd.pipeline.face import load_detector
+    from ecdd.pipeline.face_detectors import load_detector
 
     low = load_detector(policy.face_detector.model_copy(update={"candidate_threshold": 0.1}))
     fired = []

@@ -9,7 +9,7 @@ import pytest
 
 from ecdd.contract.schema import PolicyContract
 from ecdd.pipeline.decode import decode, read_file
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import Rejected
 from gates.support.binomial_limits import upper_bound
 from gates.support.portraits import Portrait, data_portraits, golden_portraits
