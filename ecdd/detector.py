@@ -21,7 +21,7 @@ from ecdd.pipeline.decode import decoder_fingerprint, read_file
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.guardrails import faces_that_count, is_soft
 from ecdd.pipeline.preprocess import check_tensor
-from ecdd.pipeline.reason_codes import MEANINGS, ReasonCode, Rejected
+from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 from ecdd.pipeline.stages import PreparedFace, PreparedPicture, prepare
 from ecdd.runtimes.model_interface import ModelInterface
 from ecdd.runtimes.tflite import wants_xnnpack
@@ -221,7 +221,7 @@ class Detector:
             codes = [prepared.faces[index].reason_codes for index in counting]
             judgement.decision = decide(probabilities, codes, gates, self.policy.operating_point)
         judgement.outcome = "abstained" if judgement.decision.label == "abstain" else "judged"
-        judgement.detail = "; ".join(MEANINGS[ReasonCode(code)] for code in judgement.decision.reason_codes)
+        judgement.detail = "; ".join(ReasonCode(code).meaning for code in judgement.decision.reason_codes)
 
     def _judge(self, prepared: PreparedPicture, milliseconds: dict[str, float]) -> dict[int, JudgedFace]:
         batch = prepared.batch(self.policy.pixel_pipeline)

@@ -256,7 +256,7 @@ def _faults(name: str, given: dict[str, str]) -> Iterator[Fault]:
             kinds = ["inside a file"]
         for kind in kinds:
             value = f"{given['damaged']}/new" if kind == "inside a file" else given[kind]
-            value += f"_{one.name}" if kind == "missing" else ""
+            value += f"_{name.replace(' ', '_')}_{one.name}" if kind == "missing" else ""
             yield Fault(one.name, kind, value, arguments.index(one) if one in arguments else None, one.opts[-1])
 
 
