@@ -136,6 +136,7 @@ def _follows(record: ExperimentRecord, tests: Sequence[Fragment]) -> bool:
     return (
         record.metrics == tuple(metric for test in tests for metric in test.metrics)
         and record.not_tested == tuple(entry for test in tests for entry in test.not_tested)
+        and record.not_applicable == tuple(entry for test in tests for entry in test.not_applicable)
         and (counts.collected, counts.passed) == (len({test.test for test in tests}), len(passed))
     )
 

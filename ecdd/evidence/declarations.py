@@ -50,7 +50,7 @@ class Expected(_Entry):
 
     Attributes
     ----------
-    verdict : {"fail", "not_tested"}
+    verdict : {"fail", "not_tested", "not_applicable"}
         What stands instead.
     value : str
         What was measured, for a reader.
@@ -61,7 +61,7 @@ class Expected(_Entry):
         for one that differs from run to run. Only for ``fail``.
     """
 
-    verdict: Literal["fail", "not_tested"]
+    verdict: Literal["fail", "not_tested", "not_applicable"]
     value: str
     reason: Annotated[str, Field(min_length=10)]
     metrics: dict[str, float | int | None] = {}
@@ -69,7 +69,7 @@ class Expected(_Entry):
     @model_validator(mode="after")
     def _names_its_metrics(self) -> Expected:
         if (self.verdict == "fail") != bool(self.metrics):
-            msg = "metrics: name the red metrics and their values for verdict fail, and none for not_tested"
+            msg = "metrics: name the red metrics and their values for verdict fail, and none for another verdict"
             raise ValueError(msg)
         return self
 

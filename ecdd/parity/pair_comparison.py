@@ -89,6 +89,11 @@ class PairParity:
     left_out: dict[str, str]
     n_pictures: int
 
+    @property
+    def same_file(self) -> tuple[ParityMetric, ...]:
+        """Metrics of the class *same file*."""
+        return tuple(one for one in self.metrics if one.name.startswith(SAME_FILE))
+
 
 @dataclass
 class _Kept:

@@ -1,4 +1,4 @@
-"""Reason codes (spec §4): why a picture was rejected or not decided, and what a person can do about it."""
+"""Reason codes: why a picture was rejected or not decided, and what a person can do about it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ReasonCode(StrEnum):
     sentence: str
     advice: str
 
-    def __new__(cls, code: str, meaning: str, sentence: str, advice: str) -> ReasonCode:
+    def __new__(cls, code: str, meaning: str = "", sentence: str = "", advice: str = "") -> ReasonCode:
         """One code with its texts; the string is the code alone."""
         made = str.__new__(cls, code)
         made._value_ = code

@@ -111,6 +111,8 @@ def page(decision: Decision, digest: str) -> str:
     lines += [f"- payload `{decision.payload_digest}`", f"- contract `{decision.contract_digest}`"]
     lines += [f"- as of {decision.as_of}", f"- report `{REPORT}`, SHA-256 `{digest}`", "", "## Claimed and passed", ""]
     lines += [f"- {key} {decision.records[key].title}" for key in decision.supported]
+    if decision.not_applicable:
+        lines += ["", "## Not applicable by contract", "", *(f"- {text}" for text in decision.not_applicable)]
     lines += ["", "## Not claimed", "", *(f"- {text}" for text in decision.not_claimed), "", "## Waived", ""]
     lines += [f"- {w.id}: {w.reason} (owner {w.owner}, until {w.expiry})" for w in decision.waived] or ["- nothing"]
     return "\n".join(lines) + "\n"

@@ -18,7 +18,7 @@ class WaiverError(EcddError):
 
 
 class Waiver(BaseModel):
-    """One exception (spec §3, Release).
+    """One exception from what a release asks.
 
     Attributes
     ----------

@@ -39,7 +39,9 @@ FORK = multiprocessing.get_context("fork")
 
 @given(st.lists(st.sampled_from(list(LineageTag)), min_size=1, max_size=6))
 @settings(max_examples=25, deadline=None, derandomize=True)
-def test_a_history_never_holds_a_change_that_is_not_allowed(tmp_path_factory: Any, tags: list[LineageTag]) -> None:
+def test_a_history_never_holds_a_change_that_is_not_allowed(
+    tmp_path_factory: pytest.TempPathFactory, tags: list[LineageTag]
+) -> None:
     path = tmp_path_factory.mktemp("h") / "h.jsonl"
     now: LineageTag | None = None
     for tag in tags:
