@@ -113,6 +113,7 @@ ALLOWED = {
     ("trace", "path", "*"): 0,
     ("predict", "log", "missing"): 0,  # a new log is begun
     ("govern review add", "store", "missing"): 0,  # a new store is begun
+    ("govern review label", "history", "missing"): 0,  # a new history is begun
     ("monitor canary", "candidate", "*"): 1,  # a candidate that cannot be loaded is rolled back
     ("release", "records", "*"): 1,  # no evidence is a reason against a release
     ("report", "golden", "damaged"): 0,  # no thumbnails
