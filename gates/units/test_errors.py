@@ -82,6 +82,7 @@ CALLS_OF = {
     ("calibrate", "split"): "--data {manifest} --out {new}",
     ("govern review label", "history"): "{id} --store {store} --key {key} --is real --reviewer me --reason blur",
     ("monitor reference", "scores"): "--out {new}",
+    ("serve", "review_key"): "--review {store}",
 }
 
 
@@ -140,6 +141,8 @@ NOT_REACHED = {
     ("parity", "out"),
     ("release", "key"),
     ("report", "golden"),
+    ("serve", "log"),  # where it is new the site starts
+    ("serve", "review"),
     ("train student", "init"),
     ("train student", "out"),
     ("train student", "teacher"),
