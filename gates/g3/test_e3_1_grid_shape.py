@@ -7,3 +7,184 @@ the tolerance, or when another operator gives the same logits.
 """
 
 from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ecdd.contract.layer_geometry import NETWORK_LAYERS, compose, grid_mismatches, layers_of
+from ecdd.detector import load_runtime
+from ecdd.inference.patch_grid import cell_box
+from ecdd.pipeline.preprocess import normalise
+from ecdd.runtimes.base import PatchRuntime
+from ecdd.runtimes.torch import TorchRuntime
+from gates.support.fixtures import Bundle, Evidence, PolicyContract
+from gates.support.frozen_maps import FrozenFace, spread_difference
+from gates.support.influence import textured
+from gates.support.seeded_networks import (
+    ARCHITECTURES,
+    require_torch,
+    require_weights,
+    seeded_network,
+    trained_networks,
+)
+
+RUNTIMES = ("tflite", "onnx")
+OPERATORS = [(n, s) for n in ("NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag") for s in (2 / 3, 1.0)]
+# Far from both diagonals and from each other's mirror images: a transposed or reversed order is another cell.
+PROBES = ((2, 20), (27, 9), (14, 3), (0, 30))
+
+
+@pytest.mark.experiment("E3.1")
+def test_contract_states_what_the_layers_compose_to(evidence: Evidence, policy: PolicyContract) -> None:
+    """For every architecture: rows, columns, stride, receptive field and padding follow from the layer list."""
+    wrong = [line for name in sorted(NETWORK_LAYERS) for line in grid_mismatches(policy, name)]
+    evidence.none("contract_values_differing_from_layers", wrong, n=5 * len(NETWORK_LAYERS), unit="value")
+    operator, side = policy.patch_grid.input_operator, policy.pixel_pipeline.input_size
+    grids = {compose(layers_of(name, operator), side, side) for name in NETWORK_LAYERS}
+    evidence.check("different_grids", len(grids), limit=1, op="==", unit="grid", n=len(NETWORK_LAYERS))
+
+
+@pytest.mark.experiment("E3.1")
+def test_shipped_files_give_the_contracts_shape(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
+    """One batch of one and one of three, TFLite and ONNX."""
+    grid, side, wrong, n = policy.patch_grid, policy.pixel_pipeline.input_size, [], 0
+    for name in RUNTIMES:
+        runtime = load_runtime(bundle, name, 1)
+        for count in (1, 3):
+            maps = runtime.patch_map(np.repeat(textured(0, side), count, axis=0))
+            n += 1
+            if maps.shape != (count, grid.rows, grid.cols) or maps.dtype != np.float32:
+                wrong.append(f"{name}: {maps.dtype} {maps.shape}")
+    evidence.none("maps_of_another_shape", wrong, n=n, unit="map")
+
+
+@pytest.mark.experiment("E3.1")
+def test_cells_come_row_by_row(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
+    """Changing the middle of one cell's box moves that cell more than any that does not touch it."""
+    grid, side, wrong, n = policy.patch_grid, policy.pixel_pipeline.input_size, [], 0
+    for name in RUNTIMES:
+        runtime, base = load_runtime(bundle, name, 1), textured(1, side)
+        before = runtime.patch_map(base)[0]
+        for row, col in PROBES:
+            box, changed = cell_box(row, col, grid), base.copy()
+            changed[0, box.y0 + 2 : box.y1 - 2, box.x0 + 2 : box.x1 - 2] += 1.0
+            moved = np.argwhere(runtime.patch_map(changed)[0] != before)
+            n += 1
+            if moved.tolist() != [[row, col]]:
+                wrong.append(f"{name}: the box of cell ({row}, {col}) moved cells {moved.tolist()[:3]}")
+    evidence.none("boxes_that_move_another_cell", wrong, n=n, unit="box")
+
+
+@pytest.mark.experiment("E3.1")
+def test_networks_give_the_shape_and_order_too(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
+    """Teacher of reduced width and student, seeded and trained, in torch; also for a tensor that is not square."""
+    torch = require_torch("shape and order of teacher and student")
+    grid, wrong, n = policy.patch_grid, [], 0
+    networks = {name: seeded_network(torch, name, width, policy, seed=5) for name, width in ARCHITECTURES}
+    for name, network in (networks | trained_networks(bundle)).items():
+        for height, breadth in ((policy.pixel_pipeline.input_size,) * 2, (256, 320)):
+            x = torch.randn(1, 3, height, breadth, generator=torch.Generator().manual_seed(6))
+            composed = compose(layers_of(network.architecture, grid.input_operator), height, breadth)
+            with torch.inference_mode():
+                before = network(x)[0]
+                changed = x.clone()
+                changed[..., 18:23, 162:167] += 1.0
+                moved = (network(changed)[0] != before).nonzero().tolist()
+            n += 1
+            if tuple(before.shape) != (composed.rows, composed.cols) or moved != [[2, 20]]:
+                wrong.append(f"{name} {height}x{breadth}: shape {tuple(before.shape)}, moved {moved[:3]}")
+    evidence.none("networks_of_another_shape_or_order", wrong, n=n, unit="network")
+
+
+@pytest.mark.experiment("E3.1")
+def test_shipped_files_give_the_golden_logits(
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract, frozen_faces: list[FrozenFace]
+) -> None:
+    """S5 from the frozen S3: weights, their loading and the direction of the score are in every number of it."""
+    for name in RUNTIMES:
+        _check_maps(evidence, f"{name}_s5_differs", load_runtime(bundle, name, 1), frozen_faces, policy)
+
+
+def _check_maps(
+    evidence: Evidence, name: str, runtime: PatchRuntime, faces: list[FrozenFace], policy: PolicyContract
+) -> None:
+    """Hold the maps of the frozen S3 to the frozen S5."""
+    maps = [runtime.patch_map(normalise(face.s3, policy.pixel_pipeline)[None])[0] for face in faces]
+    off = max((spread_difference(now, face.patch_map), face.name) for now, face in zip(maps, faces, strict=True))
+    evidence.check(name, off[0], limit=policy.patch_grid.tolerance_s5, unit="logit spread", worst=[off[1]],
+                   n=len(faces), clause="patch_grid.tolerance_s5")  # fmt: skip
+
+
+@pytest.mark.experiment("E3.1")
+def test_weights_name_their_operator_and_load_unchanged(
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract
+) -> None:
+    """An operator has no weights, so any would load: the file must name it."""
+    torch = require_torch("the input operator of the weights")
+    weights = require_weights(bundle, "the input operator of the weights")
+    from safetensors.torch import load_file
+
+    from ecdd.models.checkpoint import load_weights
+
+    network, identity = load_weights(weights)
+    wrong = [
+        f"{key}: weights {getattr(identity, key)}, contract {getattr(policy.patch_grid, key)}"
+        for key in ("input_operator", "operator_scale")
+        if getattr(identity, key) != getattr(policy.patch_grid, key)
+    ]
+    evidence.none("operator_differs_from_the_contract", wrong, n=2, unit="value")
+    loaded, stored = network.state_dict(), load_file(weights)
+    others = sorted(set(loaded) ^ set(stored))
+    both = sorted(set(loaded) & set(stored))
+    others += [key for key in both if not torch.equal(loaded[key], stored[key].to(loaded[key].dtype))]
+    evidence.none("tensors_differing_from_the_file", others, n=len(stored), unit="tensor")
+    evidence.check("networks_left_in_training_mode", int(network.training), limit=0, op="==")
+
+
+@pytest.mark.experiment("E3.1")
+def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract, frozen_faces: list[FrozenFace]
+) -> None:
+    """The operator that is named gives the golden logits, every other one does not."""
+    torch = require_torch("the input operator by logits")
+    weights = require_weights(bundle, "the input operator by logits")
+    from ecdd.models.architectures import build_network
+    from ecdd.models.checkpoint import load_weights
+
+    faces, grid = frozen_faces[:6], policy.patch_grid
+    network, identity = load_weights(weights)
+    _check_maps(evidence, "named_operator_s5_differs", TorchRuntime(weights), faces, policy)
+    batch = torch.from_numpy(normalise(faces[0].s3, policy.pixel_pipeline).transpose(2, 0, 1)[None].copy())
+    least = []
+    for other, scale in OPERATORS:
+        if (other, scale) != (grid.input_operator, grid.operator_scale):
+            twin = build_network(identity.architecture, other, scale, identity.width).eval()
+            twin.load_state_dict(network.state_dict(), strict=True)
+            with torch.inference_mode():
+                least.append((spread_difference(twin(batch)[0].numpy(), faces[0].patch_map), f"{other} x {scale:.3g}"))
+    evidence.check("least_difference_of_another_operator", min(least)[0], limit=10 * grid.tolerance_s5, op=">",
+                   unit="logit spread", worst=[min(least)[1]], n=len(least))  # fmt: skip
+
+
+@pytest.mark.experiment("E3.1")
+def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract
+) -> None:
+    """The bundle's own weights in torch and as ONNX with free sides, 256x320: a square grid hides a transpose."""
+    require_torch("256x320 in torch and ONNX")
+    weights = require_weights(bundle, "256x320 in torch and ONNX")
+    pytest.importorskip("onnx")
+    from ecdd.export.folding import fold
+    from ecdd.export.onnx_export import onnx_bytes
+    from ecdd.models.checkpoint import load_weights
+    from ecdd.runtimes.onnx import OnnxRuntime
+
+    network, identity = load_weights(weights)
+    batch = np.random.default_rng(8).normal(0, 1, (1, 256, 320, 3)).astype(np.float32)
+    composed = compose(layers_of(identity.architecture, policy.patch_grid.input_operator), 256, 320)
+    exported = OnnxRuntime(onnx_bytes(fold(network))).patch_map(batch)[0]
+    eager = TorchRuntime(weights).patch_map(batch)[0]
+    wrong = [str(m.shape) for m in (exported, eager) if m.shape != (composed.rows, composed.cols)]
+    evidence.none("shapes_differing_from_the_layers", wrong, n=2, unit="map")
+    off = spread_difference(exported, eager) if exported.shape == eager.shape else float("nan")
+    evidence.check("torch_against_onnx", off, limit=policy.patch_grid.tolerance_s5, unit="logit spread", n=eager.size)
