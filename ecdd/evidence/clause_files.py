@@ -180,10 +180,12 @@ def _check(call: ast.Call, local: Mapping[str, ast.expr]) -> Check | None:
     if not (isinstance(function.value, ast.Name) and function.value.id == "evidence"):
         return None
     given = {keyword.arg: keyword.value for keyword in call.keywords}
-    name, unit = _text(call.args[0]), _text(given["unit"]) if "unit" in given else ""
+    first = call.args[0]
+    name = _text(local.get(first.id, first) if isinstance(first, ast.Name) else first)
     if function.attr == "none":
-        return Check(name, "==", "0", unit or "picture")
-    clause = given.get("clause")
+        return Check(name, "==", "0", _text(given["unit"]) if "unit" in given else "picture")
+    unit = _text(given["unit"]) if "unit" in given else ""
+    clause = _resolved(given["clause"], local) if "clause" in given else None
     key = clause.value if isinstance(clause, ast.Constant) and "." in str(clause.value) else None
     limit = str(key) if key is not None else _POLICY.sub("", _text(_resolved(given["limit"], local)))
     return Check(name, _text(given["op"]) if "op" in given else "<=", limit, unit)
@@ -195,7 +197,10 @@ class _Resolve(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         value = self.local.get(node.id)
-        return value if isinstance(value, ast.Attribute | ast.Constant | ast.IfExp | ast.Name) else node
+        if not isinstance(value, ast.Attribute | ast.Constant | ast.IfExp | ast.Name):
+            return node
+        others = {name: one for name, one in self.local.items() if name != node.id}  # so that this ends
+        return _resolved(value, others)
 
 
 def _resolved(limit: ast.expr, local: Mapping[str, ast.expr]) -> ast.expr:

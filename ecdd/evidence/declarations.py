@@ -10,13 +10,14 @@ from typing import Annotated, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ecdd.errors import EcddError
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.verdicts import only_metrics_are_red, red_metrics
 
 _VALUE_TOLERANCE: Final = 0.01  # as many digits as the entry's reader looks at; verdicts decide, not values
 
 
-class DeclarationError(Exception):
+class DeclarationError(EcddError):
     """A declaration file is missing or wrong."""
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ecdd.errors import EcddError
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.records import ExperimentRecord, Fragment, RunIdentity, TestCounts, record_digest, record_text
 from ecdd.evidence.verdicts import judge_experiment
@@ -20,7 +21,7 @@ from ecdd.files import write_bytes
 FRAGMENTS = "fragments"
 
 
-class RecordError(ValueError):
+class RecordError(EcddError):
     """A stored record is not one; names the file."""
 
 

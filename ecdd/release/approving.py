@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ecdd.bundle import Bundle
+from ecdd.errors import EcddError
 from ecdd.files import write_bytes
 from ecdd.release.approval import Decision
 from ecdd.release.signing import SIGNATURE, sign, verify
@@ -17,7 +18,7 @@ REPORT: Final = "release/approval.json"
 PAGE: Final = "release/approval.md"
 
 
-class ReleaseError(Exception):
+class ReleaseError(EcddError):
     """A released bundle is not as it was approved."""
 
 

@@ -10,8 +10,10 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ecdd.errors import EcddError
 
-class WaiverError(Exception):
+
+class WaiverError(EcddError):
     """A file of waivers cannot be used."""
 
 

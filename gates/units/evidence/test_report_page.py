@@ -301,6 +301,6 @@ def test_a_broken_record_is_named(copy: Path) -> None:
     (copy / "phase1_results" / "E1.9.json").write_text(json.dumps({"id": "E1.9"}))
     command = [sys.executable, "-m", "ecdd", "report", str(copy)]
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
+    assert result.returncode == 2
     assert "E1.9.json: not a record" in result.stderr
     assert "Traceback" not in result.stderr
