@@ -1,7 +1,7 @@
 """E3.6 locality: blurring one block moves only the cells that see it, by a stated margin.
 
 Evidence at one place must come from that place, or the map explains nothing. Fails when a cell that does not see the
-block moves, or when those that see it move less than the margin above the others.
+block moves, or when those that see it move less than the margin on average.
 """
 
 from __future__ import annotations
