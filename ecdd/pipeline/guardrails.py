@@ -1,4 +1,4 @@
-"""Which pictures and faces are not judged, and by which reason code (spec §1 Guardrails, §4)."""
+"""Which pictures and faces are not judged, and by which reason code."""
 
 from __future__ import annotations
 

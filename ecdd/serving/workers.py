@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ecdd.errors import EcddError
 from ecdd.serving.judging_process import Judge, work
 from ecdd.verdict import Verdict
 
@@ -22,11 +23,11 @@ _CLOSE_SECONDS: Final = 2.0
 _WATCH_SECONDS: Final = 0.5
 
 
-class WorkerDied(Exception):  # noqa: N818 - an outcome that is answered, not a programming error
+class WorkerDied(EcddError):  # noqa: N818 - an outcome that is answered, not a programming error
     """The process ended while it had a picture, or could not be started."""
 
 
-class WorkerTimedOut(Exception):  # noqa: N818
+class WorkerTimedOut(EcddError):  # noqa: N818
     """The process had no answer in time; it was ended."""
 
 
