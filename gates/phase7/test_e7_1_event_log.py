@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 from sqlalchemy import insert
 
-from ecdd.detector import Judgement
 from ecdd.monitoring import figures, schema
 from ecdd.monitoring.logger import EventLog, event_row
 from ecdd.monitoring.monitoring_error import MonitoringError
@@ -29,6 +28,7 @@ from ecdd.monitoring.page import render
 from ecdd.monitoring.reference import COMPRESSION_CLASSES, compression_class
 from ecdd.monitoring.summary import SCORE_BINS, LogSummary, summarise
 from ecdd.monitoring.tables import EVENTS
+from ecdd.tracing import StageRecord
 from ecdd.verdict import FaceVerdict, Verdict
 from gates.support.field_log import DAY, event
 from gates.support.fixtures import Detector, Evidence, GoldenItem, GoldenSet, PolicyContract
@@ -43,7 +43,7 @@ class Logged:
     """A picture that was judged, and what the log was told of it: when, on what device, with what verdict."""
 
     item: GoldenItem
-    judgement: Judgement
+    judgement: StageRecord
     when: datetime.datetime
     device: str
     verdict: Verdict
