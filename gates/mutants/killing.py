@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from gates.mutants.canary_mutants import ANSWERS
 from gates.mutants.catalogue import MUTANTS
 from gates.mutants.warm_processes import run_pytest
 
@@ -47,7 +48,7 @@ class Outcome:
         return asdict(self)
 
 
-def kill(name: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
+def kill(name: str, folder: Path, options: Sequence[str] = (), *, shared: Path | None = None) -> Outcome:
     """Plant one mutant and run the tests that must see it.
 
     Parameters
@@ -58,6 +59,8 @@ def kill(name: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
         For the run's records.
     options : sequence of str
         For pytest: ``--bundle`` and ``--golden``.
+    shared : Path, optional
+        Folder of the session, in which runs store what no defect of theirs touches.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def kill(name: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
         metric ``tests.COUNT``, when that count shows what is missing and the experiment failed.
     """
     mutant, begun = MUTANTS[name], time.monotonic()
-    finished = run_pytest([mutant.tests], folder, mutant=name, options=options)
+    environment = {ANSWERS: str(shared / "e7-3")} if shared is not None else {}
+    finished = run_pytest([mutant.tests], folder, mutant=name, options=options, environment=environment)
     whole = "" if "::" not in mutant.tests else ".incomplete"
     path = folder / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}{whole}.json"
     killed, reason = _judged(path, mutant.metric, finished.exit_code)
