@@ -1,33 +1,20 @@
 """Defects of the canary: rollbacks that do not fire, streams that are not one, crashes that vanish, and chance.
 
-All of them are in comparing. The answers that are compared take most of the time and are those of the run without
-defect: the first run that needs them stores them for the others.
+All of them are in comparing, so the answers that are compared are those of the run without defect.
 """
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
-ANSWERS = "ECDD_REHEARSAL_ANSWERS"  # environment variable: folder of the stored answers
-
-
-def _answers_as_without_defect() -> None:
-    from gates.support import rehearsal_stream
-
-    really, folder = rehearsal_stream.Rehearsal.__init__, os.environ.get(ANSWERS)
-    if folder is not None:
-        rehearsal_stream.Rehearsal.__init__ = (  # type: ignore[method-assign]
-            lambda self, golden, bundle, contract, _own: really(self, golden, bundle, contract, Path(folder))
-        )
+from gates.mutants.stored_results import answers_of_the_rehearsal
 
 
 def rollback_ignored() -> None:
     """Whatever the metrics say, the candidate is promoted."""
     from ecdd.monitoring import canary
 
-    _answers_as_without_defect()
+    answers_of_the_rehearsal()
     canary.decide = lambda _changes, _least: ("promote", ())
 
 
@@ -35,7 +22,7 @@ def unpaired_streams() -> None:
     """Answers are put side by side without a look at the pictures they are of."""
     from ecdd.monitoring import canary
 
-    _answers_as_without_defect()
+    answers_of_the_rehearsal()
     canary.paired = lambda current, candidate: list(zip(current, candidate, strict=False))
 
 
@@ -43,7 +30,7 @@ def crash_ignored() -> None:
     """Pictures on which the candidate broke are left out of the comparison."""
     from ecdd.monitoring import canary
 
-    _answers_as_without_defect()
+    answers_of_the_rehearsal()
     really = canary.paired
     canary.paired = lambda current, candidate: [
         pair for pair in really(current, candidate) if "error" not in (pair[0]["outcome"], pair[1]["outcome"])
@@ -54,7 +41,7 @@ def canary_of_few() -> None:
     """A handful of pictures is enough."""
     from ecdd.monitoring import canary
 
-    _answers_as_without_defect()
+    answers_of_the_rehearsal()
     really = canary.compare
 
     def planted(current: Any, candidate: Any, policy: Any, **more: Any) -> Any:
@@ -68,5 +55,5 @@ def rollback_by_chance() -> None:
     """Any increase beyond the limit rolls back, whether or not it could be chance."""
     from ecdd.monitoring import canary
 
-    _answers_as_without_defect()
+    answers_of_the_rehearsal()
     canary.exchange_test = lambda _differences, _seed: 0.0

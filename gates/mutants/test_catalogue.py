@@ -6,6 +6,7 @@ from pathlib import Path
 
 from ecdd.evidence.declarations import load_declared
 from gates.mutants.catalogue import MUTANTS
+from gates.mutants.killing import control_files, controls_needed
 
 ROOT = Path(__file__).resolve().parents[2]
 DECLARED = load_declared(ROOT / "gates" / "declared.yaml")
@@ -41,3 +42,13 @@ def test_a_mutant_names_a_declared_test_of_its_experiment() -> None:
 
 def test_every_gate_has_mutants() -> None:
     assert {about.gate for about in DECLARED.values()} <= {mutant.gate for mutant in MUTANTS.values()}
+
+
+def test_a_control_is_left_out_only_where_the_session_is_one() -> None:
+    everything = [mutant.tests for mutant in MUTANTS.values()]
+    lost = everything[0]
+    file = lost.partition("::")[0]
+    assert controls_needed([], ()) == set(control_files())
+    assert controls_needed(everything, ()) == set()
+    assert controls_needed([tests for tests in everything if tests != lost], ()) == {file}
+    assert controls_needed(everything, {"E4.4"}) == {DECLARED["E4.4"].file}
