@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ecdd.bundle.loading import Bundle, load_bundle
-from ecdd.contract.loading import LoadedContract, load_contract
-from ecdd.contract.schema import PolicyContract
-from ecdd.detector import Detector
+from ecdd.bundle.loading import load_bundle
+from ecdd.contract.loading import load_contract
 from ecdd.evidence.pytest_plugin import RUN
-from ecdd.pipeline.decode import Decoded, read_file
+from ecdd.pipeline.decode import read_file
 from ecdd.pipeline.reason_codes import Rejected
-from ecdd.pipeline.stages import PreparedFace, prepare
+from ecdd.pipeline.stages import prepare
+from gates.support.fixtures import (
+    Bundle,
+    Detector,
+    FrozenStages,
+    GoldenItem,
+    GoldenNow,
+    GoldenSet,
+    LoadedContract,
+    PolicyContract,
+    Prepared,
+)
 
 # libraries of the extras that the gates do not need; a unit test that imports one cannot run without it
 _OPTIONAL = {
@@ -46,17 +53,6 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Any:
     return report
 
 
-@dataclass(frozen=True)
-class GoldenNow:
-    """What today's pipeline makes of one golden picture."""
-
-    sha256: str
-    decoded: Decoded | None
-    faces: tuple[PreparedFace, ...]
-    reason_codes: tuple[str, ...]
-    rejected: tuple[str, ...]
-
-
 @pytest.fixture(scope="session")
 def bundle(request: pytest.FixtureRequest) -> Bundle:
     return load_bundle(request.config.stash[RUN].options.bundle)
@@ -79,14 +75,14 @@ def detector(bundle: Bundle, contract: LoadedContract) -> Detector:
 
 
 @pytest.fixture(scope="session")
-def golden(request: pytest.FixtureRequest) -> Any:
+def golden(request: pytest.FixtureRequest) -> GoldenSet:
     from gates.support.golden_pictures import load_checked
 
     return load_checked(request.config.stash[RUN].options.golden)
 
 
 @pytest.fixture(scope="session")
-def frozen(request: pytest.FixtureRequest) -> Any:
+def frozen(request: pytest.FixtureRequest) -> FrozenStages:
     from ecdd.golden.golden_hashes import load_frozen
 
     return load_frozen(request.config.stash[RUN].options.golden)
@@ -99,11 +95,11 @@ def data_root(request: pytest.FixtureRequest) -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def prepared(policy: PolicyContract, detector: Detector) -> Callable[[Any], GoldenNow]:
+def prepared(policy: PolicyContract, detector: Detector) -> Prepared:
     """Golden pictures through S0 to S4, each at most once a process."""
     cache: dict[str, GoldenNow] = {}
 
-    def prepare_once(item: Any) -> GoldenNow:
+    def prepare_once(item: GoldenItem) -> GoldenNow:
         if item.id not in cache:
             cache[item.id] = _prepare(Path(item.path), policy, detector)
         return cache[item.id]

@@ -9,6 +9,8 @@ from typing import Annotated
 
 import typer
 
+from ecdd.errors import EcddError
+
 
 def mutants(
     gate: Annotated[str | None, typer.Option(help="Only this gate: G1 … G6, phase7, phase8.")] = None,
@@ -23,8 +25,7 @@ def mutants(
     """
     root = Path.cwd()
     if not (root / "gates" / "mutants" / "catalogue.py").is_file():
-        typer.echo(f"{root}: no gates/mutants here; call this in a checkout of the project", err=True)
-        raise typer.Exit(2)
+        raise EcddError(f"{root}: no gates/mutants here; call this in a checkout of the project")
     command = [sys.executable, "-m", "gates.mutants.run", "--jobs", str(jobs)]
     for name, value in (("gate", gate), ("out", out), ("bundle", bundle)):
         command += [f"--{name}", str(value)] if value is not None else []

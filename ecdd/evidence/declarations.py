@@ -10,13 +10,14 @@ from typing import Annotated, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ecdd.errors import EcddError
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.verdicts import only_metrics_are_red, red_metrics
 
 _VALUE_TOLERANCE: Final = 0.01  # as many digits as the entry's reader looks at; verdicts decide, not values
 
 
-class DeclarationError(Exception):
+class DeclarationError(EcddError):
     """A declaration file is missing or wrong."""
 
 
@@ -49,7 +50,7 @@ class Expected(_Entry):
 
     Attributes
     ----------
-    verdict : {"fail", "not_tested"}
+    verdict : {"fail", "not_tested", "not_applicable"}
         What stands instead.
     value : str
         What was measured, for a reader.
@@ -60,7 +61,7 @@ class Expected(_Entry):
         for one that differs from run to run. Only for ``fail``.
     """
 
-    verdict: Literal["fail", "not_tested"]
+    verdict: Literal["fail", "not_tested", "not_applicable"]
     value: str
     reason: Annotated[str, Field(min_length=10)]
     metrics: dict[str, float | int | None] = {}
@@ -68,7 +69,7 @@ class Expected(_Entry):
     @model_validator(mode="after")
     def _names_its_metrics(self) -> Expected:
         if (self.verdict == "fail") != bool(self.metrics):
-            msg = "metrics: name the red metrics and their values for verdict fail, and none for not_tested"
+            msg = "metrics: name the red metrics and their values for verdict fail, and none for another verdict"
             raise ValueError(msg)
         return self
 
