@@ -22,30 +22,10 @@ SET_BY = {key: knob.set_by for key, knob in knob_fields().items()}
 FILES = spec_binding.experiment_files()
 
 
-<<<<<<< HEAD
-@pytest.fixture(scope="module")
-def bonds() -> dict[str, spec_binding.Bond]:
-    return spec_binding.bonds(SET_BY, DECLARED)
-
-
-def _unproved(experiment: str) -> str:
-    if experiment not in DECLARED:
-        return f"{experiment} {SPECIFIED[experiment]} is in the specification and has no test"
-    about = DECLARED[experiment]
-    if FILES.get(ROOT / about.file) != experiment:
-        return f"{about.file} is not named for {experiment}"
-    whole = about.tests and about.clause == f"spec 3, {experiment}"
-    return "" if whole else f"{experiment}: clause {about.clause!r}, {len(about.tests)} tests"
-
-
-def test_an_experiment_of_the_specification_has_tests() -> None:
-    assert [text for experiment in SPECIFIED if (text := _unproved(experiment))] == []
-=======
 def test_an_experiment_of_the_specification_has_tests() -> None:
     """Forty-four clauses; one that disappears with its file is missed here, and by the contract that claims it."""
     assert len(DECLARED) == 44
     assert {ROOT / about.file: key for key, about in DECLARED.items()} == FILES
->>>>>>> main
 
 
 def test_no_experiment_is_made_up() -> None:
@@ -62,29 +42,19 @@ def test_a_clause_of_the_contract_has_an_experiment_with_tests() -> None:
     assert spec_binding.knobs_without_experiment(SET_BY, DECLARED) == []
 
 
-<<<<<<< HEAD
-def test_tests_have_to_do_with_the_clause(bonds: dict[str, spec_binding.Bond]) -> None:
-    """Named by tests, read by code that they run, or of one allowed value; never a number that nobody looks at."""
-    assert [key for key, bond in bonds.items() if bond == "UNBOUND"] == []
-    assert bonds.keys() == {key for key, experiment in SET_BY.items() if experiment in DECLARED}
-=======
 def test_tests_have_to_do_with_the_clause() -> None:
     """Named by tests, read by code that they run, or of one allowed value; never a number that nobody looks at."""
     assert [key for key, bond in spec_binding.bonds(SET_BY, DECLARED).items() if bond == "UNBOUND"] == []
->>>>>>> main
 
 
-def test_most_clauses_are_named_by_tests(bonds: dict[str, spec_binding.Bond]) -> None:
+def test_most_clauses_are_named_by_tests() -> None:
     """The weaker bonds stay the exception; versions of the file's own form are the only knobs without experiment."""
-    found = Counter(bonds.values())
+    found = Counter(spec_binding.bonds(SET_BY, DECLARED).values())
     assert found["NAMED"] + found["ELSEWHERE"] > 2 * (found["THROUGH"] + found["ONLY"])
     assert sorted(key for key, by in SET_BY.items() if by == OF_THE_FILE) == ["contract_version", "schema_version"]
 
 
 def test_every_test_of_an_experiment_is_bound_to_it() -> None:
-<<<<<<< HEAD
-    assert [text for file in FILES for text in spec_binding.misplaced_tests(file, FILES[file], DECLARED)] == []
-=======
     assert [text for file, key in FILES.items() for text in spec_binding.misplaced_tests(file, key, DECLARED)] == []
 
 
@@ -96,7 +66,6 @@ def test_no_citation_leads_out_of_the_repository() -> None:
     said = [path for path in files if path not in frozen and outside.search(path.read_text(encoding="utf-8"))]
     assert len(files) > 500
     assert said == []
->>>>>>> main
 
 
 def test_every_file_of_tests_says_what_it_proves() -> None:
