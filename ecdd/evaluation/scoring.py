@@ -224,10 +224,10 @@ def score(
     ScoreTableError
         Shards of other pictures, another bundle or contract lie there, or ``out`` is a file of another kind.
     """
+    plan = request.plan()
     check_output(out, regular=True)
     if out.exists() and not is_parquet(out):  # perhaps a picture of the manifest, or the manifest
         raise ScoreTableError(f"{out}: exists and is no score table; choose another --out")
-    plan = request.plan()
     shards = out.with_name(f"{out.name}.shards")
     _open_shards(shards, plan)
     settings = ScoreSettings(request.bundle, request.contract, None, request.root)
