@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from ecdd.specification import SPLIT
+
 app = typer.Typer(help="Build, verify and show bundles.", no_args_is_help=True, add_completion=False)
 
 BundlePath = Annotated[Path | None, typer.Argument(help="Bundle directory; the default bundle where not given.")]
@@ -85,7 +87,7 @@ def build(
     data: Annotated[
         Path | None, typer.Option(help="Manifest whose CALIBRATION faces are scored with your model, or its folder.")
     ] = None,
-    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
     scores: Annotated[
         Path | None, typer.Option(help="In place of --data: CSV of logits, in the form of calibration_scores.csv.")
     ] = None,

@@ -30,7 +30,7 @@ def release(
     Every claimed experiment needs a complete and passing record for exactly this payload and this contract.
     """
     from ecdd.bundle import BundleError, load_bundle
-    from ecdd.evidence.declarations import DeclarationError, load_declared
+    from ecdd.evidence.declarations import DeclarationError, load_declarations
     from ecdd.release.approval import decide
     from ecdd.release.approving import ReleaseError
     from ecdd.release.approving import release as write_release
@@ -46,7 +46,7 @@ def release(
     day = as_of.date() if as_of is not None else datetime.datetime.now(datetime.UTC).date()
     try:
         loaded = load_bundle(bundle)
-        declared = load_declared(Path.cwd() / "gates" / "declared.yaml")
+        declared = load_declarations(Path.cwd()).experiments
         asked = load_waivers(waivers) if waivers is not None else []
         folders = records or [Path("reports") / "runs" / loaded.payload_digest[:16]]
         decision = decide(loaded, folders, declared, asked, day)

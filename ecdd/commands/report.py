@@ -8,12 +8,17 @@ from typing import Annotated
 
 import typer
 
+from ecdd.specification import EXPECTED, GOLDEN
+
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run, for example reports/default.")] = Path(
-        "reports/default"
-    ),
-    golden: Annotated[Path, typer.Option(help="Golden set, for thumbnails of worst samples.")] = Path("golden"),
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a run, for example reports/default; the bundle's own run where not given."),
+    ] = None,
+    golden: Annotated[
+        Path, typer.Option(help="Golden set, for thumbnails of worst samples.", show_default="the specification's")
+    ] = GOLDEN,
     bundle: Annotated[Path | None, typer.Option(help="Bundle that the run judged; the default bundle.")] = None,
     contract: Annotated[Path | None, typer.Option(help="Contract that the run judged by; the bundle's own.")] = None,
     expected: Annotated[
@@ -25,11 +30,13 @@ def report(
     Records of another bundle or contract are shown as such and support no claim. The folder's mutants.json, written by
     ecdd mutants --out, is shown where it is of the same bundle and contract.
     """
-    from ecdd.evidence.declarations import DeclarationError, load_declared, load_expected
+    from ecdd.evidence.declarations import DeclarationError, load_declarations, load_expected
     from ecdd.evidence.merging import RecordError
     from ecdd.evidence.report import write_report
-    from ecdd.evidence.session import RunOptions
+    from ecdd.evidence.session import RunOptions, payload_digest_of
 
+    root = Path.cwd()
+    folder = folder or root / "reports" / "runs" / payload_digest_of(bundle)[:16]
     if not (folder / "index.json").is_file():
         typer.echo(f"{folder}: no index.json; run the gates first, or give the folder of a run", err=True)
         raise typer.Exit(2)
@@ -37,11 +44,10 @@ def report(
         if path is not None and not path.exists():
             typer.echo(f"{name} {path}: no such file or folder", err=True)
             raise typer.Exit(2)
-    root = Path.cwd()
     try:
-        declared = load_declared(root / "gates" / "declared.yaml")
-        reds_file = expected or root / "gates" / "expected_verdicts.yaml"
-        reds = load_expected(reds_file, declared) if expected is not None or reds_file.is_file() else {}
+        declared = load_declarations(root).experiments
+        reds_file = expected or EXPECTED
+        reds = load_expected(reds_file, declared)
     except DeclarationError as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(2) from None

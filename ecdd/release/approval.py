@@ -96,12 +96,13 @@ def decide(
     """
     records, reasons = _collect(bundle, folders)
     claims = list(bundle.contract.policy.release.claims)
+    titles = {key: about.title for key, about in declared.items()} | dict(SPECIFIED)
     for key in bundle.contract.proposed:
         reasons.append(f"contract: {key} is still proposed; freeze it by its experiment or take it out")
     supported, not_run = [], []
     for claim in claims:
-        if claim not in SPECIFIED:
-            reasons.append(f"contract: release.claims names {claim}, which the specification does not have")
+        if claim not in titles:
+            reasons.append(f"contract: release.claims names {claim}, which nobody declares as an experiment")
             continue
         record = records.get(claim)
         if record is None or judge_record(record) == "not_tested":
@@ -117,7 +118,7 @@ def decide(
     for key in not_run:
         if key not in waived:
             why = "; ".join(f"{n.what}: {n.why}" for n in records[key].not_tested) if key in records else "no record"
-            reasons.append(f"{key} {SPECIFIED[key]}: claimed and not run ({why}); run it, or waive it")
+            reasons.append(f"{key} {titles[key]}: claimed and not run ({why}); run it, or waive it")
     return Decision(
         payload_digest=bundle.payload_digest,
         contract_digest=bundle.contract.digest,
