@@ -123,8 +123,8 @@ def build(
         pair = _Pair(tflite, onnx, contract, data, split, scores, training, architecture)
         _build_own(pair, out, frozen_on, name or "own-model", release or "0.1.0")
     typer.echo(
-        f"next: pytest gates/g3 --bundle {out} --snapshot-update -n 0 freezes its golden outputs; "
-        f"then pytest gates --bundle {out}"
+        f"next: ecdd gates G3 --bundle {out} -- --snapshot-update freezes its golden outputs; "
+        f"then ecdd gates --bundle {out}"
     )
 
 
@@ -194,7 +194,7 @@ def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name
     if made.contract.preprocessing_digest != load_bundle().contract.preprocessing_digest:
         typer.echo(
             "the contract makes other pixels or faces than the default one: first freeze S0 to S4 of a golden set of "
-            "your own, pytest gates/g1 --golden COPY --snapshot-update -n 0, and give --golden COPY to every run"
+            "your own, ecdd gates G1 --golden COPY -- --snapshot-update, and give --golden COPY to every run"
         )
     if pair.training is None:
         typer.echo("the bundle has no training record: nothing says what this model was trained on")

@@ -114,7 +114,8 @@ def calibrate(
         raise typer.Exit(1) from None
     _show(fitted)
     typer.echo(
-        f"{out}: bundle {new.name} {new.release}; freeze its golden outputs with pytest --snapshot-update --bundle"
+        f"{out}: bundle {new.name} {new.release}; freeze its golden outputs: "
+        f"ecdd gates G3 --bundle {out} -- --snapshot-update"
     )
 
 

@@ -69,6 +69,15 @@ def gate_lines(records: Mapping[str, ExperimentRecord], declared: Mapping[str, D
     return lines
 
 
+def not_tested_lines(records: Mapping[str, ExperimentRecord]) -> list[str]:
+    """What could not be measured, and why: one line an entry of a record."""
+    return [
+        f"not tested: {key} {entry.what}: {entry.why}"
+        for key, record in records.items()
+        for entry in dict.fromkeys(record.not_tested)
+    ]
+
+
 def mutant_lines(reports: Iterable[Any]) -> list[Line]:
     """Coverage of the mutants: killed and planted by gate, survivors by name.
 
