@@ -1,10 +1,12 @@
-"""Atomic writing: a reader sees the old file or the new one, never half of one."""
+"""Atomic writing: a reader sees the old file or the new one, never half of one. Reading of text that may be none."""
 
 from __future__ import annotations
 
 import os
 import tempfile
 from pathlib import Path
+
+from ecdd.errors import EcddError
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
@@ -54,6 +56,33 @@ def write_text(path: Path, text: str) -> None:
         Content.
     """
     write_bytes(path, text.encode())
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file that a user named.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Returns
+    -------
+    str
+        Its content.
+
+    Raises
+    ------
+    EcddError
+        If it is no UTF-8 text.
+    OSError
+        If it cannot be read.
+    """
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        msg = f"{path}: byte {error.start} is not UTF-8; a text file is needed"
+        raise EcddError(msg) from None
 
 
 def sync_folder(folder: Path) -> None:

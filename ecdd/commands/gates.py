@@ -11,7 +11,6 @@ from typer.core import TyperCommand
 if TYPE_CHECKING:
     from ecdd.evidence.gates_run import GatesRequest
 
-WRONG_CALL = 2
 MOST_REASONS = 12  # a run of one gate leaves all others without a record
 
 
@@ -50,14 +49,10 @@ def gates(  # noqa: PLR0917 - options of the command line
     Ends with the gates, the report's path and what a release would say. Exit code 0 where nothing is red, 1 where
     something is, 2 where the call, a file, a contract or a bundle is wrong. What stands behind -- goes to pytest.
     """
-    from ecdd.evidence.gates_run import GatesRequest, WrongCallError, run_gates
+    from ecdd.evidence.gates_run import GatesRequest, run_gates
 
     request = GatesRequest(tuple(chosen or ()), bundle, contract, golden, data, workers, out, expected, ctx.obj)
-    try:
-        code = run_gates(request)
-    except WrongCallError as error:
-        typer.echo(f"ecdd gates: {error}", err=True)
-        raise typer.Exit(WRONG_CALL) from None
+    code = run_gates(request)
     if code in {0, 1}:
         _end(request)
     raise typer.Exit(code)

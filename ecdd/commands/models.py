@@ -32,21 +32,20 @@ def import_(
 ) -> None:
     """Turn a public LaDeDa or Tiny-LaDeDa checkpoint into a weight file that names its operator.
 
-    The file has no operator of its own and loads under any, so it must be named. Exit code 1 where keys are missing,
+    The file has no operator of its own and loads under any, so it must be named. Exit code 2 where keys are missing,
     unknown or of another shape; each is listed.
     """
-    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.contract.loading import load_contract
     from ecdd.models.checkpoint import identity_of, load_public, save_weights
     from ecdd.models.state_dicts import CheckpointError
 
     factor = scale if scale is not None else (2 / 3 if operator == "NPR" else 1.0)
+    policy = load_contract(contract).policy
     try:
-        policy = load_contract(contract).policy
         model = load_public(checkpoint, operator, factor, arch, width)
-        digest = save_weights(model, identity_of(model, policy), out)
-    except (CheckpointError, ContractError, OSError, ValueError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    except ValueError as error:  # a name or a width that no network has
+        raise CheckpointError(str(error)) from None
+    digest = save_weights(model, identity_of(model, policy), out)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     typer.echo(
         f"{out}: {arch}, width {width:g}, {parameters} parameters, {operator} x {factor:.4g}, state {digest[:12]}"
@@ -62,25 +61,20 @@ def store(
 ) -> None:
     """Write weights in another storage, and say how far the patch-logit map moves by it.
 
-    Exit code 1 where a weight is too large for the storage.
+    Exit code 2 where a weight is too large for the storage.
     """
     import dataclasses
 
     import torch
 
     from ecdd.models.checkpoint import load_weights, save_weights
-    from ecdd.models.state_dicts import CheckpointError
 
-    try:
-        model, identity = load_weights(weights)
-        digest = save_weights(model, dataclasses.replace(identity, storage=storage), out)
-        side = identity.input_size
-        tensors = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0))
-        with torch.inference_mode():
-            before, after = model(tensors), load_weights(out)[0](tensors)
-    except (CheckpointError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    model, identity = load_weights(weights)
+    digest = save_weights(model, dataclasses.replace(identity, storage=storage), out)
+    side = identity.input_size
+    tensors = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before, after = model(tensors), load_weights(out)[0](tensors)
     moved, spread = float((after - before).abs().max()), float(before.std())
     typer.echo(
         f"{out}: {out.stat().st_size} bytes, {storage}, state {digest[:12]}; a patch logit of seeded noise moves by "

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ecdd.errors import printable
+
 # Prediction multiplies no matrices in numpy; its idle threads would cost a tenth of a second of each start, and a
 # process that forks its workers must have none.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -73,8 +75,7 @@ def _text(line: dict[str, Any]) -> str:
     """One line for a person: verdict, probability, path, and why it abstained."""
     probability = "      " if line["probability"] is None else f"{line['probability']:6.3f}"
     why = f"  {' '.join(line['reason_codes'])} {line['detail']}" if line["label"] == "abstain" else ""
-    path = line["path"] if line["path"].isprintable() else line["path"].encode("unicode_escape").decode()
-    return f"{line['label']:8}{probability}  {path}{why}"
+    return printable(f"{line['label']:8}{probability}  {line['path']}{why}")
 
 
 @contextlib.contextmanager
@@ -100,28 +101,23 @@ def _logged(url: str | None, device_class: str, bundle: Any) -> Iterator[Any]:  
     from ecdd.monitoring.schema import event_of
 
     refused: list[MonitoringError] = []
-    try:
-        with EventLog(url, bundle.contract.policy.monitoring.logged_fields, create=True) as log:
+    with EventLog(url, bundle.contract.policy.monitoring.logged_fields, create=True) as log:
 
-            def note(line: dict[str, Any]) -> None:
-                try:
-                    one = event_of(line, device_class, bundle_digest=bundle.payload_digest)
-                except MonitoringError as error:
-                    refused.append(error)
-                    return
-                with contextlib.suppress(MonitoringError):  # the events wait; the last flush says what is wrong
-                    log.add(one)
-
+        def note(line: dict[str, Any]) -> None:
             try:
-                yield note
-            finally:
-                log.flush()
-    except MonitoringError as error:
-        typer.echo(f"ecdd: {error}", err=True)
-        raise typer.Exit(2) from None
+                one = event_of(line, device_class, bundle_digest=bundle.payload_digest)
+            except MonitoringError as error:
+                refused.append(error)
+                return
+            with contextlib.suppress(MonitoringError):  # the events wait; the last flush says what is wrong
+                log.add(one)
+
+        try:
+            yield note
+        finally:
+            log.flush()
     if refused:
-        typer.echo(f"ecdd: {len(refused)} pictures have no event: {refused[0]}", err=True)
-        raise typer.Exit(2)
+        raise MonitoringError(f"{len(refused)} pictures have no event: {refused[0]}")
 
 
 def _watched(lines: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.errors import EcddError
+
 if TYPE_CHECKING:
     from ecdd.bundle import Bundle
     from ecdd.release.approval import Decision
@@ -33,35 +35,28 @@ def release(
 
     Every claimed experiment needs a complete and passing record for exactly this payload and this contract.
     """
-    from ecdd.bundle import BundleError, load_bundle
-    from ecdd.evidence.declarations import DeclarationError, load_declarations
+    from ecdd.bundle import load_bundle
+    from ecdd.evidence.declarations import load_declarations
     from ecdd.release.approval import decide
-    from ecdd.release.approving import ReleaseError
     from ecdd.release.approving import release as write_release
-    from ecdd.release.signing import SigningError
-    from ecdd.release.waivers import WaiverError, load_waivers
+    from ecdd.release.waivers import load_waivers
 
     if make_keys is not None:
         _make_keys(make_keys)
         return
     if not dry_run and (key is None) != unsigned:
-        typer.echo("give --key FILE to sign, or --unsigned to release without a signature", err=True)
-        raise typer.Exit(2)
+        raise EcddError("give --key FILE to sign, or --unsigned to release without a signature")
     day = as_of.date() if as_of is not None else datetime.datetime.now(datetime.UTC).date()
-    try:
-        loaded = load_bundle(bundle)
-        declared = load_declarations(Path.cwd()).experiments
-        asked = load_waivers(waivers) if waivers is not None else []
-        folders = records or [Path("reports") / "runs" / loaded.payload_digest[:16]]
-        decision = decide(loaded, folders, declared, asked, day)
-        say(loaded, decision)
-        if not decision.approved:
-            raise typer.Exit(1)
-        if not dry_run:
-            write_release(loaded, decision, key)
-    except (BundleError, DeclarationError, WaiverError, ReleaseError, SigningError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    loaded = load_bundle(bundle)
+    declared = load_declarations(Path.cwd()).experiments
+    asked = load_waivers(waivers) if waivers is not None else []
+    folders = records or [Path("reports") / "runs" / loaded.payload_digest[:16]]
+    decision = decide(loaded, folders, declared, asked, day)
+    say(loaded, decision)
+    if not decision.approved:
+        raise typer.Exit(1)
+    if not dry_run:
+        write_release(loaded, decision, key)
     if unsigned and not dry_run:
         typer.echo("UNSIGNED: nobody can tell whether this bundle was changed after this approval", err=True)
 
@@ -82,13 +77,8 @@ def say(bundle: Bundle, decision: Decision, most: int | None = None) -> None:
 
 
 def _make_keys(name: Path) -> None:
-    from ecdd.release.signing import SigningError
     from ecdd.release.signing import make_keys as write_keys
 
     private, public = name.with_name(f"{name.name}.pem"), name.with_name(f"{name.name}.pub.pem")
-    try:
-        write_keys(private, public)
-    except (SigningError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    write_keys(private, public)
     typer.echo(f"{private}: keep it secret; {public}: give it to whoever verifies")

@@ -54,7 +54,7 @@ def teacher(
     skip_bad: SkipBad = False,
     threads: Threads = 1,
 ) -> None:
-    """Train LaDeDa9 on pictures of lineage TRAIN; exit code 1 where it cannot, 130 when interrupted."""
+    """Train LaDeDa9 on pictures of lineage TRAIN; exit code 130 when interrupted."""
     _train("ladeda9", (data, config, contract, split), (out, cache, init, freeze, None), threads, skip_bad=skip_bad)
 
 
@@ -73,7 +73,7 @@ def student(
     skip_bad: SkipBad = False,
     threads: Threads = 1,
 ) -> None:
-    """Train Tiny-LaDeDa on pictures of lineage TRAIN; exit code 1 where it cannot, 130 when interrupted."""
+    """Train Tiny-LaDeDa on pictures of lineage TRAIN; exit code 130 when interrupted."""
     _train(
         "tiny_ladeda", (data, config, contract, split), (out, cache, init, freeze, teacher), threads, skip_bad=skip_bad
     )
@@ -90,12 +90,10 @@ def _train(
     import torch
     from rich.progress import Progress
 
-    from ecdd.contract.loading import ContractError, load_contract
-    from ecdd.dataset_governance.lineage_tags import LineageError, load_split
-    from ecdd.dataset_governance.manifest import ManifestError, load_manifest
-    from ecdd.models.state_dicts import CheckpointError
-    from ecdd.pipeline.face import DetectorError
-    from ecdd.training.config import TrainingError, load_config
+    from ecdd.contract.loading import load_contract
+    from ecdd.dataset_governance.lineage_tags import load_split
+    from ecdd.dataset_governance.manifest import load_manifest
+    from ecdd.training.config import load_config
     from ecdd.training.processes import join_processes, leave_processes
     from ecdd.training.run import RunOptions, run_training
 
@@ -128,17 +126,6 @@ def _train(
                 progress=lambda line: bar.update(task, description=line),
                 say=lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
             )
-    except (
-        TrainingError,
-        CheckpointError,
-        ContractError,
-        LineageError,
-        ManifestError,
-        DetectorError,
-        OSError,
-    ) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         typer.echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None

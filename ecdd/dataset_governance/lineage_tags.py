@@ -11,6 +11,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
+from ecdd.errors import ListedError
+
 SPLIT_COLUMNS: Final = ("sha256", "lineage", "near_duplicate_group", "identity", "label", "scope", "source")
 _SHA256: Final = re.compile("[0-9a-f]{64}")
 SCOPES: Final = ("face", "ood")
@@ -26,12 +28,8 @@ class LineageTag(StrEnum):
     TEST_NEVER_TOUCH = "TEST-NEVER-TOUCH"
 
 
-class LineageError(Exception):
+class LineageError(ListedError):
     """Every violation of the lineage rules, one a line."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ecdd.errors import EcddError
+
 KEY: Final = b"ecdd"
 FORMAT: Final = 1
 SCORED, OUTCOMES = "scored", ("scored", "rejected", "error", "missing", "changed")
@@ -44,7 +46,7 @@ COLUMNS: Final[Mapping[str, str]] = {
 }
 
 
-class ScoreTableError(ValueError):
+class ScoreTableError(EcddError):
     """A table that must not be measured: damaged, incomplete, of other parts, or with scores that are no numbers."""
 
 

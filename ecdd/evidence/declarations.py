@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ecdd.errors import EcddError
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.verdicts import only_metrics_are_red, red_metrics
 from ecdd.specification import GATES
@@ -19,7 +20,7 @@ _VALUE_TOLERANCE: Final = 0.01  # as many digits as the entry's reader looks at;
 DECLARED_FILE: Final = "declared.yaml"
 
 
-class DeclarationError(Exception):
+class DeclarationError(EcddError):
     """A declaration file is missing or wrong."""
 
 
@@ -52,7 +53,7 @@ class Expected(_Entry):
 
     Attributes
     ----------
-    verdict : {"fail", "not_tested", "pass"}
+    verdict : {"fail", "not_tested", "not_applicable", "pass"}
         What stands instead; ``pass`` only for an experiment that some machines cannot test.
     value : str
         What was measured, for a reader.
@@ -66,7 +67,7 @@ class Expected(_Entry):
         ``pass``; not tested for any other reason stays another verdict.
     """
 
-    verdict: Literal["fail", "not_tested", "pass"]
+    verdict: Literal["fail", "not_tested", "not_applicable", "pass"]
     value: str
     reason: Annotated[str, Field(min_length=10)]
     metrics: dict[str, float | int | None] = {}
@@ -75,7 +76,7 @@ class Expected(_Entry):
     @model_validator(mode="after")
     def _names_its_metrics(self) -> Expected:
         if (self.verdict == "fail") != bool(self.metrics):
-            msg = "metrics: name the red metrics and their values for verdict fail, and none for not_tested"
+            msg = "metrics: name the red metrics and their values for verdict fail, and none for another verdict"
             raise ValueError(msg)
         if (self.verdict == "pass") != bool(self.without):
             msg = "without: verdict pass needs what a machine may lack, and no other verdict has it"

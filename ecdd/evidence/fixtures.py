@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pytest
 
@@ -34,6 +34,15 @@ class GoldenNow:
     faces: tuple[PreparedFace, ...]
     reason_codes: tuple[str, ...]
     rejected: tuple[str, ...]
+
+    @property
+    def accepted(self) -> Decoded:
+        """The decoded picture; fails the test by the code where it was rejected."""
+        assert self.decoded is not None, f"rejected: {', '.join(self.rejected)}"
+        return self.decoded
+
+
+Prepared: TypeAlias = "Callable[[GoldenItem], GoldenNow]"
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +100,7 @@ def data_root(request: pytest.FixtureRequest) -> Path | None:
 
 
 @pytest.fixture(scope="session")
-def prepared(policy: PolicyContract, detector: Detector) -> Callable[[GoldenItem], GoldenNow]:
+def prepared(policy: PolicyContract, detector: Detector) -> Prepared:
     """Golden pictures through S0 to S4, each at most once a process."""
     cache: dict[str, GoldenNow] = {}
 

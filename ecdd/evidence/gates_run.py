@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ecdd.evidence.declarations import DECLARED_FILE, DeclarationError, Declared, load_declared, load_expected
+from ecdd.errors import EcddError
+from ecdd.evidence.declarations import DECLARED_FILE, Declared, load_declared, load_expected
 from ecdd.evidence.session import SPECIFICATION_ARGUMENTS, RunOptions
 from ecdd.specification import GATES, GOLDEN, ROOT
 
@@ -23,7 +24,7 @@ _FREEZE: Final = "--snapshot-update"
 _FREEZING: Final = {"g1": "g1/units/test_golden_stages.py", "g3": "g3/units/test_golden_outputs.py"}
 
 
-class WrongCallError(Exception):
+class WrongCallError(EcddError):
     """The gates cannot be run so; says in one line what to do."""
 
 
@@ -119,11 +120,10 @@ def _freezing(request: GatesRequest) -> list[Path]:
 
 def _check(request: GatesRequest) -> None:
     """Refuse what the clauses would stumble over one by one."""
-    from ecdd.bundle.bundle_error import BundleError
     from ecdd.bundle.loading import load_bundle
-    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.contract.loading import load_contract
     from ecdd.golden.golden_hashes import load_frozen
-    from ecdd.golden.golden_sets import GoldenError, load_checked
+    from ecdd.golden.golden_sets import load_checked
 
     for library in ("pytest", "xdist", "scipy", "onnxruntime"):
         if importlib.util.find_spec(library) is None:
@@ -140,7 +140,7 @@ def _check(request: GatesRequest) -> None:
             load_expected(request.expected, load_declared(GATES / DECLARED_FILE))
         golden = load_checked(request.golden or GOLDEN)
         frozen = load_frozen(golden.root)
-    except (BundleError, ContractError, DeclarationError, GoldenError, OSError, ValueError, KeyError) as error:
+    except (EcddError, OSError, ValueError, KeyError) as error:
         raise WrongCallError("; ".join(line.strip() for line in str(error).splitlines()[:3])) from None
     if frozen.preprocessing_digest != contract.preprocessing_digest and _FREEZE not in request.pytest_arguments:
         was, now = frozen.preprocessing_digest[:16], contract.preprocessing_digest[:16]

@@ -17,12 +17,14 @@ from ecdd.evidence.merging import write_fragment
 from ecdd.evidence.records import Outcome
 from ecdd.evidence.run import CHANGED, JUNIT, RUN, Run
 from ecdd.evidence.session import identify
+from ecdd.evidence.unmeasured import Unmeasured
 
 __all__ = ["CHANGED", "RUN"]
 
 pytest_plugins = ["ecdd.evidence.fixtures"]
 
 EVIDENCE = pytest.StashKey[Evidence]()
+UNMEASURED = pytest.StashKey[Unmeasured]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -109,20 +111,49 @@ def evidence(request: pytest.FixtureRequest) -> Evidence:
     experiment = experiment_of(request.node)
     if experiment is None:
         pytest.fail("a test with the evidence fixture needs @pytest.mark.experiment('E<n>.<m>')")
-    collector = Evidence(experiment, request.node.name, request.config.stash[RUN].options.folder)
-    request.node.stash[EVIDENCE] = collector
-    return collector
+    return _collector(request.node, experiment)
+
+
+def _collector(item: pytest.Item, experiment: str) -> Evidence:
+    if EVIDENCE not in item.stash:
+        item.stash[EVIDENCE] = Evidence(experiment, item.name, item.config.stash[RUN].options.folder)
+    return item.stash[EVIDENCE]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Keep what a fixture raised of `Unmeasured` for the call, where the test is judged."""
+    try:
+        yield
+    except Unmeasured as unmeasured:
+        if experiment_of(item) is None:
+            raise
+        item.stash[UNMEASURED] = unmeasured
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Fail the test, in its call phase, for every metric that missed its limit."""
+    """Note what could not be measured; fail the test, in its call phase, for every metric that missed its limit."""
     __tracebackhide__ = True
-    result = yield
+    experiment = experiment_of(pyfuncitem)
+    try:
+        result = yield
+    except Unmeasured as unmeasured:
+        if experiment is None:
+            raise
+        _collector(pyfuncitem, experiment).note(unmeasured)
+        result = True
     collector = pyfuncitem.stash.get(EVIDENCE, None)
     if collector is not None and (text := collector.failure_text()):
         raise EvidenceFailed(text)
     return result
+
+
+@pytest.hookimpl(tryfirst=True, specname="pytest_pyfunc_call")
+def pytest_pyfunc_not_called(pyfuncitem: pytest.Function) -> None:
+    """In place of a test whose fixture raised `Unmeasured`."""
+    if UNMEASURED in pyfuncitem.stash:
+        raise pyfuncitem.stash[UNMEASURED]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -145,7 +176,7 @@ def pytest_runtest_makereport(
 
 def _store(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, experiment: str) -> None:
     run = item.config.stash[RUN]
-    collector = item.stash.get(EVIDENCE, None) or Evidence(experiment, item.name, run.options.folder)
+    collector = _collector(item, experiment)
     by_metric = call.excinfo is not None and isinstance(call.excinfo.value, EvidenceFailed)
     outcome: Outcome = report.outcome
     failure = "" if outcome == "passed" or (by_metric and collector.metrics) else _failure(report)

@@ -10,7 +10,7 @@ from ecdd.evidence.margins import closest_metric
 from ecdd.evidence.records import ExperimentRecord
 
 Line = tuple[str, str]
-_COLOURS = {"pass": "green", "fail": "red", "incomplete": "yellow", "not_tested": "yellow"}
+_COLOURS = {"pass": "green", "fail": "red", "incomplete": "yellow", "not_tested": "yellow", "not_applicable": "yellow"}
 
 
 def verdict_lines(records: Mapping[str, ExperimentRecord], expected: Mapping[str, Expected]) -> list[Line]:

@@ -11,6 +11,7 @@ from typing import Annotated, Final, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ecdd.errors import ListedError
 from ecdd.pipeline.reason_codes import ReasonCode
 from ecdd.specification import GOLDEN
 
@@ -24,12 +25,8 @@ DEFAULT_ROOT: Final = GOLDEN
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class GoldenError(Exception):
+class GoldenError(ListedError):
     """Everything that is wrong with a golden set, one problem a line."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 class _Strict(BaseModel):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
+from ecdd.errors import EcddError
 from ecdd.pipeline.preprocess import CropBox
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 
 
-class DetectorError(Exception):
+class DetectorError(EcddError):
     """The face detector that the contract names cannot be had; the message says what to do."""
 
 

@@ -1,8 +1,10 @@
-"""Reason codes (spec §4): why a picture was rejected or not decided."""
+"""Reason codes: why a picture was rejected or not decided."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+from ecdd.errors import EcddError
 
 
 class ReasonCode(StrEnum):
@@ -62,7 +64,7 @@ MEANINGS: dict[ReasonCode, str] = {
 }
 
 
-class Rejected(Exception):  # noqa: N818 - an outcome of decoding, not a programming error
+class Rejected(EcddError):  # noqa: N818 - an outcome of decoding, not a programming error
     """Raised where a picture cannot be judged; carries the codes, most general first.
 
     A truncated file carries ``(CORRUPT_FILE, TRUNCATED)``: the first code is the class, the second the cause.

@@ -1,4 +1,10 @@
-"""E1.1: a picture that a real browser sends through the local site arrives byte for byte and is judged as frozen."""
+"""E1.1 upload invariance: a file sent by a real browser through the local site arrives byte-identical (SHA-256 on
+both sides, twice), and is judged like the same file on disk.
+
+A proxy, a page or a server that re-encodes, strips metadata or cuts a file gives the model other pixels than those
+that were evaluated. Fails when a digest differs between client and server, when a stage of an uploaded golden picture
+differs from the frozen one, or when changed bytes are accepted.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +21,7 @@ import pytest
 from ecdd.golden import golden_outputs as outputs
 from gates.support import site as sites
 from gates.support.answered_stages import Comparison, file_digest
+from gates.support.fixtures import Bundle, Detector, Evidence, FrozenStages, GoldenSet, LoadedContract, PolicyContract
 from gates.support.site_limits import SMALL, limits_not_held, small_site
 
 _WIDTH = {"desktop": 800, "phone": 390}
@@ -22,7 +29,7 @@ _LIGHT_ON = {"real": "desktop", "fake": "phone", "group": "desktop", "animal": "
 
 
 @pytest.fixture(scope="module")
-def site(bundle: Any, contract: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def site(bundle: Bundle, contract: LoadedContract, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Browser and address of the running site; a text where something is missing."""
     if missing := sites.why_not():
         if sites.in_ci():
@@ -33,7 +40,7 @@ def site(bundle: Any, contract: Any, tmp_path_factory: pytest.TempPathFactory) -
         yield running
 
 
-def runs(evidence: Any, site: Any) -> bool:
+def runs(evidence: Evidence, site: Any) -> bool:
     """Whether the site runs; what is missing is stated."""
     if isinstance(site, str):
         evidence.not_tested("E1.1, upload through a real browser", site)
@@ -50,7 +57,13 @@ def verdict_of(answer: dict[str, Any]) -> str:
 
 @pytest.mark.experiment("E1.1")
 def test_every_golden_file_twice(
-    evidence: Any, site: Any, golden: Any, frozen: Any, bundle: Any, contract: Any, policy: Any
+    evidence: Evidence,
+    site: Any,
+    golden: GoldenSet,
+    frozen: FrozenStages,
+    bundle: Bundle,
+    contract: LoadedContract,
+    policy: PolicyContract,
 ) -> None:
     """S0 is taken of the file, in the browser, on arrival and by the pipeline; S1 to S8 are the frozen ones."""
     if not runs(evidence, site):
@@ -79,13 +92,13 @@ def test_every_golden_file_twice(
             else:
                 early.append(f"{item.id} without stages")
     uploads = 2 * len(golden.items)
-    evidence.none("s0_differs", s0, n=uploads, unit="upload", clause="spec 3, E1.1")
+    evidence.none("s0_differs", s0, n=uploads, unit="upload")
     evidence.none("digest_not_checked_or_not_shown", unseen, n=uploads, unit="upload")
-    evidence.none("s1_to_s4_differ", early, n=len(golden.items), unit="stage", clause="spec 2")
+    evidence.none("s1_to_s4_differ", early, n=len(golden.items), unit="stage")
     if why:
         evidence.not_tested("S5 to S8 of uploaded pictures", why)
     else:
-        evidence.none("s5_to_s8_differ", late, n=len(golden.items), unit="stage", clause="spec 2")
+        evidence.none("s5_to_s8_differ", late, n=len(golden.items), unit="stage")
     evidence.none("second_upload_differs", unlike, n=len(golden.items))
     # a browser writes every answer of 400 and above to its console, also that to a golden file that is to be refused
     told = [text for text in watched.errors if "responded with a status of 4" in text]
@@ -97,7 +110,7 @@ def test_every_golden_file_twice(
 
 
 @pytest.mark.experiment("E1.1")
-def test_bytes_changed_on_the_way_are_refused(evidence: Any, site: Any, golden: Any) -> None:
+def test_bytes_changed_on_the_way_are_refused(evidence: Evidence, site: Any, golden: GoldenSet) -> None:
     """One byte more than was announced: no verdict, and the page says so; also where the site names other bytes."""
     if not runs(evidence, site):
         return
@@ -132,7 +145,7 @@ def _names_other_bytes(route: Any) -> None:
 
 @pytest.mark.experiment("E1.1")
 def test_the_page_shows_every_kind_of_verdict(
-    evidence: Any, site: Any, golden: Any, detector: Any, tmp_path: Path
+    evidence: Evidence, site: Any, golden: GoldenSet, detector: Detector, tmp_path: Path
 ) -> None:
     """A real, a fake, a group, an animal and a broken file; desktop and phone, light and dark."""
     if not runs(evidence, site):
@@ -161,7 +174,7 @@ def test_the_page_shows_every_kind_of_verdict(
 
 @pytest.mark.experiment("E1.1")
 def test_the_limits_of_the_site_hold(
-    evidence: Any, site: Any, golden: Any, bundle: Any, contract: Any, tmp_path: Path
+    evidence: Evidence, site: Any, golden: GoldenSet, bundle: Bundle, contract: LoadedContract, tmp_path: Path
 ) -> None:
     """Rate, queue, connections, time and a graceful end, on a site whose contract has small limits."""
     if not runs(evidence, site):
@@ -172,7 +185,7 @@ def test_the_limits_of_the_site_hold(
     evidence.none("limits_not_held", limits_not_held(start, picture), n=len(SMALL), unit="limit")
 
 
-def _kinds(golden: Any, detector: Any, folder: Path) -> dict[str, Path]:
+def _kinds(golden: GoldenSet, detector: Detector, folder: Path) -> dict[str, Path]:
     """One picture of each kind; a real and a fake that are judged so, where the bundle judges one."""
     faces = {label: [i for i in golden.items if i.expected.label == label] for label in ("real", "fake")}
     found = {}

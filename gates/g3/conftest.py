@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from gates.support.fixtures import Detector, GoldenSet
 from gates.support.pooling_study import StudiedFace, studied_faces
 from gates.support.portraits import data_portraits, golden_portraits
 
 
 @pytest.fixture(scope="session")
-def studied(golden: Any, detector: Any, data_root: Path | None) -> Callable[[str], list[StudiedFace]]:
+def studied(golden: GoldenSet, detector: Detector, data_root: Path | None) -> Callable[[str], list[StudiedFace]]:
     """Faces by origin: ``golden``, or ``data`` (CALIBRATION pictures of ``--data``; empty without the option)."""
     cache: dict[str, list[StudiedFace]] = {}
 

@@ -1,4 +1,10 @@
-"""E3.1: the grid has the contract's shape, its cells come row by row, and the named operator gives its logits."""
+"""E3.1 grid shape and input operator: the grid's shape equals the contract for teacher and student, in deterministic
+order; the fixed gradient operator, which has no weights, is identified in the metadata and checked by logits.
+
+A transposed map pools to the same number and points at the wrong place; weights load strictly into a network with a
+wrong operator. Fails when a map has another shape or order, when a runtime's map differs from the frozen one beyond
+the tolerance, or when another operator gives the same logits.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +18,7 @@ from ecdd.detector import load_runtime
 from ecdd.inference.patch_grid import cell_box
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.torch import TorchRuntime
+from gates.support.fixtures import Bundle, Evidence, FrozenStages, GoldenSet, LoadedContract, PolicyContract
 from gates.support.frozen_maps import frozen_faces, spread_difference
 from gates.support.influence import textured
 from gates.support.seeded_networks import (
@@ -29,7 +36,7 @@ PROBES = ((2, 20), (27, 9), (14, 3), (0, 30))
 
 
 @pytest.mark.experiment("E3.1")
-def test_contract_states_what_the_layers_compose_to(evidence: Any, policy: Any) -> None:
+def test_contract_states_what_the_layers_compose_to(evidence: Evidence, policy: PolicyContract) -> None:
     """For every architecture: rows, columns, stride, receptive field and padding follow from the layer list."""
     wrong = [line for name in sorted(NETWORK_LAYERS) for line in grid_mismatches(policy, name)]
     evidence.none("contract_values_differing_from_layers", wrong, n=5 * len(NETWORK_LAYERS), unit="value")
@@ -39,7 +46,7 @@ def test_contract_states_what_the_layers_compose_to(evidence: Any, policy: Any) 
 
 
 @pytest.mark.experiment("E3.1")
-def test_shipped_files_give_the_contracts_shape(evidence: Any, bundle: Any, policy: Any) -> None:
+def test_shipped_files_give_the_contracts_shape(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """One batch of one and one of three, TFLite and ONNX."""
     grid, side, wrong, n = policy.patch_grid, policy.pixel_pipeline.input_size, [], 0
     for name in RUNTIMES:
@@ -53,7 +60,7 @@ def test_shipped_files_give_the_contracts_shape(evidence: Any, bundle: Any, poli
 
 
 @pytest.mark.experiment("E3.1")
-def test_cells_come_row_by_row(evidence: Any, bundle: Any, policy: Any) -> None:
+def test_cells_come_row_by_row(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """Changing the middle of one cell's box moves that cell more than any that does not touch it."""
     grid, side, wrong, n = policy.patch_grid, policy.pixel_pipeline.input_size, [], 0
     for name in RUNTIMES:
@@ -70,7 +77,7 @@ def test_cells_come_row_by_row(evidence: Any, bundle: Any, policy: Any) -> None:
 
 
 @pytest.mark.experiment("E3.1")
-def test_networks_give_the_shape_and_order_too(evidence: Any, bundle: Any, policy: Any) -> None:
+def test_networks_give_the_shape_and_order_too(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """Teacher of reduced width and student, seeded and trained, in torch; also for a tensor that is not square."""
     if (torch := torch_or_none(evidence, "shape and order of teacher and student")) is None:
         return
@@ -94,7 +101,13 @@ def test_networks_give_the_shape_and_order_too(evidence: Any, bundle: Any, polic
 @pytest.mark.experiment("E3.1")
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_shipped_files_give_the_golden_logits(
-    name: str, evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, policy: Any
+    name: str,
+    evidence: Evidence,
+    bundle: Bundle,
+    contract: LoadedContract,
+    golden: GoldenSet,
+    frozen: FrozenStages,
+    policy: PolicyContract,
 ) -> None:
     """S5 from the frozen S3: weights, their loading and the direction of the score are in every number of it."""
     faces = frozen_faces(bundle, contract, golden, frozen, evidence)
@@ -108,7 +121,12 @@ def test_shipped_files_give_the_golden_logits(
 
 @pytest.mark.experiment("E3.1")
 def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
-    evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, policy: Any
+    evidence: Evidence,
+    bundle: Bundle,
+    contract: LoadedContract,
+    golden: GoldenSet,
+    frozen: FrozenStages,
+    policy: PolicyContract,
 ) -> None:
     """An operator has no weights: any would load. The one that is named gives the golden logits, the others do not."""
     what = "the input operator by logits"
@@ -157,7 +175,9 @@ def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
 
 
 @pytest.mark.experiment("E3.1")
-def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(evidence: Any, bundle: Any, policy: Any) -> None:
+def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract
+) -> None:
     """The bundle's own weights in torch and as ONNX with free sides, 256x320: a square grid hides a transpose."""
     what = "256x320 in torch and ONNX"
     if torch_or_none(evidence, what) is None or (weights := weights_or_none(evidence, bundle, what)) is None:
@@ -179,5 +199,5 @@ def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(evidence:
     evidence.check("torch_against_onnx", off, limit=policy.patch_grid.tolerance_s5, unit="logit spread", n=eager.size)
 
 
-def _map_of(runtime: Any, s3: Any, policy: Any) -> Any:
+def _map_of(runtime: Any, s3: Any, policy: PolicyContract) -> Any:
     return runtime.patch_map(normalise(s3, policy.pixel_pipeline)[None])[0]

@@ -1,4 +1,12 @@
-"""E3.2: which pixels each cell sees, proven by exchanging and moving pixels and by gradients; and where they lie."""
+"""E3.2 cell to pixel mapping: in S4 coordinates no pixel outside the box of cell (i, j) has any influence on it
+(exact zero), and the union of supports over seeded inputs and weights is the box less the operator's null pixels; the
+strip that no cell sees is asserted, drawn and stated; boxes also map back to pixels of the source picture; an overlay
+is rendered for a person to see.
+
+A heatmap that points beside what the model saw misleads whoever trusts it. Fails when an exchanged or moved pixel
+outside a cell's box changes the cell, when one inside never does, or when paint in the file changes another cell than
+its box says.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +26,7 @@ from ecdd.pipeline.face import CropBox
 from ecdd.pipeline.orientation import box_to_stored, upright
 from ecdd.pipeline.preprocess import cut, normalise, resize
 from gates.support.drawn_grid import draw_grid
+from gates.support.fixtures import Bundle, Evidence, GoldenItem, GoldenNow, GoldenSet, PolicyContract, Prepared
 from gates.support.influence import null_pixels, outside_influence, support, textured
 from gates.support.portraits import png
 from gates.support.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none, trained_networks
@@ -29,7 +38,9 @@ KERNEL_RADIUS = {"nearest": 0.5, "box": 0.5, "bilinear": 1.0, "hamming": 1.0, "b
 
 @pytest.mark.experiment("E3.2")
 @pytest.mark.parametrize("name", RUNTIMES)
-def test_no_pixel_outside_a_box_reaches_its_cell(name: str, evidence: Any, bundle: Any, policy: Any) -> None:
+def test_no_pixel_outside_a_box_reaches_its_cell(
+    name: str, evidence: Evidence, bundle: Bundle, policy: PolicyContract
+) -> None:
     """Every cell: all pixels outside its box exchanged for others, its logit stays the same to the last bit."""
     moves = outside_influence(load_runtime(bundle, name, 1), policy, seed=11)
     worst = max(moves)
@@ -42,7 +53,7 @@ def test_no_pixel_outside_a_box_reaches_its_cell(name: str, evidence: Any, bundl
 @pytest.mark.experiment("E3.2")
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_every_pixel_of_a_box_reaches_its_cell_but_null_pixels(
-    name: str, evidence: Any, bundle: Any, policy: Any
+    name: str, evidence: Evidence, bundle: Bundle, policy: PolicyContract
 ) -> None:
     seen = support(load_runtime(bundle, name, 1), policy, range(20, 23))
     null, missing = null_pixels(policy), {(int(y), int(x)) for y, x in np.argwhere(~seen)}
@@ -52,7 +63,9 @@ def test_every_pixel_of_a_box_reaches_its_cell_but_null_pixels(
 
 
 @pytest.mark.experiment("E3.2")
-def test_gradients_of_networks_stay_inside_the_boxes(evidence: Any, bundle: Any, policy: Any) -> None:
+def test_gradients_of_networks_stay_inside_the_boxes(
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract
+) -> None:
     """Float64 gradients of every second cell, whose boxes do not touch: union over weights and tensors.
 
     Trained networks may have learnt to leave pixels out; of seeded ones every pixel must count.
@@ -91,7 +104,7 @@ def _with_gradient(torch: Any, network: Any, side: int, seed: int) -> Any:
 @pytest.mark.experiment("E3.2")
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_the_last_rows_and_columns_are_seen_by_no_cell(
-    name: str, evidence: Any, bundle: Any, policy: Any, golden: Any, prepared: Any
+    name: str, evidence: Evidence, bundle: Bundle, policy: PolicyContract, golden: GoldenSet, prepared: Prepared
 ) -> None:
     grid, side, runtime = policy.patch_grid, policy.pixel_pipeline.input_size, load_runtime(bundle, name, 1)
     first_row, first_col = unseen_from(grid)
@@ -126,7 +139,9 @@ def test_the_last_rows_and_columns_are_seen_by_no_cell(
 
 
 @pytest.mark.experiment("E3.2")
-def test_boxes_lie_where_they_say_in_the_file(evidence: Any, golden: Any, prepared: Any, policy: Any) -> None:
+def test_boxes_lie_where_they_say_in_the_file(
+    evidence: Evidence, golden: GoldenSet, prepared: Prepared, policy: PolicyContract
+) -> None:
     """Paint the file's own pixels, outside a cell's box and inside it, and cut the face out again.
 
     Outside the box grown by the resize kernel nothing may change in the cell; inside the box something must.
@@ -151,7 +166,7 @@ def test_boxes_lie_where_they_say_in_the_file(evidence: Any, golden: Any, prepar
     evidence.check("orientations_covered", len(orientations), limit=8, op="==", unit="orientation", n=len(items))
 
 
-def _stored_rgb(item: Any, now: Any) -> bool:
+def _stored_rgb(item: GoldenItem, now: GoldenNow) -> bool:
     """A picture with a face whose decoded pixels are its stored ones, turned."""
     if not now.faces:
         return False
@@ -160,7 +175,7 @@ def _stored_rgb(item: Any, now: Any) -> bool:
     return turned.size == now.decoded.image.size and turned.tobytes() == now.decoded.image.tobytes()
 
 
-def _painted(path: Path, decoded: Any, face: Any, cell: tuple[int, int], policy: Any) -> tuple[bool, bool]:
+def _painted(path: Path, decoded: Any, face: Any, cell: tuple[int, int], policy: PolicyContract) -> tuple[bool, bool]:
     """Whether the cell's pixels of S3 change when the file is painted outside its box, and inside."""
     pixels, crop = policy.pixel_pipeline, face.crop_box
     box = cell_box_in_picture(*cell, policy.patch_grid, crop, pixels.input_size)

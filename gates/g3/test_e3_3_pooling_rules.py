@@ -1,4 +1,10 @@
-"""E3.3: pooling rules on the same maps; the contract holds the one that the rule of choice picks on real pictures."""
+"""E3.3 pooling rules: pooling rules are compared on the same maps by real/fake separation, over-reaction to one
+injected noisy patch, and stability under JPEG and re-resize; the choice is frozen in the contract.
+
+The rule decides whether one bright patch is a forgery or a speck. Fails when pooled logits differ from the frozen
+ones, when the contract's rule is not the one that the comparison picks, or when it does not separate the calibration
+pictures.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +17,7 @@ from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_set_contract import read_scores
 from ecdd.inference.pooling import pool
 from ecdd.pipeline.preprocess import normalise
+from gates.support.fixtures import Bundle, Detector, Evidence, FrozenStages, GoldenSet, LoadedContract, PolicyContract
 from gates.support.frozen_maps import frozen_faces
 from gates.support.pooling_study import auc, choose, name_of, study, variants
 
@@ -36,7 +43,12 @@ def reference_pool(patch_map: Any, rule: Any) -> float:
 
 @pytest.mark.experiment("E3.3")
 def test_pooled_logit_is_the_golden_one(
-    evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, policy: Any
+    evidence: Evidence,
+    bundle: Bundle,
+    contract: LoadedContract,
+    golden: GoldenSet,
+    frozen: FrozenStages,
+    policy: PolicyContract,
 ) -> None:
     """S6 from the frozen S5 by the contract's rule, against the frozen S6 and against float64."""
     faces = frozen_faces(bundle, contract, golden, frozen, evidence)
@@ -52,7 +64,13 @@ def test_pooled_logit_is_the_golden_one(
 
 @pytest.mark.experiment("E3.3")
 def test_larger_means_fake(
-    evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, detector: Any, policy: Any
+    evidence: Evidence,
+    bundle: Bundle,
+    contract: LoadedContract,
+    golden: GoldenSet,
+    frozen: FrozenStages,
+    detector: Detector,
+    policy: PolicyContract,
 ) -> None:
     """The direction of the score: on a known pair, and on the bundle's committed calibration logits.
 
@@ -77,7 +95,7 @@ def test_larger_means_fake(
 
 
 @pytest.mark.experiment("E3.3")
-def test_golden_pictures_do_not_refute_the_rule(evidence: Any, studied: Any, policy: Any) -> None:
+def test_golden_pictures_do_not_refute_the_rule(evidence: Evidence, studied: Any, policy: PolicyContract) -> None:
     """Thirty faces cannot choose a rule, but they can show one to be wrong: first two steps of the rule of choice."""
     found, _, _ = _chosen(evidence, "golden", studied("golden"), policy)
     row = found[name_of(policy.pooling)].row
@@ -89,7 +107,9 @@ def test_golden_pictures_do_not_refute_the_rule(evidence: Any, studied: Any, pol
 
 
 @pytest.mark.experiment("E3.3")
-def test_data_choose_the_rule_and_its_trimmed_fraction(evidence: Any, studied: Any, policy: Any) -> None:
+def test_data_choose_the_rule_and_its_trimmed_fraction(
+    evidence: Evidence, studied: Any, policy: PolicyContract
+) -> None:
     """CALIBRATION pictures: the rule of choice gives the contract's rule, and its fraction among trimmed means."""
     faces = studied("data")
     if not faces:
@@ -105,7 +125,7 @@ def test_data_choose_the_rule_and_its_trimmed_fraction(evidence: Any, studied: A
     evidence.check("contract_holds_the_chosen_fraction", same, limit=1, op="==", worst=[trimmed], n=len(labels))
 
 
-def _chosen(evidence: Any, origin: str, faces: Any, policy: Any) -> Any:
+def _chosen(evidence: Evidence, origin: str, faces: Any, policy: PolicyContract) -> Any:
     found = study(faces, variants(policy.pooling, *KINDS))
     labels = np.array([face.label for face in faces])
     chosen = choose(found, labels, policy.pooling.max_patch_reaction, policy.operating_point.confidence)

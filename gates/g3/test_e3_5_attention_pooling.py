@@ -1,4 +1,9 @@
-"""E3.5: attention weights and logit are the same over repeats and threads, close over runtimes, and never overflow."""
+"""E3.5 attention pooling: attention weights and pooled logit are stable over repeats, threads and runtimes; the
+softmax is numerically safe.
+
+exp() overflows at 89 in float32, and one extreme cell then makes the whole verdict NaN. Fails when weights or logit
+differ between repeats, threads or runtimes beyond rounding, or when extreme maps give anything that is not finite.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +15,14 @@ import pytest
 from ecdd.detector import load_runtime
 from ecdd.inference.pooling import attention_weights, pool
 from ecdd.pipeline.preprocess import normalise
+from gates.support.fixtures import Bundle, Evidence, GoldenSet, PolicyContract, Prepared
 from gates.support.pooling_study import TEMPERATURES, choose, name_of, study, variants
 
 REPEATS = 3
 THREADS = (1, 2, 4)
 
 
-def golden_batch(golden: Any, prepared: Any, policy: Any) -> tuple[Any, list[str]]:
+def golden_batch(golden: GoldenSet, prepared: Prepared, policy: PolicyContract) -> tuple[Any, list[str]]:
     """S4 of the first face of every in-scope golden picture, and the names."""
     found = [(item.id, prepared(item).faces) for item in golden.by_set("in_scope")]
     kept = [(name, faces[0]) for name, faces in found if faces]
@@ -26,7 +32,7 @@ def golden_batch(golden: Any, prepared: Any, policy: Any) -> tuple[Any, list[str
 @pytest.mark.experiment("E3.5")
 @pytest.mark.parametrize("name", ["tflite", "onnx"])
 def test_weights_are_the_same_over_repeats_and_threads(
-    name: str, evidence: Any, bundle: Any, golden: Any, prepared: Any, policy: Any
+    name: str, evidence: Evidence, bundle: Bundle, golden: GoldenSet, prepared: Prepared, policy: PolicyContract
 ) -> None:
     batch, names = golden_batch(golden, prepared, policy)
     rule = policy.pooling.model_copy(update={"rule": "attention"})
@@ -48,7 +54,9 @@ def test_weights_are_the_same_over_repeats_and_threads(
 
 
 @pytest.mark.experiment("E3.5")
-def test_runtimes_agree(evidence: Any, bundle: Any, golden: Any, prepared: Any, policy: Any) -> None:
+def test_runtimes_agree(
+    evidence: Evidence, bundle: Bundle, golden: GoldenSet, prepared: Prepared, policy: PolicyContract
+) -> None:
     """A difference d of two logits moves log weights by at most 2 d / temperature: the limit follows from S5's."""
     batch, names = golden_batch(golden, prepared, policy)
     rule = policy.pooling.model_copy(update={"rule": "attention"})
@@ -71,7 +79,7 @@ def test_runtimes_agree(evidence: Any, bundle: Any, golden: Any, prepared: Any, 
 
 
 @pytest.mark.experiment("E3.5")
-def test_softmax_is_numerically_safe(evidence: Any, policy: Any) -> None:
+def test_softmax_is_numerically_safe(evidence: Evidence, policy: PolicyContract) -> None:
     """Logits that overflow a softmax that does not subtract the maximum, and those that underflow."""
     cells = policy.patch_grid.rows * policy.patch_grid.cols
     noise = np.random.default_rng(0).normal(0, 1, cells).astype(np.float32)
@@ -98,7 +106,7 @@ def test_softmax_is_numerically_safe(evidence: Any, policy: Any) -> None:
 
 
 @pytest.mark.experiment("E3.5")
-def test_temperature_sweep(evidence: Any, studied: Any, policy: Any) -> None:
+def test_temperature_sweep(evidence: Evidence, studied: Any, policy: PolicyContract) -> None:
     """CALIBRATION pictures set the contract's temperature by the rule of choice (E3.3)."""
     faces, origin = studied("data"), "data"
     if not faces:

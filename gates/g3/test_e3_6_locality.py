@@ -1,4 +1,8 @@
-"""E3.6: blurring one block of a face moves the cells that see it, and no other."""
+"""E3.6 locality: blurring one block moves only the cells that see it, by a stated margin.
+
+Evidence at one place must come from that place, or the map explains nothing. Fails when a cell that does not see the
+block moves, or when those that see it move less than the margin above the others.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +19,7 @@ from ecdd.training.forgeries.forged_cells import cell_labels
 from ecdd.training.forgeries.forgery import FacePicture, ForgeryRefused
 from ecdd.training.forgeries.forging import prepare_forgery
 from ecdd.training.forgeries.registry import forge
+from gates.support.fixtures import Bundle, Detector, Evidence, GoldenNow, GoldenSet, PolicyContract, Prepared
 from gates.support.pooling_study import auc
 from gates.support.seeded_networks import torch_or_none
 
@@ -26,7 +31,7 @@ RUNTIMES = ("tflite", "onnx")
 @pytest.mark.experiment("E3.6")
 @pytest.mark.parametrize("name", RUNTIMES)
 def test_blurring_one_block_moves_only_the_cells_that_see_it(
-    name: Any, evidence: Any, bundle: Any, golden: Any, prepared: Any, policy: Any
+    name: Any, evidence: Evidence, bundle: Bundle, golden: GoldenSet, prepared: Prepared, policy: PolicyContract
 ) -> None:
     """Outside: exactly nothing. Inside: on average more than the tolerance that parity allows, by far."""
     runtime, grid = load_runtime(bundle, name, 1), policy.patch_grid
@@ -53,7 +58,9 @@ def test_blurring_one_block_moves_only_the_cells_that_see_it(
 
 
 @pytest.mark.experiment("E3.6")
-def test_localisation_on_forgeries(evidence: Any, golden: Any, prepared: Any, detector: Any, policy: Any) -> None:
+def test_localisation_on_forgeries(
+    evidence: Evidence, golden: GoldenSet, prepared: Prepared, detector: Detector, policy: PolicyContract
+) -> None:
     """Reported, without a limit: AUC of forged cells against untouched cells of the same face, by generator."""
     makers = ["self_blended", "latent_resampling", "upsampling"]
     if torch_or_none(evidence, "localisation on re-synthesised faces") is not None:
@@ -77,7 +84,7 @@ def test_localisation_on_forgeries(evidence: Any, golden: Any, prepared: Any, de
     evidence.none("generators_without_a_measured_face", empty, n=len(makers), unit="generator")
 
 
-def localisation(maker: str, now: Any, seed: int, detector: Any, policy: Any) -> float | None:
+def localisation(maker: str, now: GoldenNow, seed: int, detector: Detector, policy: PolicyContract) -> float | None:
     """AUC of cells whose box is at least half forged against cells without a forged pixel; None where one is empty."""
     source = FacePicture(np.asarray(now.decoded.image), now.faces[0].face)
     try:

@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_refused_by_name(brought: Path, tmp_path: Path, nam
     given = {"contract": brought / "own_contract.yaml", "scores": brought / "bundle" / SCORES} | change(tmp_path)
     scores, contract = given.pop("scores"), given.pop("contract")
     done = _build(tmp_path / "out", contract, "--scores", scores, **given)
-    assert done.returncode == 1, done.stdout
+    assert done.returncode == 2, done.stdout
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists(), "nothing is left of a bundle that was refused"
@@ -185,7 +185,7 @@ def test_logits_of_pictures_kept_for_another_use_are_refused(brought: Path, tmp_
     tagged.write_text(split.read_text().replace("CALIBRATION", "TRAIN"))
     own, scores = brought / "own_contract.yaml", brought / "bundle" / SCORES
     done = _build(tmp_path / "out", own, "--scores", scores, "--split", tagged)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "is tagged TRAIN, not CALIBRATION" in done.stderr
 
 

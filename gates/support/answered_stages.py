@@ -17,6 +17,7 @@ from ecdd.contract.schema import PolicyContract
 from ecdd.evidence.stage_snapshots import numbers_close
 from ecdd.golden.golden_hashes import FrozenPicture, FrozenStages, read_s3
 from ecdd.golden.golden_outputs import output_folder, read_npy
+from gates.support.fixtures import GoldenItem
 
 _ROUNDED = 0.00051  # the site rounds boxes to 3 digits, patch logits to 4
 
@@ -39,7 +40,7 @@ class Comparison:
     frozen: FrozenStages
     bundle: Bundle
 
-    def first(self, item: Any, answer: dict[str, Any]) -> list[str]:
+    def first(self, item: GoldenItem, answer: dict[str, Any]) -> list[str]:
         """Names of the stages S0 to S4 that differ, in order."""
         stored = self.frozen.picture(item.id)
         if stored is None:
@@ -77,7 +78,7 @@ class Comparison:
         if exact and rows["S4", index]["tensor"] != face.s4_digest:
             yield f"S4 of face {index}"
 
-    def last(self, item: Any, answer: dict[str, Any]) -> list[str]:
+    def last(self, item: GoldenItem, answer: dict[str, Any]) -> list[str]:
         """Names of the stages S5 to S8 that differ from the bundle's golden outputs."""
         stem = output_folder(self.bundle, item) / item.id
         stored = json.loads(stem.with_suffix(".json").read_text(encoding="utf-8"))

@@ -6,9 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from ecdd.bundle.loading import Bundle
 from ecdd.calibration.abstain_policy import risk_coverage
 from ecdd.calibration.binomial_bounds import clopper_pearson
 from ecdd.calibration.metrics import reliability_curve
+from ecdd.contract.schema import PolicyContract
+from gates.support.calibration_set import CalibrationSet
 
 REAL, FAKE, INK = "#2166ac", "#b2182b", "#333333"
 
@@ -20,10 +23,10 @@ def _axes(width: float = 5.2, height: float = 4.4, columns: int = 1) -> Any:
     return figure, figure.subplots(1, columns)
 
 
-def reliability(committed: Any, bundle: Any) -> Any:
+def reliability(calibration_set: CalibrationSet, bundle: Bundle) -> Any:
     """Reliability curve with bands, and how many pictures each bin holds."""
     figure, axes = _axes()
-    curve = reliability_curve(committed.probabilities, committed.judged.labels)
+    curve = reliability_curve(calibration_set.probabilities, calibration_set.judged.labels)
     x, y = [b.mean_probability for b in curve], [b.share_fake for b in curve]
     errors = [[b.share_fake - b.low for b in curve], [b.high - b.share_fake for b in curve]]
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, label="perfect")
@@ -36,7 +39,7 @@ def reliability(committed: Any, bundle: Any) -> Any:
     return figure
 
 
-def threshold_stability(values: Any, policy: Any) -> Any:
+def threshold_stability(values: Any, policy: PolicyContract) -> Any:
     """Histograms of both thresholds over resamples."""
     figure, axes = _axes(6.4, 3.6)
     bins = np.linspace(0, 1, 51)
@@ -50,12 +53,12 @@ def threshold_stability(values: Any, policy: Any) -> Any:
     return figure
 
 
-def roc_and_det(committed: Any, policy: Any) -> Any:
+def roc_and_det(calibration_set: CalibrationSet, policy: PolicyContract) -> Any:
     """ROC with the operating point and its confidence box, and the same as a DET curve."""
     from scipy.stats import norm
 
     figure, (roc, det) = _axes(10, 4.6, 2)
-    p, y, point = committed.probabilities, committed.judged.labels, policy.operating_point
+    p, y, point = calibration_set.probabilities, calibration_set.judged.labels, policy.operating_point
     thresholds = np.concatenate([[np.inf], np.unique(p)[::-1]])
     fpr = np.array([(p[y == 0] >= t).mean() for t in thresholds])
     tpr = np.array([(p[y == 1] >= t).mean() for t in thresholds])
@@ -84,10 +87,10 @@ def roc_and_det(committed: Any, policy: Any) -> Any:
     return figure
 
 
-def risk_and_coverage(committed: Any, rates: Any) -> Any:
+def risk_and_coverage(calibration_set: CalibrationSet, rates: Any) -> Any:
     """Selective risk against coverage, with the contract's band."""
     figure, axes = _axes()
-    coverage, risk = risk_coverage(committed.probabilities, committed.judged.labels)
+    coverage, risk = risk_coverage(calibration_set.probabilities, calibration_set.judged.labels)
     axes.plot(coverage, risk, color=INK, linewidth=1.5, label="surest pictures first, threshold 0.5")
     axes.plot([rates.coverage], [rates.selective_risk], "o", color=FAKE, label="the contract's band")
     axes.set_xlabel("coverage: share of pictures decided")
@@ -98,10 +101,10 @@ def risk_and_coverage(committed: Any, rates: Any) -> Any:
     return figure
 
 
-def histograms(committed: Any, policy: Any) -> Any:
+def histograms(calibration_set: CalibrationSet, policy: PolicyContract) -> Any:
     """Calibrated probabilities by class, and by source."""
     figure, (left, right) = _axes(11, 4.2, 2)
-    p, y, bins = committed.probabilities, committed.judged.labels, np.linspace(0, 1, 26)
+    p, y, bins = calibration_set.probabilities, calibration_set.judged.labels, np.linspace(0, 1, 26)
     for label, name, colour in ((0, "real", REAL), (1, "fake", FAKE)):
         left.hist(p[y == label], bins=bins, alpha=0.55, color=colour, label=f"{name}, {int((y == label).sum())}")
     for name in ("t_real", "t_fake"):
@@ -109,8 +112,8 @@ def histograms(committed: Any, policy: Any) -> Any:
     left.set_xlabel("P(fake); dashed: the abstain band")
     left.set_ylabel("pictures")
     left.legend(fontsize=8)
-    sources = np.array(committed.sources)
-    names = sorted(set(committed.sources), key=lambda name: (int(y[sources == name][0]), name))
+    sources = calibration_set.sources
+    names = sorted(set(sources), key=lambda name: (int(y[sources == name][0]), name))
     for row, name in enumerate(names):
         mine = p[sources == name]
         colour = FAKE if y[sources == name][0] else REAL

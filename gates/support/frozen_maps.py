@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ecdd.golden import golden_outputs as outputs
+from gates.support.fixtures import Bundle, Evidence, FrozenStages, GoldenSet, LoadedContract
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +24,9 @@ class FrozenFace:
     pooled_logit: float
 
 
-def frozen_faces(bundle: Any, contract: Any, golden: Any, frozen: Any, evidence: Any) -> list[FrozenFace]:
+def frozen_faces(
+    bundle: Bundle, contract: LoadedContract, golden: GoldenSet, frozen: FrozenStages, evidence: Evidence
+) -> list[FrozenFace]:
     """Faces of the in-scope set; empty, with the reason in the record, where the bundle has no comparable outputs."""
     why = outputs.why_not_comparable(outputs.read_index(bundle), outputs.golden_digest_of(Path(golden.root)))
     if contract.digest != bundle.contract.digest:

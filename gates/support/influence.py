@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ecdd.contract.layer_geometry import compose, layers_of
 from ecdd.inference.patch_grid import cell_box
+from gates.support.fixtures import PolicyContract
 
 # Where an output of the operator reads, relative to itself; NPR reads its block and is told apart below.
 _TAPS = {
@@ -37,7 +38,7 @@ def reads(operator: str, y: int, x: int) -> set[tuple[int, int]]:
     return {(y + dy, x + dx) for dy, dx in _TAPS[operator]}
 
 
-def null_pixels(policy: Any, architecture: str = "tiny_ladeda") -> set[tuple[int, int]]:
+def null_pixels(policy: PolicyContract, architecture: str = "tiny_ladeda") -> set[tuple[int, int]]:
     """Pixels of a box that the operator keeps from its cell, relative to the box's first pixel.
 
     The network behind the operator reads a box of operator outputs; a pixel that none of them depends on is null.
@@ -58,7 +59,7 @@ def null_pixels(policy: Any, architecture: str = "tiny_ladeda") -> set[tuple[int
     return {(y - box.y0, x - box.x0) for y, x in inside - reached}
 
 
-def outside_influence(runtime: Any, policy: Any, seed: int) -> list[tuple[float, str]]:
+def outside_influence(runtime: Any, policy: PolicyContract, seed: int) -> list[tuple[float, str]]:
     """Largest move of every cell when all pixels outside its box are exchanged for others."""
     grid, side, moves = policy.patch_grid, policy.pixel_pipeline.input_size, []
     inside, outside = textured(seed, side), textured(seed + 1, side)
@@ -72,7 +73,7 @@ def outside_influence(runtime: Any, policy: Any, seed: int) -> list[tuple[float,
     return moves
 
 
-def support(runtime: Any, policy: Any, seeds: range) -> NDArray[np.bool_]:
+def support(runtime: Any, policy: PolicyContract, seeds: range) -> NDArray[np.bool_]:
     """Union over seeded tensors of the offsets of a box whose pixel moves its cell, (field, field).
 
     Neighbouring boxes share a line of pixels, so only cells of even row and column are probed: one call an offset.

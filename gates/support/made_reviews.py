@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ecdd.contract.loading import LoadedContract
+from ecdd.contract.schema import PolicyContract
 from ecdd.dataset_governance.manual_review import Consent, ReviewKey, ReviewStore
+from ecdd.detector import Detector
+from ecdd.golden.golden_sets import GoldenSet
 from ecdd.pipeline.decode import read_file
 from ecdd.verdict import DetectorSummary, Verdict
 from gates.support.portraits import golden_portraits
@@ -45,7 +49,7 @@ class Judged:
     label: Any
 
 
-def judged_portraits(golden: Any, policy: Any, detector: Any, count: int) -> list[Judged]:
+def judged_portraits(golden: GoldenSet, policy: PolicyContract, detector: Detector, count: int) -> list[Judged]:
     """The first portraits that can be reviewed."""
     found = []
     for portrait in golden_portraits(golden):
@@ -65,6 +69,6 @@ def another(verdict: Verdict, number: int, label: str) -> tuple[bytes, Verdict]:
     return picture, verdict.model_copy(update={"label": label, "file_sha256": digest})
 
 
-def store_at(folder: Path, contract: Any, clock: Clock, key: ReviewKey | None = None) -> ReviewStore:
+def store_at(folder: Path, contract: LoadedContract, clock: Clock, key: ReviewKey | None = None) -> ReviewStore:
     """A store under the key of 32 equal bytes, on a clock of the test's."""
     return ReviewStore.open(folder, key or ReviewKey(b"k" * 32), contract, clock=clock)

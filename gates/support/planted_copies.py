@@ -7,12 +7,13 @@ import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps
 
+from ecdd.contract.schema import PolicyContract
 from ecdd.files import write_bytes
+from ecdd.golden.golden_sets import GoldenSet
 from ecdd.pipeline.decode import decode, read_file
 
 Change = Callable[[Image.Image], Image.Image]
@@ -82,7 +83,7 @@ class Planted:
     photographs: dict[str, str]
 
 
-def plant(golden: Any, folder: Path, policy: Any) -> Planted:
+def plant(golden: GoldenSet, folder: Path, policy: PolicyContract) -> Planted:
     """Plant a copy of every kind of one picture a photograph; pictures out of scope stand among them."""
     planted = Planted([], [], {}, {})
 

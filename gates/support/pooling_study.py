@@ -28,6 +28,7 @@ from ecdd.calibration.temperature_scaling import fit_temperature
 from ecdd.inference.patch_grid import cell_box
 from ecdd.inference.pooling import pool
 from ecdd.pipeline.preprocess import normalise
+from gates.support.fixtures import Detector, PolicyContract
 from gates.support.portraits import Portrait, open_portrait, png, relaxed
 
 Scores = NDArray[np.float64]
@@ -54,7 +55,7 @@ class StudiedFace:
     noisy: NDArray[np.float32]
 
 
-def studied_faces(portraits: Sequence[Portrait], detector: Any) -> list[StudiedFace]:
+def studied_faces(portraits: Sequence[Portrait], detector: Detector) -> list[StudiedFace]:
     """Pass portraits through the whole pipeline as they are and degraded; those with one face each time are studied."""
     open_gates, faces = relaxed(detector), []
     for place, portrait in enumerate(portraits):
@@ -73,7 +74,7 @@ def studied_faces(portraits: Sequence[Portrait], detector: Any) -> list[StudiedF
     return faces
 
 
-def _with_noisy_patches(s3: Any, detector: Any, seed: int) -> NDArray[np.float32]:
+def _with_noisy_patches(s3: Any, detector: Detector, seed: int) -> NDArray[np.float32]:
     policy, rng, batch = detector.policy, np.random.default_rng([seed, 33]), []
     for _ in range(NOISY_PLACES):
         box = cell_box(*(int(rng.integers(1, n - 1)) for n in (policy.patch_grid.rows, policy.patch_grid.cols)),
@@ -125,7 +126,7 @@ def study(faces: Sequence[StudiedFace], policies: Mapping[str, Any]) -> dict[str
     return {name: _measured(name, policy, faces, labels) for name, policy in policies.items()}
 
 
-def _measured(name: str, policy: Any, faces: Sequence[StudiedFace], labels: Any) -> Studied:
+def _measured(name: str, policy: PolicyContract, faces: Sequence[StudiedFace], labels: Any) -> Studied:
     scores = np.array([pool(face.patch_map, policy) for face in faces])
     spread = float(scores.std())
     reactions = [max(abs(pool(m, policy) - s) for m in f.noisy) / spread for f, s in zip(faces, scores, strict=True)]

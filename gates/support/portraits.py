@@ -16,6 +16,7 @@ from PIL import Image
 from ecdd.contract.schema import PolicyContract
 from ecdd.detector import Detector
 from ecdd.pipeline.decode import decode, read_file
+from gates.support.fixtures import GoldenSet
 
 SPLIT = Path(__file__).resolve().parents[2] / "golden" / "data_split.csv"
 
@@ -29,7 +30,7 @@ class Portrait:
     label: int | None
 
 
-def golden_portraits(golden: Any, name: str = "in_scope") -> list[Portrait]:
+def golden_portraits(golden: GoldenSet, name: str = "in_scope") -> list[Portrait]:
     """The pictures of one golden set."""
     labels = {"real": 0, "fake": 1, None: None}
     return [Portrait(item.id, Path(item.path), labels[item.expected.label]) for item in golden.by_set(name)]
@@ -51,7 +52,7 @@ def data_portraits(data_root: Path | None, scope: str, tags: Sequence[str]) -> l
     return [Portrait(row.name, row.path, row.label) for row in sorted(chosen, key=lambda row: row.sha256)]
 
 
-def sweep_portraits(golden: Any, data_root: Path | None) -> dict[str, list[Portrait]]:
+def sweep_portraits(golden: GoldenSet, data_root: Path | None) -> dict[str, list[Portrait]]:
     """The golden pictures, and those of CALIBRATION in ``--data`` when given, by where they come from."""
     from_data = data_portraits(data_root, "face", ("CALIBRATION",))
     return {"golden": golden_portraits(golden)} | ({"data": from_data} if from_data else {})

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ecdd.bundle import Bundle
+from ecdd.contract.loading import LoadedContract
+from ecdd.contract.schema import PolicyContract
 from ecdd.evaluation.scoring import Request
 from ecdd.evaluation.transforms import UNTOUCHED, apply, load_suite
 from ecdd.files import write_bytes, write_text
+from ecdd.golden.golden_sets import GoldenSet
 from ecdd.monitoring.canary_scoring import answers
 from ecdd.pipeline.decode import read_file
 from gates.support.rehearsed_bundles import CANDIDATES
@@ -23,7 +26,7 @@ _LEFT_OUT = ("blur_1", "blur_2", "blur_4", "down_up_33")
 Rows = list[dict[str, Any]]
 
 
-def make_stream(golden: Any, folder: Path, policy: Any) -> tuple[Path, dict[str, str]]:
+def make_stream(golden: GoldenSet, folder: Path, policy: PolicyContract) -> tuple[Path, dict[str, str]]:
     """Write the golden pictures that reach the model under the transform suite, edge cases and pictures out of scope.
 
     Returns
@@ -60,7 +63,7 @@ def make_stream(golden: Any, folder: Path, policy: Any) -> tuple[Path, dict[str,
 class Rehearsal:
     """Answers of the shipped bundle and of every candidate, computed once for all workers of a run."""
 
-    def __init__(self, golden: Any, bundle: Bundle, contract: Any, folder: Path) -> None:
+    def __init__(self, golden: GoldenSet, bundle: Bundle, contract: LoadedContract, folder: Path) -> None:
         self._golden, self._bundle, self.policy, self._folder = golden, bundle, contract.policy, folder
 
     def _stream(self) -> tuple[Path, dict[str, str]]:

@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ecdd.bundle.loading import Bundle
 from ecdd.bundle.manifest import WEIGHTS_FILE
+from ecdd.contract.loading import LoadedContract
 from ecdd.pipeline.preprocess import normalise
 
 TURNS = 8  # every face, turned and mirrored: pixels of the same levels, other neighbours
@@ -37,7 +39,7 @@ def turned(pixels: NDArray[np.uint8], k: int) -> NDArray[np.uint8]:
     return np.ascontiguousarray(np.rot90(pixels[:, ::-1] if k >= TURNS // 2 else pixels, k % 4))
 
 
-def representative_faces(faces: list[NDArray[np.uint8]], contract: Any) -> Any:
+def representative_faces(faces: list[NDArray[np.uint8]], contract: LoadedContract) -> Any:
     """Golden faces in all symmetries, chosen as a release chooses calibration pictures."""
     from ecdd.export.variants import RepresentativePictures
 
@@ -50,7 +52,7 @@ def representative_faces(faces: list[NDArray[np.uint8]], contract: Any) -> Any:
     return pictures.chosen(contract)
 
 
-def cannot_remake(bundle: Any) -> str | None:
+def cannot_remake(bundle: Bundle) -> str | None:
     """Why this bundle or installation cannot go through the export path; None where it can."""
     if WEIGHTS_FILE not in bundle.manifest.files:
         return f"the bundle has no {WEIGHTS_FILE}"
@@ -58,7 +60,7 @@ def cannot_remake(bundle: Any) -> str | None:
     return f"{', '.join(absent)} not installed; pip install 'ecdd[train,export]'" if absent else None
 
 
-def remake(bundle: Any, contract: Any, faces: list[NDArray[np.uint8]], mode: str) -> Remade:
+def remake(bundle: Bundle, contract: LoadedContract, faces: list[NDArray[np.uint8]], mode: str) -> Remade:
     """Export the bundle's weights in a mode; needs what `cannot_remake` asks for."""
     from ecdd.export.export_error import ExportError
     from ecdd.export.folding import fold

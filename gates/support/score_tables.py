@@ -5,16 +5,17 @@ from __future__ import annotations
 import fcntl
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ecdd.bundle.loading import default_bundle_path
+from ecdd.bundle.loading import Bundle, default_bundle_path
 from ecdd.bundle.manifest import RELEASE_FOLDER
+from ecdd.contract.loading import LoadedContract
 from ecdd.evaluation.manifest_stream import Selection
 from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table
 from ecdd.evaluation.scoring import Request, score
 from ecdd.evidence.session import payload_digest_of
+from ecdd.evidence.unmeasured import NotTested
 from gates.support.portraits import SPLIT
 
 COMMITTED = Path(__file__).resolve().parents[2] / "reports" / "default" / "scores"
@@ -22,7 +23,7 @@ HELD_OUT, EARLIER = "TEST-NEVER-TOUCH", "CALIBRATION"
 
 
 @dataclass(frozen=True)
-class Scores:
+class FoundTables:
     """Tables of held-out and calibration pictures; ``why``: why there is none, ``refused``: why one was not used."""
 
     held_out: ScoreTable | None = None
@@ -31,37 +32,61 @@ class Scores:
     refused: str = ""
 
 
+@dataclass(frozen=True)
+class Scores:
+    """Tables of this very bundle and contract."""
+
+    held_out: ScoreTable
+    calibration: ScoreTable | None
+
+    @property
+    def by_name(self) -> dict[str, ScoreTable]:
+        """Those that there are."""
+        return {"held_out": self.held_out} | ({} if self.calibration is None else {"calibration": self.calibration})
+
+
 @pytest.fixture(scope="session")
-def scores(
-    request: pytest.FixtureRequest, bundle: Any, contract: Any, data_root: Path | None, tmp_path_factory: Any
-) -> Scores:
+def scores(found_tables: FoundTables) -> Scores:
+    """Without a table of this very bundle and contract nothing that needs it is tested."""
+    if found_tables.held_out is None:
+        raise NotTested("release battery of this bundle", found_tables.why)
+    return Scores(found_tables.held_out, found_tables.calibration)
+
+
+@pytest.fixture(scope="session")
+def found_tables(
+    request: pytest.FixtureRequest,
+    bundle: Bundle,
+    contract: LoadedContract,
+    data_root: Path | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> FoundTables:
     if data_root is None:
         return stored_scores(bundle, contract)
     base = tmp_path_factory.getbasetemp()
     return _scored(bundle, contract, data_root, base.parent if hasattr(request.config, "workerinput") else base)
 
 
-def stored_scores(bundle: Any, contract: Any) -> Scores:
+def stored_scores(bundle: Bundle, contract: LoadedContract) -> FoundTables:
     """Tables inside the bundle, or the committed ones where it is the default bundle or a copy of it."""
     folder, names = bundle.path / RELEASE_FOLDER, ("scores.parquet", "calibration_scores.parquet")
     default = bundle.path.resolve() == default_bundle_path().resolve()
     if not (folder / names[0]).exists() and (default or bundle.payload_digest == payload_digest_of(None)):
         folder, names = COMMITTED, ("test.parquet", "calibration.parquet")
     if not (folder / names[0]).exists():
-        return Scores(
-            why=f"this bundle has no {RELEASE_FOLDER}/scores.parquet; give --data, or make it with ecdd score"
-        )
+        why = f"this bundle has no {RELEASE_FOLDER}/scores.parquet; give --data, or make it with ecdd score"
+        return FoundTables(why=why)
     try:
         tables = [read_table(folder / name) if (folder / name).exists() else None for name in names]
     except ScoreTableError as error:
-        return Scores(why=str(error), refused=str(error))
+        return FoundTables(why=str(error), refused=str(error))
     for table in tables:
         if table is not None and (text := table.why_not_of(bundle.payload_digest, contract.digest)):
-            return Scores(why=f"{text}; give --data, or score again", refused=text)
-    return Scores(*tables)
+            return FoundTables(why=f"{text}; give --data, or score again", refused=text)
+    return FoundTables(tables[0], tables[1])
 
 
-def _scored(bundle: Any, contract: Any, data: Path, folder: Path) -> Scores:
+def _scored(bundle: Bundle, contract: LoadedContract, data: Path, folder: Path) -> FoundTables:
     """Score ``--data`` once for all workers of a run."""
     from ecdd.dataset_governance.lineage_tags import load_split
 
@@ -75,11 +100,4 @@ def _scored(bundle: Any, contract: Any, data: Path, folder: Path) -> Scores:
                 wanted = Selection(tags, frozenset({tag}))
                 score(Request(data, bundle, contract, transforms=tag == HELD_OUT, selection=wanted), out, jobs=2)
             tables.append(read_table(out))
-    return Scores(*tables)
-
-
-def has_scores(evidence: Any, scores: Scores) -> bool:
-    """Whether G6 can be measured; without a table of this very bundle and contract nothing of it is."""
-    if scores.held_out is None:
-        evidence.not_tested("release battery of this bundle", scores.why)
-    return scores.held_out is not None
+    return FoundTables(tables[0], tables[1])

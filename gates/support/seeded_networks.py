@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from ecdd.bundle.manifest import WEIGHTS_FILE
+from gates.support.fixtures import Bundle, Evidence, PolicyContract
 
 ARCHITECTURES = (("ladeda9", 0.1875), ("tiny_ladeda", 1.0))
 TRAINED_TEACHER = Path(__file__).resolve().parents[2] / "ecdd" / "models" / "teacher" / "weights.safetensors"
 NO_TORCH = "torch is not installed (the extra `train`; make test installs it)"
 
 
-def torch_or_none(evidence: Any, what: str) -> Any:
+def torch_or_none(evidence: Evidence, what: str) -> Any:
     """The module torch, or None with the reason in the record."""
     try:
         import torch
@@ -22,7 +23,7 @@ def torch_or_none(evidence: Any, what: str) -> Any:
     return torch
 
 
-def weights_or_none(evidence: Any, bundle: Any, what: str) -> Path | None:
+def weights_or_none(evidence: Evidence, bundle: Bundle, what: str) -> Path | None:
     """The bundle's weights, or None with the reason in the record: a bundle may hold model files alone."""
     if WEIGHTS_FILE in bundle.manifest.files:
         return Path(bundle.file(WEIGHTS_FILE))
@@ -30,7 +31,7 @@ def weights_or_none(evidence: Any, bundle: Any, what: str) -> Path | None:
     return None
 
 
-def seeded_network(torch: Any, name: str, width: float, policy: Any, seed: int) -> Any:
+def seeded_network(torch: Any, name: str, width: float, policy: PolicyContract, seed: int) -> Any:
     """A network of an architecture in evaluation mode."""
     from ecdd.models.architectures import build_network
 
@@ -40,7 +41,7 @@ def seeded_network(torch: Any, name: str, width: float, policy: Any, seed: int) 
         return build_network(name, grid.input_operator, grid.operator_scale, width).eval()
 
 
-def trained_networks(bundle: Any) -> dict[str, Any]:
+def trained_networks(bundle: Bundle) -> dict[str, Any]:
     """The teacher that ships and the bundle's own network where it holds one, in evaluation mode."""
     from ecdd.models.checkpoint import load_weights
 

@@ -12,6 +12,7 @@ from PIL import Image
 from ecdd.contract.schema import PolicyContract
 from ecdd.detector import Detector
 from ecdd.evidence.verdicts import finite
+from gates.support.fixtures import Evidence
 from gates.support.portraits import Portrait, open_portrait, png
 
 Degrade = Callable[[Image.Image, float], bytes]
@@ -123,7 +124,7 @@ def _score_correlation(samples: Sequence[Sample]) -> float:
 
 
 def check_inside_gate(
-    evidence: Any, samples: Sequence[Sample], inside: Inside, policy: PolicyContract, *, is_data: bool
+    evidence: Evidence, samples: Sequence[Sample], inside: Inside, policy: PolicyContract, *, is_data: bool
 ) -> None:
     """Judge the scores of faces that a quality gate lets through after a degradation.
 

@@ -13,9 +13,11 @@ from ecdd.pipeline.guardrails import (
     FaceQuality,
     compression_is_heavy,
     face_codes,
+    faces_that_count,
     faces_to_judge,
     is_soft,
     picture_codes,
+    resolution_codes,
 )
 from ecdd.pipeline.reason_codes import ReasonCode
 
@@ -58,13 +60,13 @@ def quality(**change: object) -> FaceQuality:
     ],
 )
 def test_picture_codes(size: tuple[int, int], faces: int, candidates: int, codes: list[str]) -> None:
-    assert list(picture_codes(size, faces, candidates, GATES)) == codes
+    assert list(resolution_codes(size, GATES) or picture_codes(faces, candidates, GATES)) == codes
 
 
 def test_reject_multi_refuses_the_second_face() -> None:
     gates = GATES.model_copy(update={"multi_face_policy": "reject_multi"})
-    assert picture_codes((400, 400), 1, 0, gates) == ()
-    assert picture_codes((400, 400), 2, 0, gates) == (ReasonCode.TOO_MANY_FACES,)
+    assert picture_codes(1, 0, gates) == ()
+    assert picture_codes(2, 0, gates) == (ReasonCode.TOO_MANY_FACES,)
 
 
 @pytest.mark.parametrize(
@@ -122,8 +124,8 @@ def test_a_too_small_face_names_only_its_size(side: float, blur: float, jpeg: fl
 
 def test_every_good_face_is_judged_unless_only_the_largest_counts() -> None:
     sides, codes = [50.0, 200.0, 200.0], [(SMALL,), (), ()]
-    assert faces_to_judge(sides, codes, GATES) == (1, 2)
-    largest = GATES.model_copy(update={"multi_face_policy": "largest_face"})
-    assert faces_to_judge(sides, codes, largest) == (1,)
-    assert faces_to_judge(sides, [(), (BLURRY,), ()], largest) == ()
-    assert faces_to_judge([], [], largest) == ()
+    assert faces_to_judge(faces_that_count(sides, GATES), codes) == (1, 2)
+    largest = faces_that_count(sides, GATES.model_copy(update={"multi_face_policy": "largest_face"}))
+    assert faces_to_judge(largest, codes) == (1,)
+    assert faces_to_judge(largest, [(), (BLURRY,), ()]) == ()
+    assert faces_that_count([], GATES.model_copy(update={"multi_face_policy": "largest_face"})) == ()

@@ -58,7 +58,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(
     torch.save(public_student(1), tmp_path / "public.pth")
     out = tmp_path / "weights.safetensors"
     done = run(str(tmp_path / "public.pth"), "--arch", arch, "--operator", operator, "--out", str(out))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
     assert not out.exists()
@@ -67,6 +67,6 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(
 def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
     (tmp_path / "public.pth").write_bytes(b"not a checkpoint")
     done = run(str(tmp_path / "public.pth"), "--arch", "ladeda9", "--operator", "NPR", "--out", str(tmp_path / "w"))
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "not a readable checkpoint" in done.stderr
     assert "Traceback" not in done.stderr

@@ -58,7 +58,7 @@ def test_the_default_bundle_follows_bit_for_bit_from_its_own_logits(tmp_path: Pa
 def test_a_bundle_is_never_changed_in_place(tmp_path: Path) -> None:
     before = load_bundle(BUNDLE).payload_digest
     code, output = run("--bundle", str(BUNDLE), "--out", str(BUNDLE))
-    assert code == 1
+    assert code == 2
     assert "never changed in place" in output
     assert load_bundle(BUNDLE).payload_digest == before
     (tmp_path / "note.txt").write_text("mine")
@@ -87,7 +87,7 @@ def test_method_and_limits_go_into_the_new_contract(tmp_path: Path) -> None:
 )
 def test_wrong_wishes_are_refused_without_a_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
     code, output = run("--out", str(tmp_path / "new"), *arguments)
-    assert code == 1
+    assert code == 2
     assert message in output
     assert "Traceback" not in output
     assert not (tmp_path / "new").exists()

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ecdd.contract.schema import PolicyContract
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.runtimes.base import ModelOutputs
 from gates.benchmarks.runtimes.answers import Reference, WrongAnswer, check, difference, joined
 from gates.benchmarks.runtimes.results import Promise, pareto
 from gates.benchmarks.runtimes.run import JSON_NAME, ROOT
 from gates.benchmarks.runtimes.tables import in_readme, report
+from gates.support.mode_parity import SameTensors
 
 KEPT = ROOT / "reports" / "default" / JSON_NAME
 FACES = 6
@@ -76,26 +78,28 @@ def test_pareto_marks_only_what_nothing_beats() -> None:
 
 
 @pytest.fixture(scope="module")
-def right(same_tensors: Any) -> ModelOutputs:
+def right(same_tensors: SameTensors) -> ModelOutputs:
     """Of a few golden faces."""
     assert same_tensors.reference.pooled is not None
     return ModelOutputs(same_tensors.reference.maps[:FACES], same_tensors.reference.pooled[:FACES])
 
 
 @pytest.fixture(scope="module")
-def reference(right: ModelOutputs, policy: Any) -> Reference:
+def reference(right: ModelOutputs, policy: PolicyContract) -> Reference:
     return Reference.of(right.maps.astype(np.float64), policy, AppliedCalibration(), None)
 
 
 @pytest.mark.parametrize("mode", ["float32", "full_int8"])
-def test_right_answers_pass(right: ModelOutputs, reference: Reference, policy: Any, mode: str) -> None:
+def test_right_answers_pass(right: ModelOutputs, reference: Reference, policy: PolicyContract, mode: str) -> None:
     found = difference(reference, right, policy, AppliedCalibration(), None)
     check(found, "itself", mode, policy)
 
 
 @pytest.mark.parametrize("mode", ["float32", "full_int8"])
 @pytest.mark.parametrize("wrong", ["transposed", "next face's", "constant", "not finite"])
-def test_wrong_answers_fail(right: ModelOutputs, reference: Reference, policy: Any, mode: str, wrong: str) -> None:
+def test_wrong_answers_fail(
+    right: ModelOutputs, reference: Reference, policy: PolicyContract, mode: str, wrong: str
+) -> None:
     maps = right.maps
     made = {
         "transposed": maps.transpose(0, 2, 1),

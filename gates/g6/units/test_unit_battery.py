@@ -14,6 +14,7 @@ from PIL import Image
 
 from ecdd.bundle.loading import load_bundle
 from ecdd.calibration.metrics import MetricError
+from ecdd.contract.model_sections import OperatingPoint
 from ecdd.evaluation import metrics
 from ecdd.evaluation.battery import measure_transforms
 from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
@@ -37,7 +38,7 @@ def picture(seed: int = 1) -> Image.Image:
     return Image.fromarray(noise).resize((200, 150), Image.Resampling.BICUBIC)
 
 
-def test_rates_by_hand(point: Any) -> None:
+def test_rates_by_hand(point: OperatingPoint) -> None:
     rows = [row(k, 0, "fake", 0.95) for k in range(2)] + [row(2 + k, 0, "abstain", 0.5) for k in range(6)]
     rows += [row(8 + k, 1, "real", 0.01) for k in range(1)] + [row(9 + k, 1, "fake", 0.9) for k in range(3)]
     rows += [row(12, 0, "abstain", None, reason_codes="GR-004 GR-005"), failed(13, 0), row(14, None, "abstain", None)]
@@ -79,7 +80,7 @@ def test_shift_by_hand() -> None:
         metrics.kolmogorov_smirnov(before, np.array([np.nan]))
 
 
-def test_worst_group_is_named_and_small_ones_are_not_judged(point: Any) -> None:
+def test_worst_group_is_named_and_small_ones_are_not_judged(point: OperatingPoint) -> None:
     rows = [row(k, 0, "real", 0.05, source="large") for k in range(30)]
     rows += [row(30 + k, 0, "fake" if k < 5 else "real", 0.9 if k < 5 else 0.05, source="bad") for k in range(20)]
     rows += [row(50 + k, 0, "fake", 0.95, source="small") for k in range(3)]
@@ -104,7 +105,7 @@ def test_later_pictures_are_held_out_only() -> None:
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
-def test_transforms_are_deterministic_and_differ(form: str, point: Any) -> None:
+def test_transforms_are_deterministic_and_differ(form: str, point: OperatingPoint) -> None:
     policy = load_bundle().contract.policy.pixel_pipeline
     data = encode(picture(), form)
     made = {t.name: apply(t, data, f"a.{form.lower()}", policy) for t in load_suite().transforms}
@@ -163,7 +164,7 @@ def test_only_a_bundles_own_table_is_read(tmp_path: Path) -> None:
     assert "is of contract" in stored_scores(bundle, changed).refused
 
 
-def test_intervals_are_those_of_the_pictures(point: Any) -> None:
+def test_intervals_are_those_of_the_pictures(point: OperatingPoint) -> None:
     """Of a share the bootstrap interval is near the exact one; a pair stays a pair; one class has no separation."""
     labels = np.zeros(200, np.int64)
     wrong = np.arange(200) < 40
@@ -181,7 +182,7 @@ def test_intervals_are_those_of_the_pictures(point: Any) -> None:
         interval(lambda at: float(len(at)), labels[:0], 0.95)
 
 
-def test_a_shift_that_all_pictures_share_has_no_spread(point: Any) -> None:
+def test_a_shift_that_all_pictures_share_has_no_spread(point: OperatingPoint) -> None:
     rows = [row(k, k % 2, "abstain", 0.2 + k / 200) for k in range(60)]
     moved = [r | {"transform": "jpeg_50", "probability": r["probability"] + 0.1} for r in rows]
     plan = dataclasses.replace(plan_for(rows), transforms=("untouched", "jpeg_50"))
@@ -192,7 +193,7 @@ def test_a_shift_that_all_pictures_share_has_no_spread(point: Any) -> None:
     assert {"fpr_increase", "fnr_increase", "ks", "psi"} <= set(after.intervals)
 
 
-def test_contradictions_are_found_by_hand(point: Any) -> None:
+def test_contradictions_are_found_by_hand(point: OperatingPoint) -> None:
     """Each lie alone, in a table whose digests, counts and rows are in order."""
     made = [row(k, k % 2, "abstain", 0.5, lineage="TEST-NEVER-TOUCH", file_sha256=f"{k:064x}") for k in range(4)]
     assert not_held_out(made, set()) == []

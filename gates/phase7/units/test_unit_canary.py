@@ -22,6 +22,7 @@ from ecdd.evaluation.scoring import Task
 from ecdd.evaluation.transforms import UNTOUCHED, load_suite
 from ecdd.monitoring import canary
 from ecdd.monitoring.canary_scoring import TimedSettings
+from gates.support.fixtures import Bundle, Detector, GoldenSet
 from gates.support.made_rows import failed, row
 from gates.support.rehearsed_bundles import poisoned_weights
 
@@ -93,13 +94,13 @@ def test_pictures_that_are_gone_are_not_the_candidates_fault() -> None:
 class _Dying(TimedSettings):
     """A candidate whose process ends on one picture."""
 
-    def judge(self, detector: Any, item: Any) -> dict[str, Any]:
+    def judge(self, detector: Detector, item: Any) -> dict[str, Any]:
         if item.listed.index == 1:
             os._exit(9)
         return super().judge(detector, item)
 
 
-def test_a_process_that_dies_is_an_error_of_its_picture_alone(bundle: Any, golden: Any) -> None:
+def test_a_process_that_dies_is_an_error_of_its_picture_alone(bundle: Bundle, golden: GoldenSet) -> None:
     paths = [Path(item.path) for item in golden.by_set("in_scope")[:3]]
     listed = [Listed(k, p.name, 0, "face", "golden", None, None, None, None, "") for k, p in enumerate(paths)]
     tasks = [Task(one, load_suite().named(UNTOUCHED)) for one in listed]
@@ -110,16 +111,12 @@ def test_a_process_that_dies_is_an_error_of_its_picture_alone(bundle: Any, golde
 
 
 def run(*options: str) -> Any:
-    import typer
+    from ecdd.cli import app
 
-    from ecdd.commands.monitor_canary import canary as command
-
-    app = typer.Typer()
-    app.command()(command)
-    return CliRunner().invoke(app, list(options))
+    return CliRunner().invoke(app, ["monitor", "canary", *options])
 
 
-def test_command_on_stored_tables(tmp_path: Path, bundle: Any) -> None:
+def test_command_on_stored_tables(tmp_path: Path, bundle: Bundle) -> None:
     table = read_table(TEST_SCORES)
     if table.why_not_of(bundle.payload_digest, bundle.contract.digest):
         pytest.skip("the committed table is of another bundle")
@@ -134,7 +131,7 @@ def test_command_on_stored_tables(tmp_path: Path, bundle: Any) -> None:
     assert (worse.exit_code, "rollback: fpr" in worse.output) == (1, True), worse.output
 
 
-def test_command_refuses_what_cannot_be_compared(tmp_path: Path, bundle: Any) -> None:
+def test_command_refuses_what_cannot_be_compared(tmp_path: Path, bundle: Bundle) -> None:
     assert run().exit_code == 2
     assert run("--scores", str(TEST_SCORES)).exit_code == 2
     assert run("--data", str(tmp_path)).exit_code == 2
@@ -145,7 +142,7 @@ def test_command_refuses_what_cannot_be_compared(tmp_path: Path, bundle: Any) ->
     assert (stale.exit_code, "must be of --current" in stale.output) == (2, True)
 
 
-def test_a_candidate_that_cannot_be_loaded_is_rolled_back(tmp_path: Path, bundle: Any) -> None:
+def test_a_candidate_that_cannot_be_loaded_is_rolled_back(tmp_path: Path, bundle: Bundle) -> None:
     other = poisoned_weights(bundle, tmp_path / "other")
     (other.path / "model.tflite").write_bytes(b"cut")
     found = run("--candidate", str(other.path), "--data", str(tmp_path))

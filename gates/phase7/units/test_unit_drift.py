@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecdd.contract.schema import PolicyContract
 from ecdd.monitoring import drift_triggers
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.monitoring_error import MonitoringError
@@ -89,7 +90,7 @@ def test_every_start_costs_and_all_together_cost_one() -> None:
     assert 0.99 < (1 / ((starts + 1.0) * (starts + 2.0))).sum() <= 1
 
 
-def test_too_few_events_are_not_judged(policy: Any) -> None:
+def test_too_few_events_are_not_judged(policy: PolicyContract) -> None:
     knobs = policy.monitoring
     reference = reference_of(rows(700), DIGEST, knobs.drift_min_samples)
     from ecdd.monitoring.reference import coded
@@ -103,7 +104,7 @@ def test_too_few_events_are_not_judged(policy: Any) -> None:
     assert {finding.trigger for finding in found if not finding.judged} == {"score_shift"}
 
 
-def test_a_reference_without_devices_judges_none(policy: Any) -> None:
+def test_a_reference_without_devices_judges_none(policy: PolicyContract) -> None:
     reference = reference_of(rows(700, device_class="unknown"), DIGEST, 500)
     assert sum(reference.counts["device_shift"]) == 0
     from ecdd.monitoring.reference import coded
@@ -139,7 +140,7 @@ def test_references_that_cannot_be_used(tmp_path: Path) -> None:
         load(path)
 
 
-def test_a_trigger_that_reads_what_is_not_logged_is_not_judged(tmp_path: Path, policy: Any) -> None:
+def test_a_trigger_that_reads_what_is_not_logged_is_not_judged(tmp_path: Path, policy: PolicyContract) -> None:
     knobs = policy.monitoring
     fields = [name for name in knobs.logged_fields if name != "device_class"]
     reference = reference_of(rows(700), DIGEST, 500)
@@ -150,7 +151,7 @@ def test_a_trigger_that_reads_what_is_not_logged_is_not_judged(tmp_path: Path, p
     assert all(found[name].judged for name in TRIGGERS if name != "device_shift")
 
 
-def test_a_trigger_that_fires_again_after_the_time_begins_anew(tmp_path: Path, policy: Any) -> None:
+def test_a_trigger_that_fires_again_after_the_time_begins_anew(tmp_path: Path, policy: PolicyContract) -> None:
     knobs, at = policy.monitoring, DAY
     reference = reference_of(rows(700), DIGEST, 500)
     levels = []
@@ -163,7 +164,9 @@ def test_a_trigger_that_fires_again_after_the_time_begins_anew(tmp_path: Path, p
     assert levels == [["recalibrate"], [], ["augment_retrain"], [], ["recalibrate"]]
 
 
-def test_a_drift_that_nobody_looked_at_in_time_is_still_seen_while_it_lasts(tmp_path: Path, policy: Any) -> None:
+def test_a_drift_that_nobody_looked_at_in_time_is_still_seen_while_it_lasts(
+    tmp_path: Path, policy: PolicyContract
+) -> None:
     reference = reference_of(rows(700), DIGEST, 500)
     with EventLog(str(tmp_path / "log.db"), create=True) as log:
         log.append(events_of_rows(rows(9000, compression_proxy=30.0), DIGEST, DAY))

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event as on
 
+from ecdd.contract.schema import PolicyContract
 from ecdd.monitoring import schema
 from ecdd.monitoring.logger import EventLog, minute_of, time_of
 from ecdd.monitoring.monitoring_error import MonitoringError
@@ -107,7 +108,7 @@ def test_damage_inside_is_an_error_and_not_a_number(path: Path) -> None:
         summarise(log)
 
 
-def test_a_clock_that_goes_backwards(path: Path, policy: Any) -> None:
+def test_a_clock_that_goes_backwards(path: Path, policy: PolicyContract) -> None:
     """Order is that of arrival; the report counts each event on the day that it names, and says so."""
     with EventLog(str(path), create=True) as log:
         for i in range(10):
@@ -119,7 +120,7 @@ def test_a_clock_that_goes_backwards(path: Path, policy: Any) -> None:
         assert log.count_after(DAY) == 1
 
 
-def test_purged_events_leave_the_file(path: Path, policy: Any) -> None:
+def test_purged_events_leave_the_file(path: Path, policy: PolicyContract) -> None:
     days, gone = policy.monitoring.retention_days, "d" * 64
     now = DAY + datetime.timedelta(days=days)
     with EventLog(str(path), create=True) as log:
@@ -134,7 +135,7 @@ def test_purged_events_leave_the_file(path: Path, policy: Any) -> None:
             assert connection.exec_driver_sql("SELECT max(id) FROM ecdd_events").scalar() == 52, "no id is used twice"
 
 
-def test_events_of_unknown_bundles_are_kept_apart(path: Path, policy: Any) -> None:
+def test_events_of_unknown_bundles_are_kept_apart(path: Path, policy: PolicyContract) -> None:
     knobs, other = policy.monitoring, "e" * 64
     with EventLog(str(path), create=True) as log:
         log.append([event() for _ in range(600)])

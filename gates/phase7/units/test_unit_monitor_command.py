@@ -8,11 +8,11 @@ import resource
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from ecdd.bundle.loading import Bundle
 from ecdd.cli import app
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.summary import summarise
@@ -28,7 +28,7 @@ def monitor(*arguments: str | Path) -> Result:
 
 
 @pytest.fixture
-def log(tmp_path: Path, bundle: Any) -> Path:
+def log(tmp_path: Path, bundle: Bundle) -> Path:
     """A week of quiet, then two days."""
     path = tmp_path / "log.db"
     with EventLog(str(path), create=True) as opened:
@@ -38,7 +38,7 @@ def log(tmp_path: Path, bundle: Any) -> Path:
     return path
 
 
-def test_quiet_fires_once_and_cannot_judge(log: Path, tmp_path: Path, bundle: Any) -> None:
+def test_quiet_fires_once_and_cannot_judge(log: Path, tmp_path: Path, bundle: Bundle) -> None:
     reference = tmp_path / "reference.json"
     made = monitor("reference", log, "--days", "7", "--out", reference)
     assert made.exit_code == 0, made.output
@@ -63,7 +63,7 @@ def test_quiet_fires_once_and_cannot_judge(log: Path, tmp_path: Path, bundle: An
     assert "needed are 500" in few.stdout
 
 
-def test_another_log_may_be_the_reference(log: Path, tmp_path: Path, bundle: Any) -> None:
+def test_another_log_may_be_the_reference(log: Path, tmp_path: Path, bundle: Bundle) -> None:
     now = tmp_path / "now.db"
     with EventLog(str(now), create=True) as opened:
         opened.append(events_of_rows(rows(900, compression_proxy=20.0), bundle.payload_digest, DAY))
@@ -116,7 +116,7 @@ def test_an_empty_log_has_a_page(tmp_path: Path) -> None:
     assert "The log holds no event" in (tmp_path / "monitoring.html").read_text()
 
 
-def test_predict_logs_every_picture_also_bad_ones(tmp_path: Path, bundle: Any) -> None:
+def test_predict_logs_every_picture_also_bad_ones(tmp_path: Path, bundle: Bundle) -> None:
     bad = tmp_path / "my holiday.jpg"
     bad.write_bytes(b"no picture")
     path = tmp_path / "log.db"

@@ -5,11 +5,12 @@ from __future__ import annotations
 import datetime
 import os
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
 from sqlalchemy import create_engine, text
 
+from ecdd.contract.schema import PolicyContract
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.playbook import check, reference_from_log
@@ -45,7 +46,7 @@ def url(server: str, request: pytest.FixtureRequest) -> str:
     return server.replace("/postgres?", f"/{name}?")
 
 
-def test_it_counts_as_sqlite_does(url: str, tmp_path: Any) -> None:
+def test_it_counts_as_sqlite_does(url: str, tmp_path: Path) -> None:
     events = [
         event(
             timestamp_minute=DAY + datetime.timedelta(days=i % 3, hours=i % 20),
@@ -73,7 +74,7 @@ def test_eight_writers_and_a_kill_lose_nothing(url: str) -> None:
         assert not problems(summarise(log).bundles, committed, killed)
 
 
-def test_purge_check_and_reference(url: str, policy: Any) -> None:
+def test_purge_check_and_reference(url: str, policy: PolicyContract) -> None:
     knobs = policy.monitoring
     old, now = DAY, DAY + datetime.timedelta(days=knobs.retention_days + 1)
     with EventLog(url, create=True) as log:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from ecdd.commands.govern import app
+from ecdd.cli import app
 from ecdd.contract.loading import load_contract
 from ecdd.dataset_governance.hash_chain import ChainError, HashChain
 from ecdd.dataset_governance.lineage_history import (
@@ -39,7 +39,9 @@ FORK = multiprocessing.get_context("fork")
 
 @given(st.lists(st.sampled_from(list(LineageTag)), min_size=1, max_size=6))
 @settings(max_examples=25, deadline=None, derandomize=True)
-def test_a_history_never_holds_a_change_that_is_not_allowed(tmp_path_factory: Any, tags: list[LineageTag]) -> None:
+def test_a_history_never_holds_a_change_that_is_not_allowed(
+    tmp_path_factory: pytest.TempPathFactory, tags: list[LineageTag]
+) -> None:
     path = tmp_path_factory.mktemp("h") / "h.jsonl"
     now: LineageTag | None = None
     for tag in tags:
@@ -141,9 +143,11 @@ def test_a_history_of_other_tags_refuses_the_split(tmp_path: Path) -> None:
 def test_check_and_tag_by_command(tmp_path: Path) -> None:
     rows = [f"p{k}.png,{k % 2},face,s{k % 2},," for k in range(12)]
     data, split, run = write_pictures(tmp_path, rows), tmp_path / "split.csv", CliRunner()
-    made = run.invoke(app, ["split", "--data", str(data), "--out", str(split), "--hold-out", "s1", "--who", "me"])
+    made = run.invoke(
+        app, ["govern", "split", "--data", str(data), "--out", str(split), "--hold-out", "s1", "--who", "me"]
+    )
     assert made.exit_code == 0, made.output
-    check = ["check", "--data", str(data), "--split", str(split)]
+    check = ["govern", "check", "--data", str(data), "--split", str(split)]
     bare = run.invoke(app, check)
     assert bare.exit_code == 1
     assert bare.output.count("no sha256") == 12
@@ -154,17 +158,28 @@ def test_check_and_tag_by_command(tmp_path: Path) -> None:
     assert run.invoke(app, check).exit_code == 0
     train = load_split(split).rows_with([TRAIN])[0].sha256
     picture = data / lines[1 + digests.index(train)].split(",")[0]
-    tag = ["tag", str(picture), "--split", str(split), "--who", "me", "--reason", "seen by a reviewer", "--to"]
+    tag = [
+        "govern",
+        "tag",
+        str(picture),
+        "--split",
+        str(split),
+        "--who",
+        "me",
+        "--reason",
+        "seen by a reviewer",
+        "--to",
+    ]
     assert run.invoke(app, [*tag, "AUDIT"]).exit_code == 0
     assert run.invoke(app, check).exit_code == 0
     back = run.invoke(app, [*tag, "TRAIN"])
-    assert back.exit_code == 1
+    assert back.exit_code == 2
     assert "must not become TRAIN" in back.output
     split.write_text(split.read_text().replace(f"{train},AUDIT", f"{train},TRAIN"))
     edited = run.invoke(app, check)
     assert edited.exit_code == 1
     assert f"{train[:12]} is TRAIN in the split, but AUDIT by split.history.jsonl line" in edited.output
-    assert run.invoke(app, [*check, "--history", str(tmp_path / "gone")]).exit_code == 1
+    assert run.invoke(app, [*check, "--history", str(tmp_path / "gone")]).exit_code == 2
 
 
 def test_check_refuses_copies_of_reviewed_pictures_by_command(tmp_path: Path) -> None:
@@ -176,13 +191,13 @@ def test_check_refuses_copies_of_reviewed_pictures_by_command(tmp_path: Path) ->
     keys = {row: hashlib.sha256((data / row.split(",")[0]).read_bytes()).hexdigest() for row in rows}
     text = ["path,label,scope,source,identity,lineage,sha256", *(f"{row},{key}" for row, key in keys.items())]
     (data / "manifest.csv").write_text("\n".join(text) + "\n")
-    assert run.invoke(app, ["split", "--data", str(data), "--out", str(split)]).exit_code == 0
+    assert run.invoke(app, ["govern", "split", "--data", str(data), "--out", str(split)]).exit_code == 0
     key, wrong = tmp_path / "key", tmp_path / "wrong"
     ReviewKey.make(wrong)
     store = store_at(tmp_path / "store", load_contract(None), Clock(), ReviewKey.make(key))
     verdict = VERDICT.model_copy(update={"file_sha256": hashlib.sha256(reviewed).hexdigest()})
     item_id = store.add(reviewed, verdict, AGREED)
-    check = ["check", "--data", str(data), "--split", str(split), "--reviews", str(tmp_path / "store")]
+    check = ["govern", "check", "--data", str(data), "--split", str(split), "--reviews", str(tmp_path / "store")]
     by_digest = run.invoke(app, check)
     assert by_digest.exit_code == 0
     assert "give --key" in by_digest.output
@@ -191,5 +206,5 @@ def test_check_refuses_copies_of_reviewed_pictures_by_command(tmp_path: Path) ->
     assert f"p0.png ({keys[rows[0]][:12]})" in found.output
     assert item_id in found.output
     refused = run.invoke(app, [*check, "--key", str(wrong)])
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "wrong_key" in refused.output

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from ecdd.commands.govern import app
+from ecdd.cli import app
 from ecdd.contract.loading import load_contract
 from ecdd.dataset_governance import picture_hashes
 from ecdd.dataset_governance.near_pairs import distances_of, near_pairs, pack
@@ -100,22 +100,24 @@ def test_command_groups_splits_and_names_a_crossing(tmp_path: Path) -> None:
     rows = [f"p{k}.png,{k % 2},face,s,," for k in range(6)] + ["p0-copy.jpg,0,face,s,,"]
     data, groups = write_pictures(tmp_path, rows), tmp_path / "groups.csv"
     run = CliRunner().invoke
-    clean = run(app, ["scan", "--data", str(data), "--out", str(groups)])
+    clean = run(app, ["govern", "scan", "--data", str(data), "--out", str(groups)])
     assert (clean.exit_code, "7 pictures in 6 groups" in clean.output) == (0, True), clean.output
     both = [["--groups", str(groups)], []]
     texts = []
     for k, options in enumerate(both):
-        done = run(app, ["split", "--data", str(data), "--out", str(tmp_path / f"{k}.csv"), *options])
+        done = run(app, ["govern", "split", "--data", str(data), "--out", str(tmp_path / f"{k}.csv"), *options])
         assert done.exit_code == 0, done.output
         texts.append((tmp_path / f"{k}.csv").read_text())
     assert texts[0] == texts[1]
     torn = [*rows[1:6], "p0.png,0,face,s,,TRAIN", "p0-copy.jpg,0,face,s,,TEST-NEVER-TOUCH"]
-    crossing = run(app, ["scan", "--data", str(write_pictures(tmp_path, torn))])
+    crossing = run(app, ["govern", "scan", "--data", str(write_pictures(tmp_path, torn))])
     assert (crossing.exit_code, "p0.png in TRAIN" in crossing.output) == (1, True), crossing.output
     (tmp_path / "p3.png").write_bytes(b"no picture")
-    broken = run(app, ["scan", "--data", str(data), "--out", str(tmp_path / "none.csv")])
-    assert (broken.exit_code, "p3.png" in broken.output, (tmp_path / "none.csv").exists()) == (1, True, False)
+    broken = run(app, ["govern", "scan", "--data", str(data), "--out", str(tmp_path / "none.csv")])
+    assert (broken.exit_code, "p3.png" in broken.output, (tmp_path / "none.csv").exists()) == (2, True, False)
     groups.write_text("sha256,near_duplicate_group,hash_group,path\n")
     write_pictures(tmp_path, rows)
-    stale = run(app, ["split", "--data", str(data), "--out", str(tmp_path / "s.csv"), "--groups", str(groups)])
-    assert (stale.exit_code, "scan again" in stale.output) == (1, True)
+    stale = run(
+        app, ["govern", "split", "--data", str(data), "--out", str(tmp_path / "s.csv"), "--groups", str(groups)]
+    )
+    assert (stale.exit_code, "scan again" in stale.output) == (2, True)

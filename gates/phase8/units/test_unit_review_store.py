@@ -17,13 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from ecdd.commands.govern import app
+from ecdd.cli import app
 from ecdd.contract.loading import load_contract
 from ecdd.dataset_governance.lineage_history import Change, append_changes, read_history
 from ecdd.dataset_governance.lineage_tags import LineageTag
 from ecdd.dataset_governance.manual_review import Consent, ReviewError, ReviewKey, ReviewStore
 from ecdd.dataset_governance.review_quota import cycle_of, quota_left, within_quota
 from ecdd.dataset_governance.review_record import ReviewForm, ReviewItem, stratum_of
+from ecdd.golden.golden_sets import GoldenSet
 from gates.support.made_reviews import AGREED, START, VERDICT, Clock, another, store_at
 
 CONTRACT = load_contract(None)
@@ -74,7 +75,9 @@ def test_a_kill_in_the_middle_leaves_whole_records_or_none(tmp_path: Path, after
 
 
 @pytest.mark.parametrize("event", ["opt_out", "purged"])
-def test_a_deletion_that_a_crash_stopped_is_finished(tmp_path: Path, event: Any, monkeypatch: Any) -> None:
+def test_a_deletion_that_a_crash_stopped_is_finished(
+    tmp_path: Path, event: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = store_at(tmp_path, CONTRACT, clock := Clock())
     item_id = store.add(*another(VERDICT, 1, "fake"), AGREED)
     clock.now = START + datetime.timedelta(days=90)
@@ -155,7 +158,7 @@ def test_an_edited_trail_is_refused_and_a_clock_set_back_is_said(tmp_path: Path)
         assert code_of(step) == "trail_broken"
 
 
-def test_keys_are_refused_unless_private_and_whole(tmp_path: Path, monkeypatch: Any) -> None:
+def test_keys_are_refused_unless_private_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "key"
     key = ReviewKey.make(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -222,14 +225,14 @@ def test_samples_and_quotas_hold_for_any_items(drawn: list[tuple[Any, Any, Any, 
         assert min(quota_left(kept, small.review_quota, cycle, 30).values()) >= 0
 
 
-def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: Any) -> None:
+def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: GoldenSet) -> None:
     run, key, store = CliRunner(), tmp_path / "key", tmp_path / "store"
     picture = next(item.path for item in golden.items if item.set == "in_scope")
-    review = ["review"]
+    review = ["govern", "review"]
     assert run.invoke(app, [*review, "make-key", str(key)]).exit_code == 0
     common = ["--store", str(store), "--key", str(key)]
     refused = run.invoke(app, [*review, "add", str(picture), *common])
-    assert refused.exit_code == 1
+    assert refused.exit_code == 2
     assert "no_consent" in refused.output
     assert not store.exists()
     item_id = run.invoke(app, [*review, "add", str(picture), *common, "--consent", "text 1"]).stdout.strip()
@@ -240,7 +243,7 @@ def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: Any) -> No
     verdict = store_at(store, CONTRACT, Clock(), ReviewKey.read(key)).items()[0].verdict.label
     truth = "real" if verdict == "fake" else "fake"
     form = [*review, "label", item_id, *common, "--is", truth, "--reviewer", "ann"]
-    assert run.invoke(app, form).exit_code == 1
+    assert run.invoke(app, form).exit_code == 2
     assert run.invoke(app, [*form, "--reason", "blur"]).exit_code == 0
     assert run.invoke(app, [*review, "export", *common, "--out", str(tmp_path / "forms.csv")]).exit_code == 0
     assert "blur" in (tmp_path / "forms.csv").read_text()
@@ -248,7 +251,7 @@ def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: Any) -> No
     assert run.invoke(app, [*review, "purge", "--store", str(store)]).stdout == "0 items purged\n"
     assert "deleted" in run.invoke(app, [*review, "opt-out", item_id, "--store", str(store)]).stdout
     wrong = run.invoke(app, [*review, "status", "--store", str(store), "--key", str(tmp_path / "none")])
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "Traceback" not in wrong.output
     assert run.invoke(app, [*review, "protocol", "--out", str(tmp_path / "p.md")]).exit_code == 0
 

@@ -13,7 +13,7 @@ from ecdd.bundle import BundleError, load_bundle
 from ecdd.bundle.manifest import CALIBRATION_FILE, MANIFEST_FILE, MODEL_FILE, FileList
 from ecdd.bundle.payload import entries_digest, payload_entries
 from ecdd.bundle.variants import GOLDEN_OUTPUTS, calibration_of, modes, place, ship
-from ecdd.commands.bundle import app
+from ecdd.cli import app
 from ecdd.contract.contract_error import ContractError
 from ecdd.contract.loading import DEFAULT_CONTRACT
 from ecdd.contract.value_lines import set_contract_values
@@ -113,7 +113,9 @@ def test_a_record_that_is_no_json_is_refused_by_name(copied: Path) -> None:
 
 
 def test_the_command_builds_and_says_what_is_next(tmp_path: Path) -> None:
-    run = CliRunner().invoke(app, ["build", "--mode", "full_int8", "--out", str(tmp_path / "b"), "--release", "9.9.9"])
+    run = CliRunner().invoke(
+        app, ["bundle", "build", "--mode", "full_int8", "--out", str(tmp_path / "b"), "--release", "9.9.9"]
+    )
     assert run.exit_code == 0, run.output
     assert "ships full_int8" in run.output
     assert "pytest gates --bundle" in run.output
@@ -128,8 +130,8 @@ def test_the_command_builds_and_says_what_is_next(tmp_path: Path) -> None:
     ids=["unknown_mode", "no_bundle"],
 )
 def test_the_command_refuses_in_one_message(tmp_path: Path, arguments: list[str], said: str) -> None:
-    run = CliRunner().invoke(app, ["build", *arguments, "--out", str(tmp_path / "b")])
-    assert run.exit_code == 1
+    run = CliRunner().invoke(app, ["bundle", "build", *arguments, "--out", str(tmp_path / "b")])
+    assert run.exit_code == 2
     assert said in run.output
     assert "Traceback" not in run.output
     assert not (tmp_path / "b").exists()

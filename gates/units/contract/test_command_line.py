@@ -48,7 +48,7 @@ def test_check(tmp_path: Path) -> None:
     bad = tmp_path / "bad.yaml"
     bad.write_text(SOURCE_CONTRACT.read_text().replace("t_fake:", "t_fak:"))
     refused = ecdd("contract", "check", str(bad))
-    assert refused.returncode == 1
+    assert refused.returncode == cli.USAGE_ERROR
     assert "operating_point.t_fak: unknown key" in refused.stderr
     assert "operating_point.t_fake: missing" in refused.stderr
 
@@ -104,7 +104,7 @@ def test_bundle_verify_and_show(tmp_path: Path) -> None:
     assert "payload digest" in ecdd("bundle", "show", str(root)).stdout
     (root / "model.tflite").write_bytes(b"")
     refused = ecdd("bundle", "verify", str(root))
-    assert refused.returncode == 1
+    assert refused.returncode == cli.USAGE_ERROR
     assert "mismatched files: model.tflite" in refused.stderr
     assert ecdd("bundle", "show", str(root)).returncode == cli.USAGE_ERROR
 

@@ -59,7 +59,7 @@ class Project:
             key: {
                 "title": f"title of {key}",
                 "gate": f"G{key[1]}",
-                "clause": f"spec 3, {key}",
+                "clause": f"sentence of {key}",
                 "file": f"gates/test_{key[1]}.py",
                 "tests": names,
             }

@@ -88,7 +88,7 @@ def test_an_edit_is_found_and_named(copy: Path, name: str) -> None:
     edit(copy)
     assert any(said in text for text in find_edits(copy))
     refused = _judge(copy)
-    assert refused.returncode == 1
+    assert refused.returncode == 2
     assert said in refused.stderr
 
 

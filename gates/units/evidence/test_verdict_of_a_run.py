@@ -311,6 +311,66 @@ def test_c(evidence):
 """
 
 
+RAISING = """
+import pytest
+from ecdd.evidence import NotApplicable, NotTested
+
+@pytest.fixture(scope="session")
+def device():
+    raise NotTested("GPU delegate", "no such device")
+
+@pytest.mark.experiment("E2.1")
+def test_c(evidence):
+    evidence.check("count", 1, limit=LIMIT)
+    raise NotTested("GPU delegate", "no such device")
+
+@pytest.mark.experiment("E2.1")
+@pytest.mark.parametrize("number", [1, 2])
+def test_d(device, evidence, number):
+    evidence.check("count", 1, limit=0)
+
+@pytest.mark.experiment("E2.2")
+def test_e():
+    raise NotApplicable("patch map", "pooling.rule")
+"""
+
+
+@pytest.mark.parametrize(("limit", "verdict"), [(2, "pass"), (0, "fail")])
+def test_a_test_that_raises_is_not_tested(project: Project, limit: int, verdict: str) -> None:
+    """From the test or from a fixture, after a metric or before; what was measured until then counts."""
+    project.write("gates/test_2.py", RAISING.replace("LIMIT", str(limit)))
+    project.declare({"E2.1": ["test_c", "test_d"], "E2.2": ["test_e"]})
+    result = project.run("gates/test_2.py")
+    assert result.ret == (verdict == "fail")
+    record = project.record("E2.1")
+    assert record["verdict"] == verdict
+    assert record["not_tested"] == [{"what": "GPU delegate", "why": "no such device"}] * 3
+    assert (record["failures"], len(record["metrics"])) == ([], 1)
+    assert "not_applicable" not in record
+
+
+def test_not_applicable_is_no_pass(project: Project) -> None:
+    """The knob stands in the record, on page one and in the chain; the gate is not green for it."""
+    project.write("gates/test_2.py", RAISING.replace("LIMIT", "2"))
+    project.declare({"E2.1": ["test_c", "test_d"], "E2.2": ["test_e"]})
+    result = project.run("gates/test_2.py")
+    result.stdout.fnmatch_lines(["E2.2 *NOT_APPLICABLE*", "G2: INCOMPLETE, 1 of 2*"])
+    record = project.record("E2.2")
+    assert record["verdict"] == "not_applicable"
+    assert record["not_applicable"] == [{"what": "patch map", "knob": "pooling.rule"}]
+    (page,) = project.root.glob("reports/runs/*/index.html")
+    assert "<b>E2.2</b> patch map: by <code>pooling.rule</code>" in page.read_text(encoding="utf-8")
+    assert find_edits(page.parent) == []
+
+
+def test_only_an_experiment_may_raise_it(project: Project) -> None:
+    project.write("gates/test_2.py", RAISING.replace('@pytest.mark.experiment("E2.2")', "").replace("LIMIT", "2"))
+    project.declare({"E2.1": ["test_c", "test_d"]})
+    result = project.run("gates/test_2.py")
+    result.assert_outcomes(passed=3, failed=1)
+    assert result.ret == 1
+
+
 EVERY_END = """
 import pytest
 

@@ -13,8 +13,8 @@ import yaml
 from PIL import Image, ImageCms, JpegImagePlugin
 
 from ecdd.golden.golden_sets import DEFAULT_ROOT, SIZES, GoldenError, GoldenItem, GoldenSet, load_golden
-from ecdd.golden.icc_profile import display_p3
-from ecdd.golden.png16 import rgb16
+from golden.making.icc_profile import display_p3
+from golden.making.png16 import rgb16
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Training: harmonised variants, balance between classes, split of groups, resuming (supports issue 2, item 5)."""
+"""Training: harmonised variants, balance between classes, split of groups, resuming."""
 
 from __future__ import annotations
 

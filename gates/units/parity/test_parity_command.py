@@ -6,23 +6,20 @@ import json
 from pathlib import Path
 
 import pytest
-import typer
 from typer.testing import CliRunner, Result
 
 from ecdd.bundle import default_bundle_path
-from ecdd.commands.parity import parity
+from ecdd.cli import app
 from ecdd.parity.parity_report import judge_stored
 
 FOREIGN = Path(__file__).resolve().parents[2] / "support" / "foreign_pair"
 PAIR = [f"--reference=onnx:{FOREIGN / 'small_map.onnx'}", f"--candidate=tflite:{FOREIGN / 'small_map.tflite'}"]
 BUNDLE = default_bundle_path()
-APP = typer.Typer()
-APP.command()(parity)
 FEW = ["--data", "golden", "--most", "4"]
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(APP, list(arguments))
+    return CliRunner().invoke(app, ["parity", *arguments])
 
 
 def test_the_shipped_file_says_what_the_reference_says(tmp_path: Path) -> None:

@@ -13,7 +13,6 @@ from PIL import Image
 
 from ecdd.detector import Detector
 from ecdd.pipeline.orientation import TRANSPOSE, box_to_stored, upright
-from ecdd.tracing import stage_artifacts
 from gates.support.drawn_faces import scene
 from gates.support.drawn_pictures import FAKE, contract
 
@@ -46,7 +45,7 @@ def stored_png(picture: Image.Image, orientation: int) -> bytes:
 
 
 def largest_cell(detector: Detector, content: bytes) -> dict[str, Any]:
-    (row,) = [row for row in stage_artifacts(detector, detector.examine(content)) if row["stage"] == "S5"]
+    (row,) = [row for row in detector.examine(content).rows() if row["stage"] == "S5"]
     return row
 
 

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from ecdd.cli import app
 from ecdd.detector import Detector
-from ecdd.tracing import stage_artifacts
+from ecdd.golden.golden_outputs import compute_output
+from ecdd.golden.golden_sets import GoldenItem
 from gates.support.drawn_pictures import FAKE, contract, portrait
 
 TWO = portrait(2, faces=2)
@@ -25,7 +26,7 @@ def detector() -> Detector:
 
 
 def test_every_stage_of_every_face_is_listed(detector: Detector) -> None:
-    rows = stage_artifacts(detector, detector.examine(TWO, "two.jpg"))
+    rows = detector.examine(TWO, "two.jpg").rows()
     per_face = [f"S{n}" for n in range(2, 8)]
     assert [row["stage"] for row in rows] == ["S0", "S1", *per_face, *per_face, "S8"]
     assert [row["face"] for row in rows[2:-1]] == [0] * 6 + [1] * 6
@@ -34,7 +35,7 @@ def test_every_stage_of_every_face_is_listed(detector: Detector) -> None:
 
 def test_the_digests_are_those_of_the_bytes(detector: Detector) -> None:
     judgement = detector.examine(TWO, "two.jpg")
-    rows = {(row["stage"], row["face"]): row for row in stage_artifacts(detector, judgement)}
+    rows = {(row["stage"], row["face"]): row for row in judgement.rows()}
     assert judgement.prepared is not None
     image: Image.Image = judgement.prepared.decoded.image
     face = judgement.prepared.faces[0]
@@ -59,7 +60,7 @@ def test_the_digests_are_those_of_the_bytes(detector: Detector) -> None:
 
 
 def test_a_rejected_file_has_its_label_only(detector: Detector) -> None:
-    (row,) = stage_artifacts(detector, detector.examine(b"nothing", "a.jpg"))
+    (row,) = detector.examine(b"nothing", "a.jpg").rows()
     assert (row["stage"], row["label"], row["outcome"]) == ("S8", "abstain", "rejected")
     assert row["reason_codes"]
 
@@ -67,7 +68,7 @@ def test_a_rejected_file_has_its_label_only(detector: Detector) -> None:
 def test_a_picture_without_a_face_stops_at_s1(detector: Detector, tmp_path: Path) -> None:
     path = tmp_path / "plain.png"
     Image.new("RGB", (200, 150), (80, 90, 100)).save(path)
-    rows = stage_artifacts(detector, detector.examine(path))
+    rows = detector.examine(path).rows()
     assert [row["stage"] for row in rows] == ["S0", "S1", "S8"]
 
 
@@ -83,3 +84,19 @@ def test_the_command_writes_text_and_json(tmp_path: Path) -> None:
     content = json.loads(CliRunner().invoke(app, ["trace", str(path), "--json", *override]).stdout)
     assert content["stages"][-1]["label"] == "fake"
     assert len(content["bundle_digest"]) == 64
+
+
+def test_verdict_trace_and_golden_outputs_hold_one_s5(detector: Detector, tmp_path: Path) -> None:
+    (tmp_path / "two.jpg").write_bytes(TWO)
+    item = GoldenItem.model_construct(path=str(tmp_path / "two.jpg"))
+    golden = json.loads(compute_output(item, detector, None).text)["faces"]
+    record = detector.examine(TWO, "two.jpg")
+    traced = [row for row in record.rows() if row["stage"] == "S5"]
+    assert len(traced) == len(golden) == 2
+    for face, row in enumerate(traced):
+        told = golden[face]["S5"]
+        assert told == {key: row[key] for key in told}
+        assert row["mean"] == record.judged[face].patch_map.astype(np.float64).mean()
+    deciding = record.decision.deciding_face
+    assert deciding is not None
+    assert detector.summarise(record, "").model_dump(mode="json")["patch_map"] == golden[deciding]["S5"]

@@ -153,7 +153,7 @@ def test_a_changed_bundle_is_refused_by_name(here: Path, name: str) -> None:
     bundle = _released(here)
     change(bundle)
     verified = _ecdd("bundle", "verify", bundle, "--key", here / "key.pub.pem")
-    assert verified.returncode == 1
+    assert verified.returncode == 2
     assert said in verified.stderr
     assert "Traceback" not in verified.stderr
 
@@ -163,7 +163,7 @@ def test_extra_and_missing_files_are_listed(here: Path) -> None:
     (bundle / "extra.txt").write_text("x")
     (bundle / "weights.safetensors").unlink()
     said = _ecdd("bundle", "verify", bundle)
-    assert said.returncode == 1
+    assert said.returncode == 2
     assert "extra.txt" in said.stderr
     assert "weights.safetensors" in said.stderr
 

@@ -248,7 +248,7 @@ def test_a_taken_port_and_too_many_workers_are_refused(site: SiteProcess, strict
     taken = subprocess.run(
         [sys.executable, "-m", "ecdd", "serve", "--port", str(site.port)], capture_output=True, check=False, text=True
     )
-    assert taken.returncode == 1
+    assert taken.returncode == 2
     assert "Traceback" not in taken.stderr
     many = CliRunner().invoke(app, ["serve", "--contract", str(strict_contract), "--workers", "2"])
     assert many.exit_code == 2

@@ -20,7 +20,7 @@ from gates.support.drawn_people import tagged, write_rows
 pytest.importorskip("torch", reason="forging needs the extra 'train'")
 pytest.importorskip("cv2", reason="forging needs the extra 'train'")
 
-from ecdd.commands.forgeries import app
+from ecdd.cli import app
 from ecdd.training.forgeries.face_reader import CutSettings
 from ecdd.training.forgeries.forging import (
     Forged,
@@ -173,7 +173,7 @@ def test_sheet_of_a_manifest(rows: list[TaggedRow], tmp_path: Path) -> None:
     sheets = []
     for name in ("a.png", "b.png"):
         options = ["--data", str(data), "--split", str(split), "--generator", "face_swap", "--count", "2"]
-        done = CliRunner().invoke(app, ["sheet", *options, "--out", str(tmp_path / name)])
+        done = CliRunner().invoke(app, ["forgeries", "sheet", *options, "--out", str(tmp_path / name)])
         assert done.exit_code == 0, done.output
         assert "2 forgeries; not forged: none" in done.output
         sheets.append((tmp_path / name).read_bytes())
@@ -185,7 +185,7 @@ def test_sheet_of_a_manifest(rows: list[TaggedRow], tmp_path: Path) -> None:
 
 def test_sheet_of_golden_portraits(tmp_path: Path) -> None:
     done = CliRunner().invoke(
-        app, ["sheet", "--generator", "self_blended", "--count", "2", "--out", str(tmp_path / "a.png")]
+        app, ["forgeries", "sheet", "--generator", "self_blended", "--count", "2", "--out", str(tmp_path / "a.png")]
     )
     assert done.exit_code == 0, done.output
     assert (tmp_path / "a.png").is_file()
@@ -214,8 +214,8 @@ def test_golden_people_who_must_not_be_manipulated_are_left_alone(golden: Any, c
     ],
 )
 def test_sheet_says_what_is_wrong(options: list[str], message: str, tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["sheet", *options, "--out", str(tmp_path / "sheet.png")])
-    assert done.exit_code == 1
+    done = CliRunner().invoke(app, ["forgeries", "sheet", *options, "--out", str(tmp_path / "sheet.png")])
+    assert done.exit_code == 2
     assert message in done.output
     assert "Traceback" not in done.output
     assert not (tmp_path / "sheet.png").exists()
@@ -225,6 +225,6 @@ def test_sheet_without_a_forgeable_face_says_why(tmp_path: Path) -> None:
     rows = [tagged(tmp_path / "empty.png", as_png(np.full((300, 300, 3), 90, np.uint8)), LineageTag.TRAIN)]
     data, split = _manifest(tmp_path, rows)
     options = ["--data", str(data), "--split", str(split), "--generator", "upsampling"]
-    done = CliRunner().invoke(app, ["sheet", *options, "--out", str(tmp_path / "sheet.png")])
-    assert done.exit_code == 1
+    done = CliRunner().invoke(app, ["forgeries", "sheet", *options, "--out", str(tmp_path / "sheet.png")])
+    assert done.exit_code == 2
     assert "nothing was forged: no face (1)" in done.output

@@ -81,7 +81,7 @@ def test_a_smoke_training_gives_weights_a_record_and_a_figure(data: Path, tmp_pa
     again = subprocess.run(
         command(data, out, longer(tmp_path, 9)), cwd=ROOT, capture_output=True, text=True, check=False
     )
-    assert again.returncode == 1
+    assert again.returncode == 2
     assert "the folder holds a training with other settings" in again.stderr
 
 
@@ -120,7 +120,7 @@ def test_settings_that_cannot_be_are_named_without_a_traceback(
     environment = {**os.environ, "COLUMNS": "400"}
     run = command(data, tmp_path / "run", path)
     done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1, done.stderr
+    assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -139,14 +139,14 @@ def test_bad_rows_and_pictures_are_all_named_before_training_or_skipped_and_reco
     split.write_text(split.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
     run = command(folder, tmp_path / "run", SMOKE)
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"{victim.name}: IO-" in done.stderr
     assert "--skip-bad" in done.stderr
     assert not (tmp_path / "run" / "shipped").exists()
     with manifest.open("a", encoding="utf-8") as stream:
         stream.write("gone.jpg,0,face,portraits\nshort,1\n")
     done = subprocess.run(run, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "gone.jpg: no such file" in done.stderr
     done = subprocess.run([*run, "--skip-bad"], cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Build the golden set: ``python -m ecdd.golden.build`` writes pictures and manifest, ``--check`` compares only.
+"""Build the golden set: ``python -m golden.making.build`` writes pictures and manifest, ``--check`` compares only.
 
 Files that packages ship (generator ``none``) and ``sources/`` must be there; everything else is made anew, byte for
 byte the same with the versions in ``constraints.txt``.
@@ -15,9 +15,9 @@ from typing import Any
 import yaml
 
 from ecdd.files import write_bytes, write_text
-from ecdd.golden import build_edge_cases, build_in_scope, build_out_of_scope
 from ecdd.golden.golden_sets import DEFAULT_ROOT, MANIFEST, GoldenError, GoldenManifest, load_golden
-from ecdd.golden.recipe import Recipe, Workshop
+from golden.making import edge_cases, in_scope, out_of_scope
+from golden.making.recipe import Recipe, Workshop
 
 log = logging.getLogger(__name__)
 ABOUT = (
@@ -29,7 +29,7 @@ ABOUT = (
 
 def all_recipes() -> list[Recipe]:
     """Every recipe, in the order in which pictures are made and listed."""
-    return [*build_in_scope.recipes(), *build_out_of_scope.recipes(), *build_edge_cases.recipes()]
+    return [*in_scope.recipes(), *out_of_scope.recipes(), *edge_cases.recipes()]
 
 
 def entry(recipe: Recipe, content: bytes) -> dict[str, Any]:

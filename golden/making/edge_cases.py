@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from ecdd.golden.icc_profile import display_p3
-from ecdd.golden.png16 import rgb16
-from ecdd.golden.recipe import Recipe, Workshop, jpeg, png, webp
+from golden.making.icc_profile import display_p3
+from golden.making.png16 import rgb16
+from golden.making.recipe import Recipe, Workshop, jpeg, png, webp
 
 _MIXED: Final = (
     "see the pictures in derived_from",

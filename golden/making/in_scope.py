@@ -12,9 +12,9 @@ from typing import Final
 
 from PIL import Image
 
-from ecdd.golden.recipe import OWN_LICENCE, Recipe, Workshop, jpeg, pixels, png
 from ecdd.training.forgeries.generated import generate_face
 from ecdd.training.forgeries.self_blended import self_blend
+from golden.making.recipe import OWN_LICENCE, Recipe, Workshop, jpeg, pixels, png
 
 _WHITE_HOUSE: Final = (
     "public domain (work of the US government)",

@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from PIL import Image, ImageDraw
 
-from ecdd.golden import drawings, renders
-from ecdd.golden.recipe import OWN_LICENCE, Recipe, Workshop, jpeg, png, webp
+from golden.making import drawings, renders
+from golden.making.recipe import OWN_LICENCE, Recipe, Workshop, jpeg, png, webp
 
 _NO_FACE: Final = ("GR-001",)
 _UNSURE: Final = ("GR-002",)
