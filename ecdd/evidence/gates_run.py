@@ -164,9 +164,9 @@ def _alone_in(folder: Path) -> Iterator[None]:
             raise WrongCallError(f"{folder}: may not be written; name another folder with --out")
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
+        with contextlib.suppress(OSError):
+            folder.rmdir()
     except BlockingIOError:
         raise WrongCallError(f"{folder}: another run is writing there; wait for it, or name another --out") from None
     finally:
         os.close(held)
-        with contextlib.suppress(OSError):
-            folder.rmdir()
