@@ -15,7 +15,7 @@ import pytest
 from ecdd.evidence.collecting import Evidence, EvidenceFailed
 from ecdd.evidence.merging import write_fragment
 from ecdd.evidence.records import Outcome
-from ecdd.evidence.run import CHANGED, JUNIT, RUN, Run
+from ecdd.evidence.run import CHANGED, JUNIT, RUN, Run, only_lists
 from ecdd.evidence.session import identify
 from ecdd.evidence.unmeasured import Unmeasured
 
@@ -55,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
             msg = f"--{name} {path}: no such file or folder"
             raise pytest.UsageError(msg)
     config.pluginmanager.register(run, "ecdd-run")
-    if not (run.is_worker or config.option.xmlpath or config.option.collectonly):
+    if not (run.is_worker or config.option.xmlpath or only_lists(config)):
         config.option.xmlpath = str(run.fragments / JUNIT)  # beside the records once there are some
 
 

@@ -81,7 +81,7 @@ class Run:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Store what was collected; workers do this for the controller."""
         _note(self.collection.collected, session.items)
-        if not session.config.option.collectonly:
+        if not only_lists(session.config):
             self.collection.write(self.fragments, self.name)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -91,7 +91,7 @@ class Run:
     @pytest.hookimpl(wrapper=True, trylast=True)  # around the JUnit plugin, inside the terminal's, which shows it
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
         """Merge the fragments, write the records, decide the exit status, and put JUnit beside the records."""
-        if self.is_worker or session.config.option.collectonly:
+        if self.is_worker or only_lists(session.config):
             return (yield)
         self._merge(interrupted=int(exitstatus) not in (0, 1, pytest.ExitCode.NO_TESTS_COLLECTED))
         if not self.reports:
@@ -170,7 +170,7 @@ class Run:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401
         """Print the verdict of each experiment and gate, and write the report."""
-        if self.is_worker or config.option.collectonly:
+        if self.is_worker or only_lists(config):
             return
         write = terminalreporter.write_line
         for error in self.harness_errors:
@@ -192,6 +192,12 @@ class Run:
         from ecdd.evidence.report import write_report
 
         return write_report(self.options, self.declared, self.expected, None if junit is None else Path(junit))
+
+
+def only_lists(config: pytest.Config) -> bool:
+    """Whether pytest was asked to list tests or fixtures and to run nothing."""
+    names = ("collectonly", "showfixtures", "show_fixtures_per_test")
+    return any(getattr(config.option, name, False) for name in names)
 
 
 def _note(into: dict[str, set[str]], items: Sequence[pytest.Item]) -> None:

@@ -27,10 +27,7 @@ def _content(folder: Path) -> dict[str, tuple[bytes, int]]:
     return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
 
 
-# workers collect for the controller: two of these fail there
-@pytest.mark.parametrize(
-    ("name", "workers"), [(name, 0) for name in WITHOUT_A_RUN] + [("no_such_file", 2), ("does_not_import", 2)]
-)
+@pytest.mark.parametrize(("name", "workers"), [(name, 0) for name in WITHOUT_A_RUN] + [("no_such_file", 2)])
 def test_a_folder_of_evidence_stays_as_it_is(project: Project, name: str, workers: int) -> None:
     assert project.run("gates", "--report-dir=kept").ret == 0
     folder = project.root / "kept"
