@@ -17,9 +17,9 @@ from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.stages import JudgedFace, ModelOutputError, judge
 from ecdd.pipeline.decode import decoder_fingerprint, read_file
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.preprocess import check_tensor
-from ecdd.pipeline.reason_codes import MEANINGS, ReasonCode, Rejected
+from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 from ecdd.pipeline.stages import PreparedFace, PreparedPicture, prepare
 from ecdd.runtimes.model_interface import ModelInterface
 from ecdd.runtimes.tflite import wants_xnnpack
@@ -201,7 +201,7 @@ class Detector:
             gates, point = self.policy.quality_gates, self.policy.operating_point
             record.decision = decide(probabilities, prepared.counting_codes, gates, point)
         record.outcome = "abstained" if record.decision.label == "abstain" else "judged"
-        record.detail = "; ".join(MEANINGS[ReasonCode(code)] for code in record.decision.reason_codes)
+        record.detail = "; ".join(ReasonCode(code).meaning for code in record.decision.reason_codes)
 
     def _judge(self, prepared: PreparedPicture, milliseconds: dict[str, float]) -> dict[int, JudgedFace]:
         batch = prepared.batch(self.policy.pixel_pipeline)

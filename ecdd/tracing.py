@@ -124,8 +124,7 @@ class StageRecord:
     def s4(self, index: int) -> dict[str, Any]:
         """The tensor that the model reads."""
         s4 = self._face(index).s4(self.policy.pixel_pipeline)
-        name = _array_name("float32", s4.astype("<f4"))
-        return {"tensor": name, "min": round(float(s4.min()), 6), "max": round(float(s4.max()), 6)}
+        return {"tensor": s4_digest(s4), "min": round(float(s4.min()), 6), "max": round(float(s4.max()), 6)}
 
     def s5(self, index: int) -> PatchMapSummary:
         """Shape, range, mean and largest cell of the patch-logit map; the mean is taken in float64."""
@@ -178,6 +177,11 @@ class StageRecord:
 def s0_name(sha256: str) -> str:
     """Name of S0, from the SHA-256 of the file's bytes."""
     return f"sha256-file-bytes:{sha256}"
+
+
+def s4_digest(s4: NDArray[np.float32]) -> str:
+    """Name of S4, shape (S, S, 3), from its little-endian bytes."""
+    return _array_name("float32", s4.astype("<f4"))
 
 
 def _array_name(kind: str, values: NDArray[Any]) -> str:

@@ -19,7 +19,7 @@ from ecdd.files import read_text
 from ecdd.inference.calibration import UNCALIBRATED
 from ecdd.inference.stages import judge
 from ecdd.pipeline.decode import read_file
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import prepare
 from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack

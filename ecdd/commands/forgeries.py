@@ -41,7 +41,7 @@ def sheet(
     from ecdd.dataset_governance.usable_faces import usable_faces
     from ecdd.files import write_bytes
     from ecdd.golden.golden_sets import load_golden
-    from ecdd.pipeline.face import load_detector
+    from ecdd.pipeline.face_detectors import load_detector
     from ecdd.training.forgeries.contact_sheet import draw_sheet, golden_forgeries
     from ecdd.training.forgeries.forging import as_png, forge_part
     from ecdd.training.forgeries.registry import find_generator

@@ -56,6 +56,8 @@ def serve(
         raise typer.BadParameter(message)
     if log is not None and contract is not None:
         raise typer.BadParameter("--log names the bundle that decided; with --contract the bundle would not have")
+    if review_key is not None and review is None:
+        raise typer.BadParameter("--review-key opens the folder of --review; give both")
     logged = None if log is None else _event_log(log, device_class, judge.in_force)
     store = None if review is None else _review_store(review, review_key, judge.in_force)
     server = make_server(judge, host, port, workers, logged, store, allow_host or ())

@@ -84,7 +84,7 @@ def run_gates(request: GatesRequest) -> int:
     files = _freezing(request) if _FREEZE in request.pytest_arguments else _files(request.chosen)
     _check(request)
     command = [sys.executable, "-P", "-m", "pytest", *SPECIFICATION_ARGUMENTS, *map(str, files)]
-    command += ["-p", "no:benchmark", "-n", request.workers, "--report-dir", str(request.folder)]
+    command += ["-p", "no:benchmark", "-n", request.workers, "--dist", "worksteal", "--report-dir", str(request.folder)]
     for name in ("bundle", "contract", "golden", "data", "expected"):
         path: Path | None = getattr(request, name)
         command += [f"--{name}", str(path.absolute())] if path is not None else []

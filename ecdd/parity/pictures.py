@@ -14,7 +14,7 @@ from ecdd.contract.contract_error import ContractError
 from ecdd.parity.parity_metric import ParityError
 from ecdd.pipeline import preprocess
 from ecdd.pipeline.decode import decode, read_file
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import cut_face, prepare
 

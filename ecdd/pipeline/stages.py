@@ -131,7 +131,7 @@ def prepare(data: bytes, policy: PolicyContract, detector: FaceBackend, *, name:
     policy : PolicyContract
         The whole contract.
     detector : FaceBackend
-        From :func:`ecdd.pipeline.face.load_detector` with the same contract.
+        From :func:`ecdd.pipeline.face_detectors.load_detector` with the same contract.
     name : str, optional
         File name, for the check of content against extension.
 

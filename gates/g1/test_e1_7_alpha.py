@@ -2,8 +2,8 @@
 a reason code; the result equals the golden S1.
 
 What stands behind a transparent pixel is chosen by each library: black, white, or the hidden colour. Fails when a
-composite differs from the policy's by a level, when another background gives the same pixels, or when a reject has no
-code.
+composite differs from the policy's by more than a level, when another background gives the same pixels, or when a
+reject has no code.
 """
 
 from __future__ import annotations

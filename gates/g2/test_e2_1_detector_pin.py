@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 import ecdd.pipeline
-from ecdd.pipeline.face import DetectorError, load_detector
+from ecdd.pipeline.face import DetectorError
+from ecdd.pipeline.face_detectors import load_detector
 from gates.support.fixtures import Detector, Evidence, FrozenStages, GoldenSet, PolicyContract, Prepared
 
 WEIGHTS = Path(ecdd.pipeline.__file__).parent / "weights" / "face_detection_full_range.tflite"

@@ -16,10 +16,10 @@ import pytest
 
 from ecdd.contract.schema import PolicyContract
 from ecdd.pipeline.decode import decode, read_file
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import Rejected
 from gates.support.binomial_limits import upper_bound
-from gates.support.fixtures import Evidence, GoldenSet
+from gates.support.fixtures import Evidence, GoldenSet, NotTested
 from gates.support.portraits import Portrait, data_portraits, golden_portraits
 
 THRESHOLDS = tuple(round(0.2 + 0.02 * step, 2) for step in range(36))  # 0.2 to 0.9
@@ -71,7 +71,8 @@ def test_golden_sweep(evidence: Evidence, golden: GoldenSet, policy: PolicyContr
     threshold, limit = policy.face_detector.score_threshold, policy.quality_gates.max_missed_faces
     missed = sorted((name for name, score in inside.items() if score < threshold), key=lambda name: inside[name])
     leaked = [name for name, score in outside.items() if score >= threshold]
-    evidence.check("missed_rate", len(missed) / len(inside), limit=limit, worst=missed[:1], n=len(inside))
+    evidence.check("missed_rate", len(missed) / len(inside), limit=limit, worst=missed[:1], n=len(inside),
+                   clause="quality_gates.max_missed_faces")  # fmt: skip
     evidence.none("leaks", leaked, n=len(outside))
 
 
@@ -80,8 +81,7 @@ def test_data_sweep_sets_the_contract(evidence: Evidence, data_root: Path | None
     inside = best_scores(data_portraits(data_root, "face", ("CALIBRATION",)), policy)
     outside = best_scores(data_portraits(data_root, "ood", ("CALIBRATION",)), policy)
     if not inside or not outside:
-        evidence.not_tested("threshold sweep on --data", "no --data was given; reports/default holds the last one")
-        return
+        raise NotTested("threshold sweep on --data", "no --data was given; reports/default holds the last one")
     rows = sweep_rows(inside, outside, policy.operating_point.confidence)
     evidence.table("sweep_data", rows)
     chosen = chosen_threshold(rows, policy.quality_gates.max_missed_faces)

@@ -20,7 +20,7 @@ import pytest
 from ecdd.contract.loading import load_contract
 from ecdd.contract.schema import PolicyContract
 from ecdd.pipeline.decode import read_file
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.stages import prepare
 from gates.support.fixtures import Evidence, GoldenSet, LoadedContract
 

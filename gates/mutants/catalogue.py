@@ -107,7 +107,11 @@ _SUPPORT = (
     "tiny_ladeda_pixels_inside_without_gradient",
 )
 _PAIR = ("E3.3", "test_e3_3_pooling_rules.py::test_larger_means_fake", "known_pair_margin")
-_LABELS = (*_PAIR[:2], "calibration_logits_auc")
+_LABELS = (
+    "E3.3",
+    "test_e3_3_pooling_rules.py::test_calibration_logits_follow_their_labels",
+    "calibration_logits_auc",
+)
 _S6 = ("E3.3", "test_e3_3_pooling_rules.py::test_pooled_logit_is_the_golden_one", "s6_differs")
 _K = (
     "E3.4",

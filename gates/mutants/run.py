@@ -32,10 +32,9 @@ def run(gate: str | None, jobs: int, options: list[str], console: Console) -> li
         Progress(console=console) as progress,
     ):
         task = progress.add_task("mutants", total=len(names) + len(files))
-        asked = [pool.submit(kill, name, Path(folder) / "mutants" / name, options) for name in names]
-        asked += [
-            pool.submit(control, file, Path(folder) / "controls" / str(i), options) for i, file in enumerate(files)
-        ]
+        shared = Path(folder)
+        asked = [pool.submit(kill, name, shared / "mutants" / name, options, shared=shared) for name in names]
+        asked += [pool.submit(control, file, shared / "controls" / str(i), options) for i, file in enumerate(files)]
         done = []
         for future in as_completed(asked):
             done.append(future.result())

@@ -21,7 +21,6 @@ import numpy as np
 import pytest
 from sqlalchemy import insert
 
-from ecdd.detector import Judgement
 from ecdd.monitoring import figures, schema
 from ecdd.monitoring.logger import EventLog, event_row
 from ecdd.monitoring.monitoring_error import MonitoringError
@@ -29,6 +28,7 @@ from ecdd.monitoring.page import render
 from ecdd.monitoring.reference import COMPRESSION_CLASSES, compression_class
 from ecdd.monitoring.summary import SCORE_BINS, LogSummary, summarise
 from ecdd.monitoring.tables import EVENTS
+from ecdd.tracing import StageRecord
 from ecdd.verdict import FaceVerdict, Verdict
 from gates.support.field_log import DAY, event
 from gates.support.fixtures import Detector, Evidence, GoldenItem, GoldenSet, PolicyContract
@@ -43,7 +43,7 @@ class Logged:
     """A picture that was judged, and what the log was told of it: when, on what device, with what verdict."""
 
     item: GoldenItem
-    judgement: Judgement
+    record: StageRecord
     when: datetime.datetime
     device: str
     verdict: Verdict
@@ -74,12 +74,12 @@ def field_log(golden: GoldenSet, detector: Detector, tmp_path_factory: pytest.Te
     pictures = []
     with EventLog(str(path), create=True) as log:
         for i, item in enumerate(golden.items):
-            judgement = detector.examine(Path(item.path))
-            verdict = detector.summarise(judgement, item.path)
+            record = detector.examine(Path(item.path))
+            verdict = detector.summarise(record, item.path)
             if i % 5 == 4:  # on some devices an older bundle is still at work
                 verdict = verdict.model_copy(update={"bundle_digest": OTHER_BUNDLE})
             when = DAY + datetime.timedelta(days=i % DAYS, minutes=7 * i, seconds=13)
-            one = Logged(item, judgement, when, DEVICES[i % len(DEVICES)], verdict)
+            one = Logged(item, record, when, DEVICES[i % len(DEVICES)], verdict)
             log.append([schema.event_of(one.verdict, one.device, one.when)])
             pictures.append(one)
     return FieldLog(path, pictures)
@@ -179,9 +179,9 @@ def _names(one: Logged) -> list[str]:
 def _pieces(one: Logged) -> Iterator[bytes]:
     """Pieces of the file, of its pixels and of its faces that are not flat, raw, as hexadecimal and as base64."""
     contents = [Path(one.item.path).read_bytes()]
-    if one.judgement.prepared is not None:
-        contents.append(one.judgement.prepared.decoded.image.tobytes())
-        contents += [face.s3.tobytes() for face in one.judgement.prepared.faces]
+    if one.record.prepared is not None:
+        contents.append(one.record.prepared.decoded.image.tobytes())
+        contents += [face.s3.tobytes() for face in one.record.prepared.faces]
     for content in contents:
         places = np.linspace(0, max(0, len(content) - PROBE - 3), 20).astype(int) // 3 * 3
         for place in sorted(set(places.tolist())):

@@ -13,7 +13,8 @@ from PIL import Image
 from ecdd.contract.schema import PolicyContract
 from ecdd.dataset_governance.lineage_tags import LineageTag, SplitRow
 from ecdd.dataset_governance.manifest import ManifestRow
-from ecdd.pipeline.face import Face, load_detector
+from ecdd.pipeline.face import Face
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.training.forgeries.forgery import FacePicture, Picture
 from ecdd.training.forgeries.forging import as_png
 from ecdd.training.forgeries.generated import generate_face, load_statistics

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecdd.golden import golden_outputs as outputs
-from gates.support.fixtures import Bundle, Evidence, FrozenStages, GoldenSet, LoadedContract
+from gates.support.fixtures import Bundle, FrozenStages, GoldenSet, LoadedContract, NotTested
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,16 +24,13 @@ class FrozenFace:
     pooled_logit: float
 
 
-def frozen_faces(
-    bundle: Bundle, contract: LoadedContract, golden: GoldenSet, frozen: FrozenStages, evidence: Evidence
-) -> list[FrozenFace]:
-    """Faces of the in-scope set; empty, with the reason in the record, where the bundle has no comparable outputs."""
+def frozen_faces(bundle: Bundle, contract: LoadedContract, golden: GoldenSet, frozen: FrozenStages) -> list[FrozenFace]:
+    """Faces of the in-scope set; not tested where the bundle has no outputs that this contract may be compared with."""
     why = outputs.why_not_comparable(outputs.read_index(bundle), outputs.golden_digest_of(Path(golden.root)))
     if contract.digest != bundle.contract.digest:
         why = "golden outputs belong to the bundle's own contract, and --contract is another one"
     if why:
-        evidence.not_tested("golden S5 and S6", why)
-        return []
+        raise NotTested("golden S5 and S6", why)
     faces = []
     for item in golden.by_set("in_scope"):
         stem, stored = outputs.output_folder(bundle, item) / item.id, frozen.picture(item.id)

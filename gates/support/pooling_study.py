@@ -16,7 +16,7 @@ whose logits have an offset that a temperature cannot take away (NLL 0.64 after 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,6 +53,9 @@ class StudiedFace:
     jpeg: NDArray[np.float32]
     resized: NDArray[np.float32]
     noisy: NDArray[np.float32]
+
+
+Studies = Callable[[str], list[StudiedFace]]
 
 
 def studied_faces(portraits: Sequence[Portrait], detector: Detector) -> list[StudiedFace]:

@@ -6,29 +6,27 @@ from pathlib import Path
 from typing import Any
 
 from ecdd.bundle.manifest import WEIGHTS_FILE
-from gates.support.fixtures import Bundle, Evidence, PolicyContract
+from gates.support.fixtures import Bundle, NotTested, PolicyContract
 
 ARCHITECTURES = (("ladeda9", 0.1875), ("tiny_ladeda", 1.0))
 TRAINED_TEACHER = Path(__file__).resolve().parents[2] / "ecdd" / "models" / "teacher" / "weights.safetensors"
 NO_TORCH = "torch is not installed (the extra `train`; make test installs it)"
 
 
-def torch_or_none(evidence: Evidence, what: str) -> Any:
-    """The module torch, or None with the reason in the record."""
+def require_torch(what: str) -> Any:
+    """The module torch; without it ``what`` is not tested."""
     try:
         import torch
     except ImportError:
-        evidence.not_tested(what, NO_TORCH)
-        return None
+        raise NotTested(what, NO_TORCH) from None
     return torch
 
 
-def weights_or_none(evidence: Evidence, bundle: Bundle, what: str) -> Path | None:
-    """The bundle's weights, or None with the reason in the record: a bundle may hold model files alone."""
-    if WEIGHTS_FILE in bundle.manifest.files:
-        return Path(bundle.file(WEIGHTS_FILE))
-    evidence.not_tested(what, f"the bundle has no {WEIGHTS_FILE}; its model was made elsewhere")
-    return None
+def require_weights(bundle: Bundle, what: str) -> Path:
+    """The bundle's weights; where it holds model files alone ``what`` is not tested."""
+    if WEIGHTS_FILE not in bundle.manifest.files:
+        raise NotTested(what, f"the bundle has no {WEIGHTS_FILE}; its model was made elsewhere")
+    return Path(bundle.file(WEIGHTS_FILE))
 
 
 def seeded_network(torch: Any, name: str, width: float, policy: PolicyContract, seed: int) -> Any:

@@ -151,14 +151,17 @@ def check_inside_gate(
     judged = at_limit if is_data else kept
     share, turned = reversals(kept, policy)
     limit = gates.max_reversals
-    evidence.check(f"{origin}_reversals", share, limit=limit, unit="rate", worst=turned[:1], n=len(kept))
+    evidence.check(f"{origin}_reversals", share, limit=limit, unit="rate", worst=turned[:1], n=len(kept),
+                   clause="quality_gates.max_reversals")  # fmt: skip
     estimate, low, high = rank_stability(judged, policy.operating_point.confidence)
     evidence.measure(f"{origin}_rank_stability", estimate, "rho")
     name, bound = ("data_rank_stability_lower_bound", low) if is_data else ("golden_rank_stability_upper_bound", high)
-    evidence.check(name, bound, limit=gates.min_rank_stability, op=">=", unit="rho", n=len(judged))
+    evidence.check(name, bound, limit=gates.min_rank_stability, op=">=", unit="rho", n=len(judged),
+                   clause="quality_gates.min_rank_stability")  # fmt: skip
     worst = [s.name for s in sorted(judged, key=lambda s: -abs(s.p_after - s.p_before))[:1]]
     limit, mean = gates.max_mean_shift, _mean_shift(judged)
-    evidence.check(f"{origin}_mean_shift", mean, limit=limit, unit="probability", worst=worst, n=len(judged))
+    evidence.check(f"{origin}_mean_shift", mean, limit=limit, unit="probability", worst=worst, n=len(judged),
+                   clause="quality_gates.max_mean_shift")  # fmt: skip
     outside = [s for s in samples if not inside(s, 1.0)]
     evidence.check(
         f"{origin}_mean_shift_outside", _mean_shift(outside), limit=mean, op=">", unit="probability", n=len(outside)

@@ -15,7 +15,8 @@ from PIL import Image
 from ecdd.contract.loading import load_contract
 from ecdd.golden.golden_sets import SetName
 from ecdd.pipeline.decode import decode
-from ecdd.pipeline.face import Face, load_detector
+from ecdd.pipeline.face import Face
+from ecdd.pipeline.face_detectors import load_detector
 
 if TYPE_CHECKING:
     from ecdd.contract.schema import PolicyContract

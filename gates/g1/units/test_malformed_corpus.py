@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecdd.pipeline.reason_codes import MEANINGS
+from ecdd.pipeline.reason_codes import ReasonCode
 from gates.support.malformed_corpus import build_corpus
 from gates.support.malformed_files import valid_files
 from gates.support.pixel_policies import outcome
@@ -21,7 +21,7 @@ from gates.support.pixel_policies import outcome
 MAX_SECONDS = 3.0
 MAX_BYTES = 300 * 2**20
 VALID = valid_files()
-CODES = {str(code) for code in MEANINGS}
+CODES = {str(code) for code in ReasonCode}
 FUZZ = settings(max_examples=300, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 

@@ -24,7 +24,8 @@ from ecdd.pipeline.blazeface import (
     scores_of,
     suppress,
 )
-from ecdd.pipeline.face import DetectorError, load_detector
+from ecdd.pipeline.face import DetectorError
+from ecdd.pipeline.face_detectors import load_detector
 from gates.support.drawn_faces import scene
 
 POLICY = load_contract(Path(__file__).parents[3] / "contracts" / "policy_contract.yaml").policy.face_detector

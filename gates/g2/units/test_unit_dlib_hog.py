@@ -11,7 +11,8 @@ import pytest
 
 from ecdd.contract.loading import load_contract
 from ecdd.pipeline import dlib_hog
-from ecdd.pipeline.face import DetectorError, load_detector
+from ecdd.pipeline.face import DetectorError
+from ecdd.pipeline.face_detectors import load_detector
 from gates.support.drawn_faces import scene
 
 SHIPPED = load_contract(Path(__file__).parents[3] / "contracts" / "policy_contract.yaml").policy.face_detector

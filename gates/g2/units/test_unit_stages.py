@@ -16,7 +16,8 @@ from PIL import Image, ImageFilter
 from ecdd.contract.loading import load_contract
 from ecdd.contract.schema import PolicyContract
 from ecdd.pipeline import preprocess
-from ecdd.pipeline.face import Face, FaceBackend, load_detector
+from ecdd.pipeline.face import Face, FaceBackend
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 from ecdd.pipeline.stages import BLOCKINESS_WINDOW, blockiness_window, crop_digest, prepare
 from gates.support.drawn_faces import scene

@@ -149,7 +149,7 @@ def test_check_and_tag_by_command(tmp_path: Path) -> None:
     assert made.exit_code == 0, made.output
     check = ["govern", "check", "--data", str(data), "--split", str(split)]
     bare = run.invoke(app, check)
-    assert bare.exit_code == 1
+    assert bare.exit_code == 2
     assert bare.output.count("no sha256") == 12
     lines = (data / "manifest.csv").read_text().splitlines()
     digests = [hashlib.sha256((data / line.split(",")[0]).read_bytes()).hexdigest() for line in lines[1:]]

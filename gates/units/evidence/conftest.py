@@ -73,8 +73,8 @@ class Project:
 
     def run(self, *arguments: str, workers: int | None = 0) -> pytest.RunResult:
         """Run pytest; None workers is a run without xdist, as where it is not installed."""
-        how = ("-p", "no:xdist") if workers is None else ("-n", str(workers))
-        return self.pytester.runpytest_inprocess("-p", "no:randomly", *how, *arguments)
+        how = () if workers is None else ("-p", "xdist.plugin", "-n", str(workers))
+        return self.pytester.runpytest_inprocess(*how, *arguments)
 
     def record(self, key: str, *, incomplete: bool = False) -> dict[str, Any]:
         name = f"{key}.incomplete.json" if incomplete else f"{key}.json"
@@ -87,8 +87,10 @@ class Project:
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> Project:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Two experiments, three green tests."""
+    # of pytest's plugins only what a run asks for: each worker would import them all
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     made = Project(pytester)
     made.write("pytest.ini", INI)
     made.write("conftest.py", 'pytest_plugins = ["ecdd.evidence.pytest_plugin"]\n')

@@ -13,7 +13,8 @@ from PIL import Image
 from ecdd.contract.model_sections import PatchGrid
 from ecdd.inference.patch_grid import PixelBox, cell_box, cells_seeing
 from ecdd.pipeline.decode import decode
-from ecdd.pipeline.face import Face, load_detector
+from ecdd.pipeline.face import Face
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.stages import prepare_face
 from ecdd.training.forgeries.forged_cells import cell_labels, cell_shares, mask_in_s3
 from ecdd.training.forgeries.forging import as_png

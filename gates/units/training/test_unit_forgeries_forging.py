@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from ecdd.dataset_governance.lineage_tags import SPLIT_COLUMNS, LineageError, LineageTag, write_split
 from ecdd.dataset_governance.usable_faces import TaggedRow
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.training.forgeries.forgery import Forgery
 from gates.support.drawn_people import tagged, write_rows
 

@@ -57,7 +57,7 @@ def test_mesh_follows_a_mirror(source: FacePicture) -> None:
 
 @pytest.mark.parametrize("angle", [-30, 20])
 def test_mesh_follows_a_turn_of_the_picture(source: FacePicture, angle: int, policy: Any) -> None:
-    from ecdd.pipeline.face import load_detector
+    from ecdd.pipeline.face_detectors import load_detector
 
     image = Image.fromarray(source.picture)
     turned = image.rotate(angle, Image.Resampling.BICUBIC, fillcolor=(128, 128, 128))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -10,9 +11,9 @@ from typing import Any, get_args
 import ecdd
 from ecdd.contract.model_sections import OperatingPoint
 from ecdd.pipeline.reason_codes import ReasonCode
+from ecdd.serving.static_files import load_files
 
 STATIC = Path(ecdd.__file__).parent / "serving" / "static"
-_SENTENCE = re.compile(r'^  "([A-Z]{2}-\d{3})": \["([^"]{10,})", "([^"]{10,})"\],$', re.MULTILINE)
 
 
 def _table(name: str) -> str:
@@ -21,11 +22,11 @@ def _table(name: str) -> str:
 
 
 def test_every_reason_code_has_a_sentence_and_what_to_do(contract: Any) -> None:
-    rows = _SENTENCE.findall(_table("REASONS"))
-    codes = [code for code, _, _ in rows]
-    assert len(codes) == len(_table("REASONS").splitlines()) == len(set(codes))
-    assert set(codes) == set(contract.policy.reason_codes.codes.values()) == {code.value for code in ReasonCode}
-    assert len({what for _, what, _ in rows}) == len(rows)
+    script = load_files()["reason_codes.js"].content.decode()
+    table = json.loads(script.removeprefix("export const REASONS = ").removesuffix(";\n"))
+    assert set(table) == set(contract.policy.reason_codes.codes.values()) == {code.value for code in ReasonCode}
+    assert all(len(text) >= 10 for texts in table.values() for text in texts)
+    assert len({what for what, _ in table.values()}) == len(table) == len({code.meaning for code in ReasonCode})
 
 
 def test_every_action_on_abstaining_has_a_sentence() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,11 @@ from typing import Any
 import pytest
 
 from gates.support import site as sites
-from gates.support.answered_stages import file_digest
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
 
 _GIVE = """([kind, name, content]) => {
   const bytes = Uint8Array.from(atob(content), (c) => c.charCodeAt(0));
@@ -30,7 +35,7 @@ def test_dropped_and_pasted_files_are_sent_untouched(page: Any, picture: Any, ki
     content = base64.b64encode(path.read_bytes()).decode()
     with page.expect_response("**/v1/predict*") as caught:
         page.evaluate(_GIVE, [kind, "image.png" if kind == "paste" else "a.jpg", content])
-    assert caught.value.request.headers["x-content-sha256"] == file_digest(path)
+    assert caught.value.request.headers["x-content-sha256"] == _digest(path)
     note = "pasted pixels are saved anew" in page.locator("#preview-caption").inner_text()
     assert note == (kind == "paste")
 
@@ -70,7 +75,7 @@ def test_a_busy_site_is_asked_again_when_it_says(page: Any, picture: Any) -> Non
     page.set_input_files("#file", str(picture("animal_raccoon")))
     page.locator("#status", has_text="Asking again in 1 s.").wait_for()
     page.wait_for_selector("#answer:not([hidden])")
-    assert sent == [file_digest(picture("animal_raccoon"))] * 3
+    assert sent == [_digest(picture("animal_raccoon"))] * 3
 
 
 def test_the_limit_of_the_site_itself_is_waited_for(
@@ -175,7 +180,7 @@ def test_a_picture_is_sent_for_review_only_with_consent(site: Any, picture: Any,
         page.locator("#consent").check()
         page.locator("#review-send").click()
         page.locator("#review-status", has_text="Stored").wait_for()
-        assert [request.headers["x-content-sha256"] for request in asked] == [file_digest(picture("animal_raccoon"))]
+        assert [request.headers["x-content-sha256"] for request in asked] == [_digest(picture("animal_raccoon"))]
         assert "consent=given&statement=page+consent+1" in asked[0].url
         assert ITEM["item"] in page.locator("#review-status").inner_text()
         assert f"after {contract.policy.dataset_governance.review_retention_days} days" in (
