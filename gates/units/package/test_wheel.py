@@ -142,14 +142,15 @@ def test_a_new_project_runs_as_its_workflow_says(installed: Installed, empty: Pa
     steps = [step["run"].split() for step in workflow["jobs"]["gates"]["steps"] if "run" in step]
     assert [step[0] for step in steps] == ["pip", "ecdd", "ecdd", "pytest"]
     _said(installed.run(team, *steps[1]))
-    assert "E3.1" in _said(installed.run(team, *steps[2], "E3.1", "E3.4"))  # two clauses stand for all
+    assert "E1.9" in _said(installed.run(team, *steps[2], "E1.9"))  # one clause stands for all
     _said(installed.run(team, "python", "-m", *steps[3], "-p", "no:cacheprovider"))
     report = (team / "reports/gates/index.html").read_text("utf-8")
     assert "E100.1" in report
     assert "our pictures are judged" in report
     decision = _said(installed.run(team, "ecdd", "release", "--dry-run", "--records", "reports/gates"), 1)
     assert "edited" not in decision
-    assert "E3.1" not in decision.partition("not claimed")[2].partition("\n")[2], "its record supports the claim"
+    assert "E1.8 resize: claimed and not run" in decision
+    assert "E1.9 normalisation: claimed and not run" not in decision, "its record supports the claim"
     again = installed.run(empty, "ecdd", "init", "team")
     assert again.returncode == 2
     assert "not empty" in again.stderr
