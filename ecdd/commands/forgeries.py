@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ecdd.specification import SPLIT
+
 app = typer.Typer(help="Make forgeries and look at them.", no_args_is_help=True, add_completion=False)
 
 
@@ -25,7 +27,7 @@ def sheet(
     count: Annotated[int, typer.Option(min=1, max=100, help="Forgeries to show.")] = 12,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Decides everything.")] = 0,
     contract: Annotated[Path | None, typer.Option(help="Policy contract; the default one where not given.")] = None,
-    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
 ) -> None:
     """Draw a contact sheet: real, forged, mask, difference, and the cells that see the forgery.
 

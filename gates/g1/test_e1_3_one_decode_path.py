@@ -20,7 +20,7 @@ from PIL import Image
 
 import ecdd
 from gates.support.fixtures import Detector, Evidence, FrozenStages, GoldenSet, PolicyContract, Prepared
-from gates.support.golden_pictures import moved_stages
+from gates.support.moved_stages import moved_stages
 
 PACKAGE = Path(ecdd.__file__).parent
 ROOTS = ("ecdd.detector", "ecdd.pipeline", "ecdd.training", "ecdd.calibration", "ecdd.export")

@@ -25,11 +25,11 @@ from ecdd.golden.golden_hashes import (
     s3_png,
     stages_text,
 )
+from ecdd.golden.golden_sets import load_checked
 from ecdd.pipeline.decode import decoder_fingerprint, read_file
 from ecdd.pipeline.preprocess import CropBox, cut, resize
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import prepare
-from gates.support.golden_pictures import load_checked
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from ecdd.bundle.loading import default_bundle_path, load_bundle
 from ecdd.golden.golden_hashes import read_s3, s3_png
-from gates.support.golden_pictures import moved_stages
+from gates.support.moved_stages import moved_stages
 
 ROOT = Path(__file__).resolve().parents[3]
 STAGES = "gates/g1/units/test_golden_stages.py"

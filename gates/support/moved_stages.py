@@ -1,41 +1,15 @@
-"""The golden set for the gates: checked against its manifest, and held to its frozen stages."""
+"""Golden pictures held to their frozen stages: which stage moved first."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ecdd.golden.golden_hashes import first_moved, platform_fingerprint
-from ecdd.golden.golden_sets import GoldenSet, load_golden
 from ecdd.pipeline.decode import s1_digest
 from ecdd.tracing import StageRecord
-
-
-def load_checked(root: Path) -> GoldenSet:
-    """Load a golden set, compare every file with the manifest, and make the paths absolute.
-
-    Parameters
-    ----------
-    root : Path
-        Folder with ``manifest.yaml``.
-
-    Returns
-    -------
-    GoldenSet
-        Its items' ``path`` is absolute.
-
-    Raises
-    ------
-    GoldenError
-        A file is extra, missing, changed or too large.
-    """
-    golden = load_golden(root)
-    golden.verify()
-    items = [item.model_copy(update={"path": str((golden.root / item.path).absolute())}) for item in golden.items]
-    return GoldenSet(golden.root, golden.manifest.model_copy(update={"items": items}))
 
 
 def moved_stages(prepared: Any, frozen: Any, golden: Any, policy: Any) -> str:
