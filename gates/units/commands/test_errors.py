@@ -22,7 +22,7 @@ from ecdd.golden.golden_sets import load_golden
 from ecdd.monitoring.logger import EventLog
 from gates.support.field_log import DAY, event
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 CONTRACT = ROOT / "contracts" / "policy_contract.yaml"
 BUNDLE = default_bundle_path()
 ESCAPE = "\x1b[31m"
