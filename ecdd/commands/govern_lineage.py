@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def check(
     *,
-    data: Annotated[Path, typer.Option(help="Data manifest with the column sha256, or its folder.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Data manifest with the column sha256, or its folder; may be repeated.")
+    ],
     split: Annotated[Path, typer.Option(help="The split that tags it.")],
     history: Annotated[
         Path | None, typer.Option(help="Its history; SPLIT.history.jsonl beside it where not given.")
@@ -45,7 +47,7 @@ def check(
     from ecdd.contract.loading import ContractError, load_contract
     from ecdd.dataset_governance.lineage_history import history_path, read_history
     from ecdd.dataset_governance.lineage_tags import LineageError, load_split
-    from ecdd.dataset_governance.manifest import ManifestError, load_manifest
+    from ecdd.dataset_governance.manifest import ManifestError, load_manifests
     from ecdd.dataset_governance.manual_review import HISTORY_NAME
     from ecdd.dataset_governance.picture_hashes import UnreadableError
     from ecdd.dataset_governance.review_error import ReviewError
@@ -57,7 +59,7 @@ def check(
         typer.echo(f"{history.name}: no such history", err=True)
         raise typer.Exit(1)
     try:
-        rows, tags = load_manifest(data, need_digests=True), load_split(split)
+        rows, tags = load_manifests(data, need_digests=True), load_split(split)
         own = history or history_path(split)
         others = [read_history(store / HISTORY_NAME) for store in stores]
         uses, problems = _of_bundle(bundle, tags)
