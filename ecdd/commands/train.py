@@ -1,4 +1,4 @@
-"""``ecdd train teacher`` and ``ecdd train student``."""
+"""``ecdd train teacher``, ``ecdd train student`` and ``ecdd train lite``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-app = typer.Typer(help="Train a teacher or a student.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Train a teacher, a student, or the pretrained detector.", no_args_is_help=True, add_completion=False)
 
 INTERRUPTED = 130
 
@@ -78,6 +78,77 @@ def student(
     _train(
         "tiny_ladeda", (data, config, contract, split), (out, cache, init, freeze, teacher), threads, skip_bad=skip_bad
     )
+
+
+@app.command()
+def lite(
+    *,
+    data: Annotated[list[Path], typer.Option(help="Data manifest, or its folder; may be repeated.")],
+    out: Out,
+    init: Annotated[Path, typer.Option(help="Weights to begin with (`ecdd models import --arch lite`).")],
+    config: Config = Path("configs/lite.yaml"),
+    contract: Contract = Path("ecdd/bundles/lite/policy_contract.yaml"),
+    split: Split = TAGS,
+    cache: Annotated[Path | None, typer.Option(help="Folder for face regions; <out>/faces where not given.")] = None,
+    autoencoder: Annotated[Path | None, typer.Option(help="Folder of the latent autoencoder, for twins.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="One training: a fold's name, or shipped; may be repeated. All by default.")
+    ] = None,
+    threads: Threads = 1,
+) -> None:
+    """Fine-tune the pretrained network on faces of every framing, and cross-fit it by source.
+
+    Every fold's scores of the sources that it did not see are written beside its weights. Exit code 1 where it cannot,
+    130 when interrupted.
+    """
+    import torch
+    from rich.progress import Progress
+
+    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.dataset_governance.lineage_tags import LineageError, load_split
+    from ecdd.dataset_governance.manifest import ManifestError, load_manifests
+    from ecdd.models.state_dicts import CheckpointError
+    from ecdd.pipeline.face import DetectorError
+    from ecdd.training.config import TrainingError, load_face_config
+    from ecdd.training.face_run import FaceRunOptions, run_face_training
+    from ecdd.training.processes import join_processes, leave_processes
+
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        settings, policy = load_face_config(config), load_contract(contract)
+        processes = join_processes()
+        options = FaceRunOptions(out, cache or out / "faces", init, autoencoder, tuple(only or ()))
+        with Progress(transient=True, disable=not processes.first) as bar:
+            task = bar.add_task("training", total=None)
+            record = run_face_training(
+                load_manifests(data),
+                load_split(split),
+                policy,
+                settings,
+                options,
+                processes,
+                progress=lambda line: bar.update(task, description=line),
+            )
+    except (
+        TrainingError,
+        CheckpointError,
+        ContractError,
+        LineageError,
+        ManifestError,
+        DetectorError,
+        OSError,
+    ) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        leave_processes()
+    for name, part in (record or {"trainings": {}})["trainings"].items():
+        for kind, measured in part["measured"].items():
+            typer.echo(f"{name}, {kind}: " + ("not measured" if measured is None else f"AUC {measured['auc']:.3f}"))
 
 
 def _train(
