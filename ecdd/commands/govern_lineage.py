@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ecdd.dataset_governance.lineage_tags import DataSplit
     from ecdd.dataset_governance.validate_lineage import Use
 
 
@@ -62,7 +61,7 @@ def check(
         rows, tags = load_manifests(data, need_digests=True), load_split(split)
         own = history or history_path(split)
         others = [read_history(store / HISTORY_NAME) for store in stores]
-        uses, problems = _of_bundle(bundle, tags)
+        uses, problems = _of_bundle(bundle, split)
         if key is not None:
             policy = load_contract(contract)
             problems += [line for store in stores for line in reviewed_copies(store, key, rows, tags, policy)]
@@ -85,11 +84,12 @@ def _say_history(path: Path) -> None:
         typer.echo(f"no {path.name}: tags that were changed before today cannot be seen", err=True)
 
 
-def _of_bundle(path: Path | None, split: DataSplit) -> tuple[list[Use], list[str]]:
-    """Uses that a bundle made of pictures, and where its training record is of another split."""
+def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
+    """Uses that a bundle made of pictures, and where its training record is of no split that the history led through."""
     import json
 
     from ecdd.bundle import load_bundle
+    from ecdd.dataset_governance.lineage_history import split_cited
     from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, read_table
     from ecdd.dataset_governance.validate_lineage import Use, training_differs
 
@@ -100,10 +100,12 @@ def _of_bundle(path: Path | None, split: DataSplit) -> tuple[list[Use], list[str
     if not scores.is_file() or not record.is_file():
         raise LineageError([f"{path.name}: no calibration_scores.csv or no training_record.json to hold to the split"])
     table = read_table(scores, ("sha256",), exactly=False)
+    cited = json.loads(record.read_text(encoding="utf-8"))
+    split = split_cited(tags, cited)
     digests = tuple(sorted({cells["sha256"] for _, cells in table}))
     train = tuple(row.sha256 for row in split.rows_with([LineageTag.TRAIN]))
     uses = [Use("training", train, (LineageTag.TRAIN,)), Use("calibration", digests, (LineageTag.CALIBRATION,))]
-    return uses, training_differs(split, json.loads(record.read_text(encoding="utf-8")))
+    return uses, training_differs(split, cited)
 
 
 def tag(

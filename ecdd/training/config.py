@@ -194,9 +194,8 @@ class FaceTrainingConfig(_Settings):
     distil: None = None
 
     def of_fold(self) -> FaceTrainingConfig:
-        """Make the settings of a fold: as many epochs as folds have, the last one at full size if any is."""
-        whole = min(self.optimise.full_size_epochs, 1)
-        shorter = {"epochs": self.fold_epochs, "full_size_epochs": whole}
+        """Make the settings of a fold: as many epochs as folds have, on parts of tensors only."""
+        shorter = {"epochs": self.fold_epochs, "full_size_epochs": 0}
         return self.model_copy(update={"optimise": self.optimise.model_copy(update=shorter)})
 
 

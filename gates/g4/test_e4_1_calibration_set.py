@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from typing import Any
 
 import pytest
 
 from ecdd.calibration import calibration_set_contract as contract_of_the_set
+from ecdd.dataset_governance.lineage_history import split_cited
 from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
 from ecdd.evidence.pytest_plugin import RUN
 from gates.g2.portraits import SPLIT
@@ -39,12 +41,15 @@ def test_the_record_is_of_these_logits_and_this_model(evidence: Any, bundle: Any
 
 
 @pytest.mark.experiment("E4.1")
-def test_the_set_is_all_of_calibration_and_nothing_of_train_or_test(evidence: Any, committed: Any) -> None:
-    """By digest and by near-duplicate group, on the committed split."""
+def test_the_set_is_all_of_calibration_and_nothing_of_train_or_test(
+    evidence: Any, bundle: Any, committed: Any
+) -> None:
+    """By digest and by near-duplicate group, on the committed split as it stood when the bundle was made."""
     if committed is None:
         no_logits(evidence)
         return
-    split = load_split(SPLIT)
+    record = bundle.path / "training_record.json"
+    split = split_cited(SPLIT, json.loads(record.read_text("utf-8")) if record.is_file() else {})
     scored = {picture.sha256: picture for picture in committed.pictures}
     if not set(scored) & set(split.rows):
         evidence.not_tested("disjointness", "no picture of the set is in golden/data_split.csv: another data set")
