@@ -85,7 +85,7 @@ def _say_history(path: Path) -> None:
 
 
 def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
-    """Uses that a bundle made of pictures, and where its training record is of no split that the history led through."""
+    """Uses that a bundle made of pictures, and where its training record differs from the split of its day."""
     import json
 
     from ecdd.bundle import load_bundle

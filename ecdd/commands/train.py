@@ -8,7 +8,9 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-app = typer.Typer(help="Train a teacher, a student, or the pretrained detector.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Train a teacher, a student, or the pretrained detector.", no_args_is_help=True, add_completion=False
+)
 
 INTERRUPTED = 130
 

@@ -67,8 +67,8 @@ class GridGeometry:
 
 def _lite_layers() -> tuple[Layer, ...]:
     """The depthwise kernels of EfficientNet-Lite0's first fifteen blocks behind its stem, SAME padding, even sides."""
-    kernels = ((3, 2), (3, 1), (3, 2), (3, 1), (5, 2), (5, 1), (3, 2), (3, 1), (3, 1), (5, 1), (5, 1), (5, 1))
-    kernels += ((5, 2), (5, 1), (5, 1), (5, 1))
+    kernels = [(3, 2), (3, 1), (3, 2), (3, 1), (5, 2), (5, 1), (3, 2), (3, 1), (3, 1), (5, 1), (5, 1), (5, 1)]
+    kernels += [(5, 2), (5, 1), (5, 1), (5, 1)]
     names = ["stem", *(f"blocks.{depth}.depthwise" for depth in range(len(kernels) - 1))]
     return tuple(
         Layer(name, kernel, stride, padding=(kernel - stride) // 2, after=kernel // 2)

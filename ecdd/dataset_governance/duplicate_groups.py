@@ -59,7 +59,9 @@ def read_groups(paths: Sequence[Path], rows: Sequence[ManifestRow]) -> tuple[dic
                 problems.append(f"{path.name}: hash group {row['hash_group'][:12]} lies in two groups; scan again")
     known = {key for key, _ in near}
     names = ", ".join(path.name for path in paths)
-    problems += [f"{row.name} ({row.sha256[:12]}) is not in {names}; scan again" for row in rows if row.sha256 not in known]
+    problems += [
+        f"{row.name} ({row.sha256[:12]}) is not in {names}; scan again" for row in rows if row.sha256 not in known
+    ]
     if problems:
         raise LineageError(problems)
     keys = sorted({key for link in (*near, *by_hash) for key in link})

@@ -118,8 +118,9 @@ class FoldedNetwork:
 def fold(model: PatchNetwork) -> FoldedNetwork:
     """Fold convolutions, batch norms, operator scale, head and cell mean, in float64.
 
-    Of teacher and student the second convolution follows the first without anything between them, so both are one 3x3 convolution; the
-    student's head and cell mean commute because both are linear and come after the last ReLU.
+    Of teacher and student the second convolution follows the first without anything between them, so both are one 3x3
+    convolution; the student's head and cell mean commute because both are linear and come after the last ReLU, and so
+    do the heads of lite and their means.
 
     Parameters
     ----------

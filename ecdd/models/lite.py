@@ -1,8 +1,9 @@
 """``lite``: EfficientNet-Lite0 up to its fifteenth block, with a linear head on five depths.
 
-Every head is a linear layer on the channels of a cell (a 1x1 convolution to one). The finer maps are averaged down to the coarsest grid (stride 32) and
-added, so the network gives one patch-logit map; since every cell of the coarse grid is the mean of equally many finer
-cells, the mean of the map is exactly the sum of the means of the five heads.
+Every head is a linear layer on the channels of a cell (a 1x1 convolution to one channel). The finer maps are averaged
+down to the coarsest grid (stride 32) and added, so the network gives one patch-logit map; since every cell of the
+coarse grid is the mean of equally many finer cells, the mean of the map is exactly the sum of the means of the five
+heads' maps.
 
 Trunk after Tan and Le, "EfficientNet" (2019), in the ``lite`` variant of Liu et al. (2020): ReLU6, no
 squeeze-and-excitation, TensorFlow's SAME padding, batch norm with epsilon 1e-3. Pretrained ImageNet weights are read
@@ -76,7 +77,8 @@ class SameConv(nn.Conv2d):
             out: Tensor = norm(self._convolved(x, self.weight, None))
             return out
         running_mean, running_var = norm.running_mean, norm.running_var
-        assert running_mean is not None and running_var is not None
+        assert running_mean is not None
+        assert running_var is not None
         scale = norm.weight * torch.rsqrt(running_var + norm.eps)
         return self._convolved(x, self.weight * scale[:, None, None, None], norm.bias - running_mean * scale)
 
@@ -149,12 +151,12 @@ class Lite(PatchNetwork):
         for module in self.modules():
             if isinstance(module, SameConv):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        for head in self.heads.values():
-            nn.init.zeros_(head.weight)
-            nn.init.zeros_(head.bias)
+            elif isinstance(module, nn.Linear):
+                nn.init.zeros_(module.weight)
+                nn.init.zeros_(module.bias)
 
-    def head_maps(self, x: Tensor) -> list[Tensor]:
-        """Compute every head's own logit map, from fine to coarse.
+    def depth_features(self, x: Tensor) -> list[Tensor]:
+        """Compute what the heads read, from fine to coarse.
 
         Parameters
         ----------
@@ -163,18 +165,25 @@ class Lite(PatchNetwork):
 
         Returns
         -------
-        list of Tensor, each of shape (N, 1, rows, cols)
-            At strides 4, 8, 16, 16 and 32.
+        list of Tensor, each of shape (N, channels, rows, cols)
+            Outputs of the blocks `HEADS`, at strides 4, 8, 16, 16 and 32.
         """
         x = apply_operator(x, self.input_operator, self.operator_scale)
         x = functional.relu6(self.stem.normed(x, self.stem_norm))
-        maps = []
+        found = []
         for depth, block in enumerate(self.blocks):
             x = block(x)
             if depth in HEADS:
-                # as a product of matrices: oneDNN's backward pass of so narrow a convolution is not to be trusted
-                maps.append(self.heads[str(depth)](x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
-        return maps
+                found.append(x)
+        return found
+
+    def head_maps(self, x: Tensor) -> list[Tensor]:
+        """Compute every head's own logit map, (N, 1, rows, cols) each, from fine to coarse."""
+        # as a product of matrices: oneDNN's backward pass of so narrow a convolution is not to be trusted
+        return [
+            self.heads[str(depth)](one.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+            for depth, one in zip(HEADS, self.depth_features(x), strict=True)
+        ]
 
     def native_map(self, x: Tensor) -> Tensor:
         """Compute the patch-logit map, shape (N, H/32, W/32): the native map and the patch grid are one."""

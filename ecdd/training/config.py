@@ -116,6 +116,7 @@ class OptimiseSettings(_Settings):
     mask_loss: Annotated[float, Field(ge=0, le=10)] = 0.0
     precision: Literal["float32", "auto"] = "float32"
     head_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    head_start_draws: Annotated[int, Field(ge=0, le=10**6)] = 0
     norm_statistics: Literal["batch", "kept"] = "batch"
     channels_last: bool = False
     full_size_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0

@@ -129,7 +129,9 @@ def _reduced(
 
 
 def _changed(image: Image.Image, ranges: DegradationRanges, rng: np.random.Generator) -> Image.Image:
-    chances = dict(zip(("tone", "tint", "grey", "video", "blur", "sharpen", "noise", "depth"), rng.random(8), strict=True))
+    chances = dict(
+        zip(("tone", "tint", "grey", "video", "blur", "sharpen", "noise", "depth"), rng.random(8), strict=True)
+    )
     if chances["blur"] < ranges.blur:
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.4))))
     elif chances["sharpen"] < ranges.sharpen:
@@ -174,7 +176,9 @@ def _misread(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 def _luma_chroma(red: float, blue: float) -> NDArray[np.float64]:
     """Matrix from RGB to Y, Cb, Cr for the luma weights of red and blue."""
     luma = np.array([red, 1 - red - blue, blue])
-    return np.stack([luma, (np.array([0, 0, 1]) - luma) / (2 * (1 - blue)), (np.array([1, 0, 0]) - luma) / (2 * (1 - red))])
+    return np.stack(
+        [luma, (np.array([0, 0, 1]) - luma) / (2 * (1 - blue)), (np.array([1, 0, 0]) - luma) / (2 * (1 - red))]
+    )
 
 
 def _noisy(image: Image.Image, rng: np.random.Generator) -> Image.Image:

@@ -131,9 +131,7 @@ def run_face_training(
     processes.agree(None)
     regions, outcomes = load_regions(faces, folder)
     twins = _twins(regions, config, options, folder, processes, progress)
-    inputs = _Inputs(
-        contract, config, regions, twins, options, processes, training_identity(manifest, split, contract)
-    )
+    inputs = _Inputs(contract, config, regions, twins, options, processes, training_identity(manifest, split, contract))
     names = [name for name in (*config.folds, SHIPPED) if not options.only or name in options.only]
     parts = {name: _one_training(inputs, name, progress) for name in names}
     if options.only or not processes.first:
@@ -306,8 +304,8 @@ def _counts(regions: Sequence[FaceRegion]) -> dict[str, int]:
 
 def _same_inputs(path: Path, inputs: _Inputs, config: FaceTrainingConfig) -> None:
     """Refuse to resume a state that was begun with other settings or data."""
-    chosen = {"config": config.model_dump(mode="json"), "init": inputs.options.init.name, **inputs.identity}
-    chosen["twins"] = len(inputs.twins) // 2
+    given = {"init": inputs.options.init.name, "twins": len(inputs.twins) // 2}
+    chosen = {"config": config.model_dump(mode="json"), **given, **inputs.identity}
     text = json.dumps(chosen, indent=2, sort_keys=True) + "\n"
     if not path.is_file():
         write_text(path, text)

@@ -19,11 +19,13 @@ from ecdd.calibration.metrics import auc, negative_log_likelihood
 from ecdd.contract.schema import PolicyContract
 from ecdd.files import write_bytes, write_text
 from ecdd.models.architectures import build_network
+from ecdd.models.lite import Lite
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.training.batches import Batch, make_batch, pooled_logits
 from ecdd.training.config import FaceTrainingConfig, OptimiseSettings, TrainingConfig, TrainingError
 from ecdd.training.curves import EpochRecord, log_text
 from ecdd.training.face_draws import FaceDraws, FaceSet
+from ecdd.training.head_start import fit_heads
 from ecdd.training.losses import training_loss
 from ecdd.training.processes import Processes
 from ecdd.training.sampling import BalancedSet, draw
@@ -73,7 +75,9 @@ class Outcome:
 class _Run:
     """Everything that changes while training; saved after every epoch."""
 
-    def __init__(self, config: TrainingConfig | FaceTrainingConfig, policy: PolicyContract, start: Start, processes: Processes) -> None:
+    def __init__(
+        self, config: TrainingConfig | FaceTrainingConfig, policy: PolicyContract, start: Start, processes: Processes
+    ) -> None:
         self.model = seeded_network(config, policy, start.init)
         self.frozen = _freeze(self.model, start.freeze)
         self.model.to(processes.device)
@@ -82,8 +86,8 @@ class _Run:
         self.best = _copy(self.averaged)
         settings = config.optimise
         if settings.channels_last:
-            self.model.to(memory_format=torch.channels_last)
-            self.averaged.to(memory_format=torch.channels_last)
+            for network in (self.model, self.averaged):
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         groups, self.factors = _parameter_groups(self.model, settings)
         self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.kept_statistics = settings.norm_statistics == "kept"
@@ -195,6 +199,9 @@ def train_network(
     if (out / STATE_FILE).is_file():
         run.restore(out / STATE_FILE)
         yield from run.history
+    elif settings.head_start_draws and isinstance(train, FaceDraws) and isinstance(run.model, Lite):
+        fit_heads(run.model, train, settings.head_start_draws, settings.batch, settings.crop)
+        run.averaged.load_state_dict(run.model.state_dict())
     while len(run.history) < settings.epochs and not _stalled(run.history, settings):
         began, epoch = time.perf_counter(), len(run.history) + 1
         loss = _one_epoch(run, config, policy, train, epoch, start.teacher)
@@ -264,8 +271,12 @@ def _one_epoch(
     settings = config.optimise
     run.train_mode()
     losses = []
-    batches = _faces if isinstance(data, FaceDraws) else _variants
-    for batch in batches(run, config, policy, data, epoch):
+    if isinstance(data, FaceDraws):
+        batches = _faces(run, config, policy, data, epoch)
+    else:
+        assert isinstance(config, TrainingConfig)
+        batches = _variants(run, config, policy, data, epoch)
+    for batch in batches:
         for group, factor in zip(run.optimiser.param_groups, run.factors, strict=True):
             group["lr"] = _learning_rate(run.step, settings) * factor
         loss = _step(run, config, policy, batch, epoch, teacher)
@@ -298,7 +309,12 @@ def _faces(
 
 
 def _step(
-    run: _Run, config: TrainingConfig | FaceTrainingConfig, policy: PolicyContract, batch: Batch, epoch: int, teacher: PatchNetwork | None
+    run: _Run,
+    config: TrainingConfig | FaceTrainingConfig,
+    policy: PolicyContract,
+    batch: Batch,
+    epoch: int,
+    teacher: PatchNetwork | None,
 ) -> float:
     settings, device = config.optimise, run.processes.device
     tensors = batch.tensors.to(device)
@@ -400,9 +416,7 @@ def _norms(model: torch.nn.Module) -> list[torch.nn.Module]:
     return [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
 
 
-def _parameter_groups(
-    model: PatchNetwork, settings: OptimiseSettings
-) -> tuple[list[dict[str, Any]], list[float]]:
+def _parameter_groups(model: PatchNetwork, settings: OptimiseSettings) -> tuple[list[dict[str, Any]], list[float]]:
     """Trained parameters, the heads apart where they learn at a rate of their own, and each group's factor."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     if settings.head_learning_rate is None:

@@ -41,9 +41,7 @@ def test_the_record_is_of_these_logits_and_this_model(evidence: Any, bundle: Any
 
 
 @pytest.mark.experiment("E4.1")
-def test_the_set_is_all_of_calibration_and_nothing_of_train_or_test(
-    evidence: Any, bundle: Any, committed: Any
-) -> None:
+def test_the_set_is_all_of_calibration_and_nothing_of_train_or_test(evidence: Any, bundle: Any, committed: Any) -> None:
     """By digest and by near-duplicate group, on the committed split as it stood when the bundle was made."""
     if committed is None:
         no_logits(evidence)
