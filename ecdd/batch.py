@@ -21,7 +21,8 @@ from ecdd.contract.loading import LoadedContract
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-    from ecdd.detector import Detector, Judgement
+    from ecdd.detector import Detector
+    from ecdd.tracing import StageRecord
 
 # of the 255 that a file system allows; the digest and a temporary name need some
 _NAME_BYTES = 150
@@ -90,28 +91,28 @@ def judge_one(detector: Detector, path: Path, heatmaps: Path | None) -> dict[str
     dict
         The verdict as JSON values; ``heatmap`` names the picture that was drawn, or is None.
     """
-    judgement = detector.examine(path)
-    line: dict[str, Any] = detector.summarise(judgement, str(path)).model_dump(mode="json")
+    record = detector.examine(path)
+    line: dict[str, Any] = detector.summarise(record, str(path)).model_dump(mode="json")
     line["heatmap"] = None
-    deciding = judgement.decision.deciding_face
+    deciding = record.decision.deciding_face
     if heatmaps is not None and deciding is not None:
-        line["heatmap"] = str(_draw(detector, judgement, deciding, path, heatmaps))
+        line["heatmap"] = str(_draw(detector, record, deciding, path, heatmaps))
     return line
 
 
-def _draw(detector: Detector, judgement: Judgement, deciding: int, path: Path, folder: Path) -> Path:
+def _draw(detector: Detector, record: StageRecord, deciding: int, path: Path, folder: Path) -> Path:
     """Write the heatmap of the deciding face; its name holds the picture's own and the digest of its content."""
     from ecdd.files import write_bytes
     from ecdd.heatmap import heatmap
 
-    prepared, judged = judgement.prepared, judgement.judged[deciding]
+    prepared, judged = record.prepared, record.judged[deciding]
     assert prepared is not None
     # bytes that are no text are written out: the name can be printed, stored as JSON and opened again
     name = os.fsencode(path.name).decode("utf-8", "backslashreplace")
     count = len(prepared.faces)
     which = f", face {deciding + 1} of {count}" if count > 1 else ""
-    title = f"{judgement.decision.label}, P(fake) = {judged.probability:.3f}{which}"
-    point, codes = detector.policy.operating_point, " ".join(judgement.decision.reason_codes)
+    title = f"{record.decision.label}, P(fake) = {judged.probability:.3f}{which}"
+    point, codes = detector.policy.operating_point, " ".join(record.decision.reason_codes)
     subtitle = f"{name[-60:]} - real <= {point.t_real:.3f}, fake >= {point.t_fake:.3f}{' - ' if codes else ''}{codes}"
     drawn = heatmap(prepared.faces[deciding].s3, judged.patch_map, detector.policy, title, " ".join(subtitle.split()))
     buffer = io.BytesIO()

@@ -6,9 +6,8 @@ A module of `ecdd.commands` has either ``app`` (a `typer.Typer`) or a function o
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
-import sys
+import traceback
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -18,7 +17,11 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from ecdd.errors import EcddError, printable
+
 USAGE_ERROR = 2
+# click's ClickException, a wrong call: newer versions of Typer carry click inside, older ones depend on it
+_WrongCall: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,6 @@ COMMANDS: dict[str, _Entry] = {
     "trace": _Entry("ecdd.commands.trace", "Show the stages S0 to S8 of one picture."),
     "contract": _Entry("ecdd.commands.contract", "Check, show and compare policy contracts."),
     "bundle": _Entry("ecdd.commands.bundle", "Build, verify and show bundles."),
-    "golden": _Entry("ecdd.commands.golden", "Golden sets: show, check and freeze."),
     "govern": _Entry("ecdd.commands.govern", "Lineage tags of a data set, and manual review."),
     "train": _Entry("ecdd.commands.train", "Train a teacher or a student."),
     "models": _Entry("ecdd.commands.models", "Read checkpoints of other projects, and store weights smaller."),
@@ -43,6 +45,8 @@ COMMANDS: dict[str, _Entry] = {
     "score": _Entry("ecdd.commands.score", "Score a labelled manifest into a table for the release battery."),
     "release": _Entry("ecdd.commands.release", "Approve a bundle from its evidence and sign it, or refuse it."),
     "mutants": _Entry("ecdd.commands.mutants", "Plant every known defect: each must turn its gate red."),
+    "gates": _Entry("ecdd.commands.gates", "Run the specification on a bundle: records, report, JUnit."),
+    "init": _Entry("ecdd.commands.init", "Make a team's project: contract, manifest, workflow of a CI service."),
     "report": _Entry("ecdd.commands.report", "Write the HTML report of a run."),
     "judge": _Entry("ecdd.commands.judge", "Check stored evidence and hold it to a contract again."),
     "serve": _Entry("ecdd.commands.serve", "Start the local site."),
@@ -64,6 +68,7 @@ EXTRAS = {
     "jinja2": "gates",
     "psutil": "gates",
     "pytest": "gates",
+    "xdist": "gates",
     "dlib": "dlib",
     "cryptography": "serve",
     "pyarrow": "gates",
@@ -74,13 +79,6 @@ EXTRAS = {
     "python_multipart": "serve",
     "ray": "scale",
 }
-
-# errors whose message is written for the user; looked up only where their module was imported
-_OWN_ERRORS = (
-    ("ecdd.contract.contract_error", "ContractError"),
-    ("ecdd.bundle.bundle_error", "BundleError"),
-    ("ecdd.pipeline.face", "DetectorError"),
-)
 
 
 def load_command(name: str) -> Any:  # noqa: ANN401 - a command object of the library that Typer builds on
@@ -117,12 +115,12 @@ class LazyGroup(TyperGroup):
     _listing = False
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
-        """List the commands that this installation has."""
-        return [name for name, entry in COMMANDS.items() if importlib.util.find_spec(entry.module)]
+        """List the commands."""
+        return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ANN401, ARG002
         """Import one command; while help is listed, only its name and one line."""
-        if cmd_name not in self.list_commands(ctx):
+        if cmd_name not in COMMANDS:
             return None
         if self._listing:
             return TyperCommand(cmd_name, help=COMMANDS[cmd_name].help)
@@ -135,6 +133,38 @@ class LazyGroup(TyperGroup):
             super().format_help(ctx, formatter)
         finally:
             self._listing = False
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
+        """Run a command; what it raises becomes one message and exit code 2, here and nowhere else."""
+        try:
+            return super().invoke(ctx)
+        except (typer.Exit, typer.Abort, _WrongCall, BrokenPipeError):
+            raise  # Typer's own ends: an exit code, a wrong call, a reader that went away
+        except Exception as error:  # noqa: BLE001 - the one place where errors become a message and an exit code
+            if ctx.params["with_traceback"]:
+                traceback.print_exc()
+            for line in _message(error).split("\n"):
+                typer.echo(printable(line), err=True)
+            raise typer.Exit(USAGE_ERROR) from None
+
+
+def _message(error: Exception) -> str:
+    """What is wrong and what to do, one problem a line."""
+    if isinstance(error, EcddError):
+        return f"ecdd: {error}"
+    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("ecdd"):
+        library = error.name.split(".")[0]
+        extra = EXTRAS.get(library)
+        how = f"pip install 'ecdd[{extra}]'" if extra else f"pip install {library}"
+        return f"ecdd: this command needs {library}, which is not installed; {how}"
+    if isinstance(error, OSError):
+        where = "" if error.filename is None else f"{error.filename}: "
+        return f"ecdd: {where}{error.strerror or error}"
+    said = " ".join(str(error).split())
+    return (
+        f"ecdd: SY-001: {type(error).__name__}: {said}; this is a defect of ecdd: report it with what "
+        "`ecdd --traceback` and the same command write"
+    )
 
 
 app = typer.Typer(
@@ -159,34 +189,13 @@ def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
+    with_traceback: Annotated[
+        bool, typer.Option("--traceback", help="Where a command fails, also show where in the program; for reports.")
+    ] = False,
 ) -> None:
     pass
 
 
-def _is_own(error: Exception) -> bool:
-    kinds = tuple(getattr(sys.modules[module], name) for module, name in _OWN_ERRORS if module in sys.modules)
-    return isinstance(error, kinds)
-
-
-def _message(error: Exception) -> str | None:
-    """Say in one line what to do; None for an error that is a defect of the program."""
-    if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("ecdd"):
-        library = error.name.split(".")[0]
-        extra = EXTRAS.get(library)
-        how = f"pip install 'ecdd[{extra}]'" if extra else f"pip install {library}"
-        return f"this command needs {library}, which is not installed; {how}"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
-    return str(error) if _is_own(error) else None
-
-
 def main() -> None:
-    """Run the command line; the exit code of a wrong call, file, contract or bundle is 2."""
-    try:
-        app()
-    except Exception as error:
-        message = _message(error)
-        if message is None:
-            raise
-        typer.echo(f"ecdd: {message}", err=True)
-        sys.exit(USAGE_ERROR)
+    """Run the command line: 0 done or yes, 1 the answer is no, 2 no answer (see `ecdd.errors`)."""
+    app()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,44 +15,24 @@ from ecdd.contract.contract_error import ContractError, Problem
 from ecdd.contract.loading import LoadedContract, check_reason_codes, load_contract
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.decision import Decision, decide
-from ecdd.inference.stages import JudgedFace, ModelOutputError, argmax_cell, judge, map_checksum
-from ecdd.pipeline.decode import decoder_fingerprint, read_file
-from ecdd.pipeline.face import load_detector
-from ecdd.pipeline.guardrails import faces_that_count, is_soft
+from ecdd.inference.stages import JudgedFace, ModelOutputError, judge
+from ecdd.pipeline.decode import decoder_fingerprint, frozen_decoder, other_libraries, read_file
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.preprocess import check_tensor
-from ecdd.pipeline.reason_codes import MEANINGS, ReasonCode, Rejected
+from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 from ecdd.pipeline.stages import PreparedFace, PreparedPicture, prepare
 from ecdd.runtimes.model_interface import ModelInterface
 from ecdd.runtimes.tflite import wants_xnnpack
-from ecdd.verdict import DetectorSummary, FaceVerdict, PatchMapSummary, Verdict
+from ecdd.tracing import StageRecord
+from ecdd.verdict import DetectorSummary, FaceVerdict, Verdict
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ecdd.runtimes.base import PatchRuntime
 
 RuntimeName = Literal["tflite", "onnx", "torch"]
 _SECTIONS_OF_EVIDENCE = ("pixel_pipeline", "face_detector", "patch_grid", "pooling")
-
-
-@dataclass
-class Judgement:
-    """Everything that was computed for one picture; the verdict is a summary of it.
-
-    Attributes
-    ----------
-    prepared : PreparedPicture or None
-        S0 to S4; None when the file was rejected.
-    judged : dict of int to JudgedFace
-        S5 to S7 by face index.
-    decision : Decision
-        S8.
-    """
-
-    prepared: PreparedPicture | None = None
-    judged: dict[int, JudgedFace] = field(default_factory=dict)
-    decision: Decision = field(default_factory=lambda: Decision("abstain", (), None))
-    outcome: Literal["judged", "abstained", "rejected", "error"] = "abstained"
-    detail: str = ""
-    milliseconds: dict[str, float] = field(default_factory=dict)
 
 
 def load_runtime(bundle: Bundle, name: RuntimeName, threads: int, *, xnnpack: bool = True) -> PatchRuntime:
@@ -113,6 +92,8 @@ class Detector:
 
     Attributes
     ----------
+    calibration : AppliedCalibration
+        The bundle's, from pooled to calibrated logit.
     model_calls : int
         Faces sent to the model so far.
     outcomes : dict of str to int
@@ -126,11 +107,16 @@ class Detector:
         settings = self.policy.runtime
         self.face_backend = load_detector(self.policy.face_detector, threads=settings.threads)
         self.runtime = load_runtime(bundle, runtime, settings.threads, xnnpack=wants_xnnpack(settings.delegate))
+        self.calibration = AppliedCalibration.of(bundle.calibration)
         self.model_calls = 0
         self.outcomes: dict[str, int] = {}
         self._identity = DetectorSummary(**vars(self.face_backend.identity()))
-        self._warnings = _override_warnings(bundle.contract, contract)
-        self._versions = {"ecdd": __version__, "numpy": np.__version__, **decoder_fingerprint()}
+        decoder = decoder_fingerprint()
+        self._warnings = (
+            *_decoder_warnings(decoder, self.policy.pixel_pipeline.decoder_version),
+            *_override_warnings(bundle.contract, contract),
+        )
+        self._versions = {"ecdd": __version__, "numpy": np.__version__, **decoder}
         self._versions["runtime"] = str(self.runtime.describe()["library"])
 
     @classmethod
@@ -186,42 +172,40 @@ class Detector:
         label = name if name is not None else (str(source) if isinstance(source, Path) else "")
         return self.summarise(self.examine(source, name), label)
 
-    def examine(self, source: bytes | Path, name: str | None = None) -> Judgement:
+    def examine(self, source: bytes | Path, name: str | None = None) -> StageRecord:
         """Compute S0 to S8 of one picture and keep all of it; never raises for bad input."""
         start = time.perf_counter()
-        judgement = Judgement()
+        record = StageRecord(self.policy)
         try:
-            self._examine(source, name, judgement)
+            self._examine(source, name, record)
         except Rejected as rejected:
             pixels = ReasonCode.PIXEL_INVARIANT in rejected.codes
-            _fail(judgement, "error" if pixels else "rejected", tuple(rejected.codes), rejected.detail)
+            _fail(record, "error" if pixels else "rejected", tuple(rejected.codes), rejected.detail)
         except ModelOutputError as error:
-            _fail(judgement, "error", (ReasonCode.MODEL_OUTPUT_INVALID,), str(error))
+            _fail(record, "error", (ReasonCode.MODEL_OUTPUT_INVALID,), str(error))
         except Exception as error:  # noqa: BLE001 - one bad picture must not stop the others; it is counted as an error
-            _fail(judgement, "error", (ReasonCode.INTERNAL_ERROR,), f"{type(error).__name__}: {error}"[:300])
-        judgement.milliseconds["total"] = 1e3 * (time.perf_counter() - start)
-        self.outcomes[judgement.outcome] = self.outcomes.get(judgement.outcome, 0) + 1
-        return judgement
+            _fail(record, "error", (ReasonCode.INTERNAL_ERROR,), f"{type(error).__name__}: {error}"[:300])
+        record.milliseconds["total"] = 1e3 * (time.perf_counter() - start)
+        self.outcomes[record.outcome] = self.outcomes.get(record.outcome, 0) + 1
+        return record
 
-    def _examine(self, source: bytes | Path, name: str | None, judgement: Judgement) -> None:
+    def _examine(self, source: bytes | Path, name: str | None, record: StageRecord) -> None:
         if isinstance(source, Path):
             name = source.name if name is None else name
             source = read_file(source, self.policy.pixel_pipeline)
         prepared = prepare(source, self.policy, self.face_backend, name=name)
-        judgement.prepared = prepared
-        judgement.milliseconds.update(prepared.milliseconds)
+        record.prepared = prepared
+        record.milliseconds.update(prepared.milliseconds)
         if prepared.judgeable:
-            judgement.judged = self._judge(prepared, judgement.milliseconds)
+            record.judged = self._judge(prepared, record.milliseconds)
         if prepared.reason_codes:
-            judgement.decision = Decision("abstain", tuple(sorted(prepared.reason_codes)), None)
+            record.decision = Decision("abstain", tuple(sorted(prepared.reason_codes)), None)
         else:
-            probabilities = {index: face.probability for index, face in judgement.judged.items()}
-            gates = self.policy.quality_gates
-            counting = faces_that_count([face.quality.face_side for face in prepared.faces], gates)
-            codes = [prepared.faces[index].reason_codes for index in counting]
-            judgement.decision = decide(probabilities, codes, gates, self.policy.operating_point)
-        judgement.outcome = "abstained" if judgement.decision.label == "abstain" else "judged"
-        judgement.detail = "; ".join(MEANINGS[ReasonCode(code)] for code in judgement.decision.reason_codes)
+            probabilities = {index: face.probability for index, face in record.judged.items()}
+            gates, point = self.policy.quality_gates, self.policy.operating_point
+            record.decision = decide(probabilities, prepared.counting_codes, gates, point)
+        record.outcome = "abstained" if record.decision.label == "abstain" else "judged"
+        record.detail = "; ".join(ReasonCode(code).meaning for code in record.decision.reason_codes)
 
     def _judge(self, prepared: PreparedPicture, milliseconds: dict[str, float]) -> dict[int, JudgedFace]:
         batch = prepared.batch(self.policy.pixel_pipeline)
@@ -229,31 +213,40 @@ class Detector:
         start = time.perf_counter()
         check_tensor(batch, self.policy.pixel_pipeline)
         self.model_calls += len(batch)
-        maps = self.runtime.patch_map(batch)
-        applied = AppliedCalibration.of(self.bundle.calibration)
-        judged = judge(maps, len(batch), self.policy.patch_grid, self.policy.pooling, applied)
+        judged = self.judge_tensors(batch)
         milliseconds["model"] = 1e3 * (time.perf_counter() - start)
         return dict(zip(prepared.judgeable, judged, strict=True))
 
-    def summarise(self, judgement: Judgement, path: str) -> Verdict:
-        """Verdict of a judgement, without its arrays."""
-        prepared, decision = judgement.prepared, judgement.decision
-        deciding = judgement.judged.get(decision.deciding_face) if decision.deciding_face is not None else None
+    def judge_tensors(self, batch: NDArray[np.float32]) -> list[JudgedFace]:
+        """Compute S5 to S7 of faces, given as S4: shape (N, S, S, 3), float32.
+
+        Raises
+        ------
+        ModelOutputError
+            The model's output has another shape or dtype, or is not finite.
+        """
+        maps = self.runtime.patch_map(batch)
+        return judge(maps, len(batch), self.policy.patch_grid, self.policy.pooling, self.calibration)
+
+    def summarise(self, record: StageRecord, path: str) -> Verdict:
+        """Verdict of a record, without its arrays."""
+        prepared, decision, face = record.prepared, record.decision, record.decision.deciding_face
+        deciding = None if face is None else record.judged.get(face)
         abstains = decision.label == "abstain"
         point = self.policy.operating_point
         return Verdict(
             path=path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
             label=decision.label,
-            outcome=judgement.outcome,
+            outcome=record.outcome,
             probability=None if deciding is None else deciding.probability,
             logit=None if deciding is None else deciding.pooled_logit,
             thresholds={"t_real": point.t_real, "t_fake": point.t_fake},
             reason_codes=tuple(str(code) for code in decision.reason_codes),
-            detail=judgement.detail,
-            faces=() if prepared is None else tuple(self._face(i, f, judgement) for i, f in enumerate(prepared.faces)),
-            deciding_face=decision.deciding_face,
+            detail=record.detail,
+            faces=() if prepared is None else tuple(self._face(i, f, record) for i, f in enumerate(prepared.faces)),
+            deciding_face=face,
             abstain_action=point.abstain_action if abstains else None,
-            patch_map=None if deciding is None else self._summary(deciding),
+            patch_map=None if face is None or deciding is None else record.s5(face),
             size=None if prepared is None else prepared.decoded.image.size,
             file_sha256=None if prepared is None else prepared.decoded.sha256,
             notes=() if prepared is None else prepared.decoded.notes,
@@ -262,43 +255,32 @@ class Detector:
             bundle_digest=self.bundle.payload_digest,
             detector=self._identity,
             versions=self._versions,
-            milliseconds={stage: round(value, 3) for stage, value in judgement.milliseconds.items()},
+            milliseconds={stage: round(value, 3) for stage, value in record.milliseconds.items()},
         )
 
-    def _face(self, index: int, face: PreparedFace, judgement: Judgement) -> FaceVerdict:
-        judged = judgement.judged.get(index)
+    def _face(self, index: int, face: PreparedFace, record: StageRecord) -> FaceVerdict:
+        judged = record.judged.get(index)
         measured: dict[str, Any] = vars(face.quality)
         return FaceVerdict(
             box=face.face.box,
             crop_box=tuple(face.crop_box),
             score=face.face.score,
             landmarks=face.face.landmarks,
-            soft=is_soft(face.quality, self.policy.quality_gates),
+            soft=face.soft,
             reason_codes=tuple(str(code) for code in face.reason_codes),
             logit=None if judged is None else judged.pooled_logit,
             probability=None if judged is None else judged.probability,
             **measured,
         )
 
-    def _summary(self, judged: JudgedFace) -> PatchMapSummary:
-        patch_map = judged.patch_map
-        return PatchMapSummary(
-            shape=(patch_map.shape[0], patch_map.shape[1]),
-            min=float(patch_map.min()),
-            max=float(patch_map.max()),
-            mean=judged.pooled_logit if self.policy.pooling.rule == "mean" else float(patch_map.mean()),
-            argmax=argmax_cell(patch_map),
-            checksum=map_checksum(patch_map, self.policy.patch_grid.checksum_step),
-        )
-
 
 def _fail(
-    judgement: Judgement, outcome: Literal["rejected", "error"], codes: tuple[ReasonCode, ...], detail: str
+    record: StageRecord, outcome: Literal["rejected", "error"], codes: tuple[ReasonCode, ...], detail: str
 ) -> None:
-    judgement.outcome = outcome
-    judgement.detail = detail
-    judgement.judged = {}
-    judgement.decision = Decision("abstain", tuple(str(code) for code in codes), None)
+    record.outcome = outcome
+    record.detail = detail
+    record.judged = {}
+    record.decision = Decision("abstain", tuple(str(code) for code in codes), None)
 
 
 def _refuse_undecidable(contract: LoadedContract) -> None:
@@ -308,6 +290,12 @@ def _refuse_undecidable(contract: LoadedContract) -> None:
     key = "quality_gates.low_quality_policy"
     text = '"stricter_threshold" needs a threshold that the contract does not have yet; allowed here: "abstain"'
     raise ContractError(str(contract.path), [Problem(contract.provenance[key].line, key, text)])
+
+
+def _decoder_warnings(found: dict[str, str], decoder_version: str) -> tuple[str, ...]:
+    """What a decoder that is not the one of the golden stages means for the evidence."""
+    others = other_libraries(found, frozen_decoder(decoder_version))
+    return (f"no evidence covers this decoder: {others}",) if others else ()
 
 
 def _override_warnings(own: LoadedContract, chosen: LoadedContract) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -46,7 +46,10 @@ class FaceVerdict(_Part):
 
 
 class PatchMapSummary(_Part):
-    """S5 of the deciding face: shape, range and the cell with the largest logit."""
+    """S5 of a face: shape, range, mean, the cell with the largest logit, and the checksum of the rounded map.
+
+    The mean is taken in float64; the pooled logit under the rule ``mean`` is taken in float32.
+    """
 
     shape: tuple[int, int]
     min: float
@@ -107,3 +110,23 @@ class Verdict(_Part):
     detector: DetectorSummary
     versions: dict[str, str]
     milliseconds: dict[str, float]
+
+    def without_picture(self, outcome: Literal["rejected", "error"], code: str, detail: str) -> Verdict:
+        """Verdict of the same system on a file that it never saw.
+
+        Parameters
+        ----------
+        outcome : {"rejected", "error"}
+            Refused before it was decoded, or lost with the process that had it.
+        code : str
+            The reason.
+        detail : str
+            One sentence for a person.
+
+        Returns
+        -------
+        Verdict
+            Thresholds, digests and versions are this verdict's own, which must be one on a file without a picture.
+        """
+        told: dict[str, Any] = {"outcome": outcome, "reason_codes": (code,), "detail": detail, "milliseconds": {}}
+        return self.model_copy(update=told)

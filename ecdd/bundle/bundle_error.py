@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from ecdd.errors import EcddError
 
-class BundleError(Exception):
+
+class BundleError(EcddError):
     """A bundle that is incomplete, changed or contradicts itself.
 
     Attributes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,8 +11,10 @@ from numpy.typing import NDArray
 from ecdd.calibration.metrics import MetricError
 
 MOST_PICTURES = 10_000_000
+_KEPT = 4096  # a threshold asks for the same few bounds again and again, and each is a root that scipy searches
 
 
+@lru_cache(_KEPT)
 def clopper_pearson_upper(errors: int, n: int, confidence: float) -> float:
     """One-sided exact upper bound of a binomial rate.
 
@@ -55,6 +58,7 @@ def _check(errors: int, n: int) -> None:
         raise MetricError(msg)
 
 
+@lru_cache(_KEPT)
 def allowed_errors(n: int, limit: float, confidence: float) -> int:
     """Largest number of errors of n whose upper bound stays within the limit; -1 when not even zero does.
 
@@ -135,6 +139,7 @@ def pictures_needed(rate: float, limit: float, confidence: float) -> int | None:
     return high
 
 
+@lru_cache(_KEPT)
 def least_auc(max_fpr: float, max_fnr: float, max_abstain_rate: float) -> float:
     """Least AUC at which both error limits and the abstain limit can hold together, with pictures without end.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ecdd.errors import EcddError
 
-class CalibrationError(Exception):
+
+class CalibrationError(EcddError):
     """A calibration cannot be fitted."""

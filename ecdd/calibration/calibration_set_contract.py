@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecdd.calibration.calibration_error import CalibrationError
+from ecdd.files import read_text
 from ecdd.inference.calibration import UNCALIBRATED
 from ecdd.inference.stages import judge
 from ecdd.pipeline.decode import read_file
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import prepare
 from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack
@@ -216,7 +217,7 @@ def read_scores(path: Path) -> list[ScoredPicture]:
         If a line is malformed.
     """
     pictures = []
-    with path.open(encoding="utf-8", newline="") as handle:
+    with io.StringIO(read_text(path), newline="") as handle:
         for line, row in enumerate(csv.DictReader(handle), start=2):
             try:
                 logit = float(row["logit"]) if row["logit"] else None

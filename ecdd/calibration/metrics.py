@@ -9,11 +9,13 @@ from typing import Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ecdd.errors import EcddError
+
 Floats = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-class MetricError(ValueError):
+class MetricError(EcddError):
     """Scores or labels cannot be measured: not finite, empty, constant, or only one class."""
 
 

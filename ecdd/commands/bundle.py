@@ -10,6 +10,9 @@ from typing import Annotated
 
 import typer
 
+from ecdd.errors import EcddError
+from ecdd.specification import SPLIT
+
 app = typer.Typer(help="Build, verify and show bundles.", no_args_is_help=True, add_completion=False)
 
 BundlePath = Annotated[Path | None, typer.Argument(help="Bundle directory; the default bundle where not given.")]
@@ -20,20 +23,15 @@ def verify(
     path: BundlePath = None,
     key: Annotated[Path | None, typer.Option(help="Public key; a bundle that it did not sign is then refused.")] = None,
 ) -> None:
-    """Check every byte of a bundle and whether its parts agree; exit code 1 where it must not be used.
+    """Check every byte of a bundle and whether its parts agree; exit code 2 where it must not be used.
 
     What differs is listed as extra, missing and mismatched files. With --key the signature must hold too.
     """
-    from ecdd.bundle import BundleError, load_bundle
-    from ecdd.release.approving import ReleaseError, check_released
-    from ecdd.release.signing import SigningError
+    from ecdd.bundle import load_bundle
+    from ecdd.release.approving import check_released
 
-    try:
-        bundle = load_bundle(path)
-        released = check_released(bundle, key)
-    except (BundleError, ReleaseError, SigningError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    bundle = load_bundle(path)
+    released = check_released(bundle, key)
     size = sum(entry.bytes for entry in bundle.manifest.files.values())
     typer.echo(f"{bundle.path}: good, {len(bundle.manifest.files)} files, {size} bytes")
     typer.echo(f"payload digest {bundle.payload_digest}")
@@ -46,14 +44,10 @@ def diff(
     new: Annotated[Path, typer.Argument(help="Bundle after.")],
 ) -> None:
     """List what differs between two bundles: files, and contract values; exit code 1 where anything does."""
-    from ecdd.bundle import BundleError, load_bundle
+    from ecdd.bundle import load_bundle
     from ecdd.contract.diff import diff as changes
 
-    try:
-        before, after = load_bundle(old), load_bundle(new)
-    except BundleError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+    before, after = load_bundle(old), load_bundle(new)
     files = {
         name: (before.manifest.files.get(name), after.manifest.files.get(name))
         for name in sorted(before.manifest.files.keys() | after.manifest.files.keys())
@@ -85,7 +79,7 @@ def build(
     data: Annotated[
         Path | None, typer.Option(help="Manifest whose CALIBRATION faces are scored with your model, or its folder.")
     ] = None,
-    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    split: Annotated[Path | None, typer.Option(help="Lineage tags; golden/data_split.csv where not given.")] = None,
     scores: Annotated[
         Path | None, typer.Option(help="In place of --data: CSV of logits, in the form of calibration_scores.csv.")
     ] = None,
@@ -107,34 +101,30 @@ def build(
     """
     if tflite is None and onnx is None and contract is None:
         if mode is None:
-            typer.echo("give --mode to ship a variant of --from, or --tflite, --onnx and --contract", err=True)
-            raise typer.Exit(2)
+            raise EcddError("give --mode to ship a variant of --from, or --tflite, --onnx and --contract")
         _ship(source, mode, out, name, release)
     elif tflite is None or onnx is None or contract is None or (data is None) == (scores is None) or mode or source:
-        typer.echo(
+        raise EcddError(
             "your own model needs --tflite, --onnx, --contract, and one of --data and --scores to calibrate it; "
-            "--mode and --from are for bundles that exist",
-            err=True,
+            "--mode and --from are for bundles that exist"
         )
-        raise typer.Exit(2)
     else:
-        pair = _Pair(tflite, onnx, contract, data, split, scores, training, architecture)
+        if split is not None and not split.is_file():
+            raise EcddError(f"{split}: no such file; give lineage tags with --split")
+        tags = split or SPLIT
+        pair = _Pair(tflite, onnx, contract, data, tags, scores, training, architecture)
         _build_own(pair, out, frozen_on, name or "own-model", release or "0.1.0")
     typer.echo(
-        f"next: pytest gates/g3 --bundle {out} --snapshot-update -n 0 freezes its golden outputs; "
-        f"then pytest gates --bundle {out}"
+        f"next: ecdd gates G3 --bundle {out} -- --snapshot-update freezes its golden outputs; "
+        f"then ecdd gates --bundle {out}"
     )
 
 
 def _ship(source: Path | None, mode: str, out: Path, name: str | None, release: str | None) -> None:
-    from ecdd.bundle import BundleError, load_bundle
+    from ecdd.bundle import load_bundle
     from ecdd.bundle.variants import ship
 
-    try:
-        made = ship(load_bundle(source), mode, out, name=name, release=release)
-    except (BundleError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    made = ship(load_bundle(source), mode, out, name=name, release=release)
     typer.echo(f"{out}: ships {mode}, payload digest {made.payload_digest}")
 
 
@@ -155,44 +145,25 @@ class _Pair:
 def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name: str, release: str) -> None:
     from rich.progress import Progress
 
-    from ecdd.bundle import BundleError, load_bundle
-    from ecdd.calibration.calibration_error import CalibrationError
-    from ecdd.calibration.metrics import MetricError
-    from ecdd.contract.loading import ContractError
-    from ecdd.dataset_governance.lineage_tags import LineageError
-    from ecdd.dataset_governance.manifest import ManifestError
-    from ecdd.export.export_error import ExportError
+    from ecdd.bundle import load_bundle
+    from ecdd.contract.loading import load_contract
     from ecdd.export.own_model import OwnModel, build, calibration_pictures
-    from ecdd.runtimes.base import RuntimeFileError
+    from ecdd.files import read_text
 
     day = (frozen_on or datetime.datetime.now(datetime.UTC)).date()
-    try:
-        text = pair.contract.read_text(encoding="utf-8")
-        pictures = calibration_pictures(pair.data, pair.split, pair.scores)
-        own = OwnModel(pair.tflite, pair.onnx, text, name, release, pair.architecture, pair.training)
-        with Progress(transient=True) as bar:
-            task = bar.add_task("scoring", total=len(pictures))
-            made, fitted = build(own, out, pictures, day, lambda: bar.advance(task))
-    except (
-        BundleError,
-        CalibrationError,
-        ContractError,
-        ExportError,
-        LineageError,
-        ManifestError,
-        MetricError,
-        RuntimeFileError,
-        UnicodeDecodeError,
-        OSError,
-    ) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    load_contract(pair.contract)  # refused here, where the message can name its file and lines
+    text = read_text(pair.contract)
+    pictures = calibration_pictures(pair.data, pair.split, pair.scores)
+    own = OwnModel(pair.tflite, pair.onnx, text, name, release, pair.architecture, pair.training)
+    with Progress(transient=True) as bar:
+        task = bar.add_task("scoring", total=len(pictures))
+        made, fitted = build(own, out, pictures, day, lambda: bar.advance(task))
     for line in (*fitted.calibrator.warnings, fitted.calibrator.reason, *fitted.thresholds.notes):
         typer.echo(line)
     if made.contract.preprocessing_digest != load_bundle().contract.preprocessing_digest:
         typer.echo(
             "the contract makes other pixels or faces than the default one: first freeze S0 to S4 of a golden set of "
-            "your own, pytest gates/g1 --golden COPY --snapshot-update -n 0, and give --golden COPY to every run"
+            "your own, ecdd gates G1 --golden COPY -- --snapshot-update, and give --golden COPY to every run"
         )
     if pair.training is None:
         typer.echo("the bundle has no training record: nothing says what this model was trained on")

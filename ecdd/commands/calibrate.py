@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecdd.specification import CONFIGS, SPLIT
+
 if TYPE_CHECKING:
     from ecdd.calibration.fitting import FittedCalibration
 
@@ -25,13 +27,14 @@ def calibrate(
         Path | None, typer.Option(help="Data manifest, or its folder; the bundle's own logits where not given.")
     ] = None,
     contract: Annotated[Path | None, typer.Option(help="Policy contract, in place of the bundle's.")] = None,
-    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
     method: Annotated[str | None, typer.Option(help="calibration.method: temperature, platt or isotonic.")] = None,
     fpr: Annotated[float | None, typer.Option(help="operating_point.max_fpr.")] = None,
     fnr: Annotated[float | None, typer.Option(help="operating_point.max_fnr.")] = None,
     confidence: Annotated[float | None, typer.Option(help="operating_point.confidence.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for tensors: also measure on harmonised pictures.")] = None,
-    config: Annotated[Path, typer.Option(help="How to harmonise.")] = Path("configs/student.yaml"),
+    config: Annotated[Path, typer.Option(help="How to harmonise.", show_default="configs/student.yaml")] = CONFIGS
+    / "student.yaml",
     name: Annotated[str | None, typer.Option(help="Name of the new bundle.")] = None,
     release: Annotated[str | None, typer.Option(help="Its version; the old one with its last number raised.")] = None,
     frozen_on: Annotated[
@@ -42,17 +45,15 @@ def calibrate(
     """Fit calibration and thresholds by the contract, and write a new bundle; none is changed in place.
 
     With --data the CALIBRATION pictures are scored by the exported model; without it the bundle's committed logits are
-    calibrated again. Exit code 1 where that cannot be, with what to do.
+    calibrated again. Exit code 2 where that cannot be, with what to do.
     """
     from rich.progress import Progress
 
-    from ecdd.bundle import BundleError, default_bundle_path, load_bundle
-    from ecdd.calibration.calibration_error import CalibrationError
-    from ecdd.calibration.metrics import MetricError
-    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.bundle import default_bundle_path, load_bundle
+    from ecdd.contract.loading import load_contract
     from ecdd.contract.value_lines import set_contract_values
-    from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, load_split
-    from ecdd.dataset_governance.manifest import ManifestError, load_manifest
+    from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
+    from ecdd.dataset_governance.manifest import load_manifest
     from ecdd.dataset_governance.usable_faces import usable_faces
     from ecdd.export.artifact_manifest import (
         TRAINING_FILE,
@@ -61,57 +62,43 @@ def calibrate(
         previous_release,
         recalibrate_bundle,
     )
-    from ecdd.export.export_error import ExportError
     from ecdd.export.harmonised_check import harmonised_metrics
-    from ecdd.models.state_dicts import CheckpointError
-    from ecdd.training.config import TrainingError, load_config
+    from ecdd.files import read_text
+    from ecdd.training.config import load_config
 
     if training is not None and data is None:
         raise typer.BadParameter(
             "--training brings another model, whose logits are not known; name pictures with --data"
         )
     source = bundle or default_bundle_path()
-    try:
-        old_name, old_release, old_day, record = previous_release(source)
-        text = (contract or source / "policy_contract.yaml").read_text(encoding="utf-8")
-        chosen = _chosen(method=method, fpr=fpr, fnr=fnr, confidence=confidence)
-        text = set_contract_values(text, chosen, "frozen") if chosen else text
-        if training is not None:
-            record = (training / TRAINING_FILE).read_bytes()
-        today = datetime.datetime.now(datetime.UTC).date()
-        day = frozen_on.date() if frozen_on else (today if data else old_day)
-        new = NewBundle(out, name or old_name, release or _raised(old_release), text, record, day)
-        if data is None:
-            fitted = recalibrate_bundle(load_bundle(source), new)
-        else:
-            rows = usable_faces(load_manifest(data), load_split(split), [LineageTag.CALIBRATION])
-            more: Any = None
-            if cache is not None:
-                policy, settings = load_contract(contract or source / "policy_contract.yaml"), load_config(config)
-                more = lambda model, applied: harmonised_metrics(rows, policy, settings, cache, model, applied)  # noqa: E731
-            with Progress(transient=True) as bar:
-                task = bar.add_task(
-                    "scoring", total=2 * len(rows)
-                )  # the float model first, then what was quantised on its pictures
-                weights = (training or source) / "weights.safetensors"
-                fitted = build_bundle(weights, rows, new, more_metrics=more, progress=lambda _: bar.advance(task))
-    except (
-        BundleError,
-        CalibrationError,
-        CheckpointError,
-        ContractError,
-        ExportError,
-        LineageError,
-        ManifestError,
-        MetricError,
-        TrainingError,
-        OSError,
-    ) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    old_name, old_release, old_day, record = previous_release(source)
+    text = read_text(contract or source / "policy_contract.yaml")
+    chosen = _chosen(method=method, fpr=fpr, fnr=fnr, confidence=confidence)
+    load_contract(contract or source / "policy_contract.yaml")  # refused here, where the message can name its lines
+    text = set_contract_values(text, chosen, "frozen") if chosen else text
+    if training is not None:
+        record = (training / TRAINING_FILE).read_bytes()
+    today = datetime.datetime.now(datetime.UTC).date()
+    day = frozen_on.date() if frozen_on else (today if data else old_day)
+    new = NewBundle(out, name or old_name, release or _raised(old_release), text, record, day)
+    if data is None:
+        fitted = recalibrate_bundle(load_bundle(source), new)
+    else:
+        rows = usable_faces(load_manifest(data), load_split(split), [LineageTag.CALIBRATION])
+        more: Any = None
+        if cache is not None:
+            policy, settings = load_contract(contract or source / "policy_contract.yaml"), load_config(config)
+            more = lambda model, applied: harmonised_metrics(rows, policy, settings, cache, model, applied)  # noqa: E731
+        with Progress(transient=True) as bar:
+            task = bar.add_task(
+                "scoring", total=2 * len(rows)
+            )  # the float model first, then what was quantised on its pictures
+            weights = (training or source) / "weights.safetensors"
+            fitted = build_bundle(weights, rows, new, more_metrics=more, progress=lambda _: bar.advance(task))
     _show(fitted)
     typer.echo(
-        f"{out}: bundle {new.name} {new.release}; freeze its golden outputs with pytest --snapshot-update --bundle"
+        f"{out}: bundle {new.name} {new.release}; freeze its golden outputs: "
+        f"ecdd gates G3 --bundle {out} -- --snapshot-update"
     )
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.specification import CONTRACT, SPLIT
+
 if TYPE_CHECKING:
     from ecdd.contract.loading import LoadedContract
     from ecdd.export.representative_data import RepresentativeSet
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 def export(
     weights: Annotated[Path, typer.Option("--checkpoint", help="weights.safetensors of a training.")],
     out: Annotated[Path, typer.Option(help="Folder for model.onnx and model.tflite, or model_<mode>.tflite.")],
-    contract: Annotated[Path, typer.Option(help="Policy contract.")] = Path("contracts/policy_contract.yaml"),
+    contract: Annotated[
+        Path, typer.Option(help="Policy contract.", show_default="contracts/policy_contract.yaml")
+    ] = CONTRACT,
     mode: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,52 +37,42 @@ def export(
         Path | None,
         typer.Option(help="Data manifest; its CALIBRATION pictures give the ranges of full_int8 and int16x8."),
     ] = None,
-    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
 ) -> None:
     """Export a teacher or student, compare the float files with it, quantise, look inside, and time the files."""
     from ecdd.bundle.manifest import MODEL_FILE
-    from ecdd.contract.loading import ContractError, load_contract
-    from ecdd.dataset_governance.lineage_tags import LineageError
-    from ecdd.dataset_governance.manifest import ManifestError
+    from ecdd.contract.loading import load_contract
     from ecdd.export.artifact_manifest import ONNX_FILE, check_identity, export_model
-    from ecdd.export.export_error import ExportError
     from ecdd.export.exported_parity import tflite_latency
     from ecdd.export.folding import fold
     from ecdd.export.quantised_file import EXPECTED, INTEGER_MODES, ISLANDS
     from ecdd.export.quantize import quantise
     from ecdd.files import write_bytes, write_text
     from ecdd.models.checkpoint import load_weights
-    from ecdd.models.state_dicts import CheckpointError
 
     modes = mode or ["float32"]
     if unknown := [name for name in modes if name not in EXPECTED]:
         raise typer.BadParameter(f"--mode {unknown[0]}; allowed are {', '.join(EXPECTED)}")
-    try:
-        policy = load_contract(contract)
-        model, identity = load_weights(weights)
-        check_identity(identity, policy, weights)
-        exported = export_model(model, policy)
-        write_bytes(out / ONNX_FILE, exported.onnx)
-        parity = exported.parity
-        typer.echo(
-            f"max |difference| of a patch logit on {parity.n} tensors: TFLite {parity.tflite_max:.3g}, "
-            f"ONNX {parity.onnx_max:.3g}; spread of the map {parity.spread:.3g}"
-        )
-        ranges = _representative(data, split, policy) if set(modes) & set(INTEGER_MODES) else None
-        for name in [key for key in EXPECTED if key in modes]:
-            chosen = tuple(float_layer) if float_layer else ISLANDS
-            made = quantise(fold(model), name, policy.policy, ranges, float_layers=chosen, integer_io=integer_io)
-            file = MODEL_FILE if len(modes) == 1 else f"model_{name}.tflite"
-            write_bytes(out / file, made.model)
-            if made.representative is not None:
-                text = json.dumps(made.representative, indent=1, sort_keys=True) + "\n"
-                write_text(out / f"{Path(file).stem}_representative_data.json", text)
-            typer.echo(
-                f"{file}: {len(made.model)} bytes, one thread, one face, median {tflite_latency(made.model):.2f} ms"
-            )
-    except (ExportError, CheckpointError, ContractError, LineageError, ManifestError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    policy = load_contract(contract)
+    model, identity = load_weights(weights)
+    check_identity(identity, policy, weights)
+    exported = export_model(model, policy)
+    write_bytes(out / ONNX_FILE, exported.onnx)
+    parity = exported.parity
+    typer.echo(
+        f"max |difference| of a patch logit on {parity.n} tensors: TFLite {parity.tflite_max:.3g}, "
+        f"ONNX {parity.onnx_max:.3g}; spread of the map {parity.spread:.3g}"
+    )
+    ranges = _representative(data, split, policy) if set(modes) & set(INTEGER_MODES) else None
+    for name in [key for key in EXPECTED if key in modes]:
+        chosen = tuple(float_layer) if float_layer else ISLANDS
+        made = quantise(fold(model), name, policy.policy, ranges, float_layers=chosen, integer_io=integer_io)
+        file = MODEL_FILE if len(modes) == 1 else f"model_{name}.tflite"
+        write_bytes(out / file, made.model)
+        if made.representative is not None:
+            text = json.dumps(made.representative, indent=1, sort_keys=True) + "\n"
+            write_text(out / f"{Path(file).stem}_representative_data.json", text)
+        typer.echo(f"{file}: {len(made.model)} bytes, one thread, one face, median {tflite_latency(made.model):.2f} ms")
 
 
 def _representative(data: Path | None, split: Path, contract: LoadedContract) -> RepresentativeSet:

@@ -55,26 +55,19 @@ def split(
     """Tag every picture so that no near-duplicate, known person or held-out source crosses a boundary.
 
     Every first tag becomes a line of the history beside the split (OUT.history.jsonl); the history of --base is carried
-    on. Exit code 1, with every contradiction listed, where that cannot be.
+    on. Exit code 2, with every contradiction listed, where that cannot be.
     """
-    from ecdd.contract.loading import ContractError
     from ecdd.dataset_governance.build_split import build_split
     from ecdd.dataset_governance.lineage_history import carried_history, carry, history_path, read_history, record_split
-    from ecdd.dataset_governance.lineage_tags import LineageError, load_split
-    from ecdd.dataset_governance.manifest import ManifestError
-    from ecdd.dataset_governance.picture_hashes import UnreadableError
+    from ecdd.dataset_governance.lineage_tags import load_split
 
-    try:
-        earlier = None if base is None else load_split(base)
-        history = carried_history(history_path(out), None if base is None else history_path(base))
-        written = build_split(
-            data, out, contract, earlier, hold_out or (), read_history(history), groups or (), train_share
-        )
-        carry(history, history_path(out))
-        record_split(written, history_path(out), who, datetime.datetime.now(datetime.UTC), hold_out or ())
-    except (ContractError, LineageError, ManifestError, UnreadableError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    earlier = None if base is None else load_split(base)
+    history = carried_history(history_path(out), None if base is None else history_path(base))
+    written = build_split(
+        data, out, contract, earlier, hold_out or (), read_history(history), groups or (), train_share
+    )
+    carry(history, history_path(out))
+    record_split(written, history_path(out), who, datetime.datetime.now(datetime.UTC), hold_out or ())
     counts = Counter((row.lineage.value, row.scope, row.label) for row in written.rows.values())
     names = {"0": "real", "1": "fake", "": "no label"}
     for (lineage, scope, label), count in sorted(counts.items()):

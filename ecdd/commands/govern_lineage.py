@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.errors import EcddError, printable
+
 if TYPE_CHECKING:
     from ecdd.dataset_governance.validate_lineage import Use
 
@@ -40,34 +42,32 @@ def check(
     """Fail where anything crosses a lineage boundary; every crossing is named with both its ends.
 
     Looks at pictures, near-duplicate groups, persons, held-out sources, changes of tags, and reviewed pictures. Exit
-    code 1 on any crossing, and on a manifest, a split or a history that is broken.
+    code 1 on any crossing, 2 on a manifest, a split or a history that is broken.
     """
-    from ecdd.bundle import BundleError
-    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.lineage_history import history_path, read_history
     from ecdd.dataset_governance.lineage_tags import LineageError, load_split
-    from ecdd.dataset_governance.manifest import ManifestError, load_manifests
+    from ecdd.dataset_governance.manifest import load_manifests
     from ecdd.dataset_governance.manual_review import HISTORY_NAME
-    from ecdd.dataset_governance.picture_hashes import UnreadableError
-    from ecdd.dataset_governance.review_error import ReviewError
     from ecdd.dataset_governance.reviewed_copies import reviewed_copies
     from ecdd.dataset_governance.validate_lineage import check_lineage
 
     stores = reviews or []
     if history is not None and not history.is_file():
-        typer.echo(f"{history.name}: no such history", err=True)
-        raise typer.Exit(1)
+        raise EcddError(f"{history.name}: no such history")
+    rows, tags = load_manifests(data, need_digests=True), load_split(split)
+    own = history or history_path(split)
+    others = [read_history(store / HISTORY_NAME) for store in stores]
+    uses, problems = _of_bundle(bundle, split)
+    if key is not None:
+        policy = load_contract(contract)
+        problems += [line for store in stores for line in reviewed_copies(store, key, rows, tags, policy)]
+    known = read_history(own)
     try:
-        rows, tags = load_manifests(data, need_digests=True), load_split(split)
-        own = history or history_path(split)
-        others = [read_history(store / HISTORY_NAME) for store in stores]
-        uses, problems = _of_bundle(bundle, split)
-        if key is not None:
-            policy = load_contract(contract)
-            problems += [line for store in stores for line in reviewed_copies(store, key, rows, tags, policy)]
-        check_lineage(tags, rows, read_history(own), others, hold_out or (), uses, problems)
-    except (BundleError, ContractError, LineageError, ManifestError, ReviewError, UnreadableError) as error:
-        typer.echo(str(error), err=True)
+        check_lineage(tags, rows, known, others, hold_out or (), uses, problems)
+    except LineageError as crossing:  # the answer to what was asked, not a fault of what was given
+        for line in crossing.problems:
+            typer.echo(printable(line), err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{len(rows)} pictures, no crossing; split {tags.digest}")
     _say_history(own)
@@ -92,6 +92,7 @@ def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
     from ecdd.dataset_governance.lineage_history import split_cited
     from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, read_table
     from ecdd.dataset_governance.validate_lineage import Use, training_differs
+    from ecdd.files import read_text
 
     if path is None:
         return [], []
@@ -100,7 +101,7 @@ def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
     if not scores.is_file() or not record.is_file():
         raise LineageError([f"{path.name}: no calibration_scores.csv or no training_record.json to hold to the split"])
     table = read_table(scores, ("sha256",), exactly=False)
-    cited = json.loads(record.read_text(encoding="utf-8"))
+    cited = json.loads(read_text(record))
     split = split_cited(tags, cited)
     digests = tuple(sorted({cells["sha256"] for _, cells in table}))
     train = tuple(row.sha256 for row in split.rows_with([LineageTag.TRAIN]))
@@ -118,24 +119,19 @@ def tag(
 ) -> None:
     """Change the tag of pictures, and of their near-duplicates and persons, with a line in the history.
 
-    Exit code 1, and nothing changed, where the change is not allowed.
+    Exit code 2, and nothing changed, where the change is not allowed.
     """
     import hashlib
 
-    from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag
+    from ecdd.dataset_governance.lineage_tags import LineageTag
     from ecdd.dataset_governance.retagging import retag
 
     if to not in LineageTag.__members__.values():
-        typer.echo(f"--to {to}: unknown, allowed are {', '.join(LineageTag)}", err=True)
-        raise typer.Exit(2)
-    try:
-        digests = []
-        for given in pictures:
-            path = Path(given)
-            digests.append(hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else given.lower())
-        moved = retag(split, digests, LineageTag(to), who, reason, datetime.datetime.now(datetime.UTC))
-    except (LineageError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+        raise EcddError(f"--to {to}: unknown, allowed are {', '.join(LineageTag)}")
+    digests = []
+    for given in pictures:
+        path = Path(given)
+        digests.append(hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else given.lower())
+    moved = retag(split, digests, LineageTag(to), who, reason, datetime.datetime.now(datetime.UTC))
     for left, count in sorted(moved.items()):
         typer.echo(f"{count} from {left} to {to}")

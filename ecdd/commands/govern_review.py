@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
     from ecdd.dataset_governance.manual_review import ReviewItem, ReviewStore
@@ -25,32 +25,25 @@ _History = Annotated[
 _Id = Annotated[str, typer.Argument(metavar="ID", help="Item id, as `add` gave it.")]
 
 
-@contextmanager
-def _errors() -> Iterator[None]:
-    """Every refusal is one line and exit code 1."""
-    from ecdd.bundle import BundleError
-    from ecdd.contract.loading import ContractError
-    from ecdd.dataset_governance.review_error import ReviewError
-
-    try:
-        yield
-    except (BundleError, ContractError, ReviewError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-
-
 def _open(store: Path, contract: Path | None, key: Path | None = None, history: Path | None = None) -> ReviewStore:
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.manual_review import ReviewKey, ReviewStore
 
-    return ReviewStore.open(store, ReviewKey.read(key), load_contract(contract), history)
+    return ReviewStore.open(_existing(store), ReviewKey.read(key), load_contract(contract), history)
 
 
 def _open_without_key(store: Path, contract: Path | None) -> ReviewStore:
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.manual_review import ReviewStore
 
-    return ReviewStore.open(store, None, load_contract(contract))
+    return ReviewStore.open(_existing(store), None, load_contract(contract))
+
+
+def _existing(store: Path) -> Path:
+    """The store, which only `add` makes: looked for under a mistyped name, every picture would seem to be gone."""
+    if not store.is_dir():
+        raise EcddError(f"{store}: no such folder; give the folder of a review store with --store")
+    return store
 
 
 def _shown(item: ReviewItem) -> str:
@@ -66,8 +59,7 @@ def make_key(path: Annotated[Path, typer.Argument(help="File to write, mode 600.
     """Make a new key; whoever loses it loses every picture sealed with it."""
     from ecdd.dataset_governance.manual_review import ReviewKey
 
-    with _errors():
-        typer.echo(f"key {ReviewKey.make(path).id} in {path}: keep a copy apart from the store")
+    typer.echo(f"key {ReviewKey.make(path).id} in {path}: keep a copy apart from the store")
 
 
 @app.command()
@@ -91,17 +83,16 @@ def add(
     from ecdd.pipeline.reason_codes import Rejected
 
     label = None if known_label is None else _label(known_label)
-    with _errors():
-        if not consent.strip():
-            raise ReviewError("no_consent", "give --consent TEXT, the text that the person agreed to")
-        loaded = load_bundle(bundle)
-        opened = ReviewStore.open(store, ReviewKey.read(key), loaded.contract, history)
-        try:
-            data = read_file(picture, loaded.contract.policy.pixel_pipeline)
-        except Rejected as rejected:
-            raise ReviewError("not_reviewable", f"{picture.name}: {rejected}") from None
-        verdict = Detector.load(loaded, loaded.contract).predict(data, picture.name)
-        item_id = opened.add(data, verdict, Consent(given=True, statement=consent, at=utc_now()), label)
+    if not consent.strip():
+        raise ReviewError("no_consent", "give --consent TEXT, the text that the person agreed to")
+    loaded = load_bundle(bundle)
+    opened = ReviewStore.open(store, ReviewKey.read(key), loaded.contract, history)
+    try:
+        data = read_file(picture, loaded.contract.policy.pixel_pipeline)
+    except Rejected as rejected:
+        raise ReviewError("not_reviewable", f"{picture.name}: {rejected}") from None
+    verdict = Detector.load(loaded, loaded.contract).predict(data, picture.name)
+    item_id = opened.add(data, verdict, Consent(given=True, statement=consent, at=utc_now()), label)
     typer.echo(item_id)
 
 
@@ -110,8 +101,7 @@ def _label(text: str) -> Label:
         return "real"
     if text == "fake":
         return "fake"
-    typer.echo(f"label {text!r}: allowed are real and fake", err=True)
-    raise typer.Exit(2)
+    raise EcddError(f"label {text!r}: allowed are real and fake")
 
 
 @app.command("next")
@@ -124,15 +114,14 @@ def show_next(
     contract: _Contract = None,
 ) -> None:
     """Open the item that should be looked at next: the oldest of the stratum that was looked at least."""
-    from ecdd.files import write_bytes
+    from ecdd.files import write_output
 
-    with _errors():
-        opened = _open(store, contract, key)
-        item = opened.next(skip or ())
-        if item is None:
-            typer.echo("nothing waits for review")
-            return
-        write_bytes(out, opened.picture(item.id), mode=0o600)
+    opened = _open(store, contract, key)
+    item = opened.next(skip or ())
+    if item is None:
+        typer.echo("nothing waits for review")
+        return
+    write_output(out, opened.picture(item.id), inputs=[store], mode=0o600)
     typer.echo(_shown(item))
 
 
@@ -153,8 +142,7 @@ def label(
 ) -> None:
     """Fill in the form of an item: what it is, and why the verdict failed."""
     truth = _label(is_)
-    with _errors():
-        item = _open(store, contract, key, history).label(item_id, truth, reason, reviewer, again=again)
+    item = _open(store, contract, key, history).label(item_id, truth, reason, reviewer, again=again)
     typer.echo(_shown(item))
 
 
@@ -169,25 +157,22 @@ def export(
     """Write the reviewed items, up to the quota of each stratum and cycle, without any picture."""
     from ecdd.dataset_governance.review_record import write_forms
 
-    with _errors():
-        items, beyond = _open(store, contract, key).reviewed()
-        write_forms(items, out)
+    items, beyond = _open(store, contract, key).reviewed()
+    write_forms(items, out, store)
     typer.echo(f"{len(items)} reviewed items; {beyond} beyond the quota of their stratum left out")
 
 
 @app.command("opt-out")
 def opt_out(item_id: _Id, *, store: _Store, contract: _Contract = None) -> None:
     """Delete an item at once; needs no key. A line without content stays in the audit trail."""
-    with _errors():
-        gone = _open_without_key(store, contract).opt_out(item_id)
+    gone = _open_without_key(store, contract).opt_out(item_id)
     typer.echo(f"{item_id}: deleted" if gone else f"{item_id}: nothing is stored under this id")
 
 
 @app.command()
 def purge(*, store: _Store, contract: _Contract = None) -> None:
     """Delete what is older than the contract's review_retention_days; needs no key. Run it daily."""
-    with _errors():
-        gone = _open_without_key(store, contract).purge()
+    gone = _open_without_key(store, contract).purge()
     for item_id in gone:
         typer.echo(item_id)
     typer.echo(f"{len(gone)} items purged")
@@ -196,8 +181,7 @@ def purge(*, store: _Store, contract: _Contract = None) -> None:
 @app.command()
 def status(*, store: _Store, key: _Key = None, contract: _Contract = None) -> None:
     """Show quotas, waiting items and what is wrong; exit code 1 on records that cannot be opened, or overdue ones."""
-    with _errors():
-        now = _open(store, contract, key).status()
+    now = _open(store, contract, key).status()
     typer.echo(f"cycle {now.cycle}: {now.waiting} waiting, {now.reviewed} reviewed, {now.due} to be purged")
     for name, (stored, reviewed, quota) in now.strata.items():
         typer.echo(f"  {name}: {stored} stored, {reviewed} reviewed, quota {quota}")
@@ -225,8 +209,7 @@ def rekey(
     """Seal every record anew with another key; when it was stopped, run it again with the same two keys."""
     from ecdd.dataset_governance.manual_review import ReviewKey
 
-    with _errors():
-        changed, damaged = _open(store, contract, key).rekey(ReviewKey.read(new_key))
+    changed, damaged = _open(store, contract, key).rekey(ReviewKey.read(new_key))
     typer.echo(f"{changed} records sealed anew")
     for text in damaged:
         typer.echo(text, err=True)
@@ -243,11 +226,10 @@ def protocol(
     """Write the manual-review protocol, made from the contract."""
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.review_protocol import review_protocol
-    from ecdd.files import write_text
+    from ecdd.files import write_output
 
-    with _errors():
-        text = review_protocol(load_contract(contract))
-        if out is not None:
-            write_text(out, text)
+    text = review_protocol(load_contract(contract))
+    if out is not None:
+        write_output(out, text.encode(), inputs=[] if contract is None else [contract])
     if out is None:
         typer.echo(text, nl=False)

@@ -29,26 +29,26 @@ def scan(
 ) -> None:
     """Find copies: turned, mirrored, re-encoded, resized, and in sets of up to 4000 pictures cropped.
 
-    Exit code 1 where pairs cross two tags, each with both ends, or files cannot be read, each by name: then nothing is
-    written.
+    Exit code 1 where pairs cross two tags, each with both ends; 2 where files cannot be read, each by name. Then
+    nothing is written.
     """
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.duplicate_groups import crossings, write_groups
     from ecdd.dataset_governance.leakage_scan import CROPS_UP_TO
     from ecdd.dataset_governance.leakage_scan import scan as scan_files
-    from ecdd.dataset_governance.lineage_tags import LineageError, load_split
-    from ecdd.dataset_governance.manifest import ManifestError, load_manifest
-    from ecdd.dataset_governance.picture_hashes import UnreadableError, Work
+    from ecdd.dataset_governance.lineage_tags import load_split
+    from ecdd.dataset_governance.manifest import load_manifest, manifest_path
+    from ecdd.dataset_governance.picture_hashes import Work
+    from ecdd.files import check_output
 
     policy = load_contract(contract).policy
-    try:
-        tags = {key: row.lineage.value for key, row in load_split(split).rows.items()} if split else {}
-        rows = load_manifest(data)
-        files = [(row.sha256, row.path) for row in rows]
-        found = scan_files(files, policy.pixel_pipeline, policy.dataset_governance, Work(jobs, engine, keep, _say))
-    except (LineageError, ManifestError, UnreadableError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    tags = {key: row.lineage.value for key, row in load_split(split).rows.items()} if split else {}
+    rows = load_manifest(data)
+    if out is not None:
+        given = [path for path in (manifest_path(data), split, contract) if path is not None]
+        check_output(out, [*given, *(row.path for row in rows)])
+    files = [(row.sha256, row.path) for row in rows]
+    found = scan_files(files, policy.pixel_pipeline, policy.dataset_governance, Work(jobs, engine, keep, _say))
     names = {row.sha256: row.name for row in rows}
     lineage = {row.sha256: tags.get(row.sha256) or (row.lineage.value if row.lineage else "") for row in rows}
     for pair in found.pairs:

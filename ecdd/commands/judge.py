@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ecdd.errors import EcddError, ListedError
+
 
 def judge(
     folder: Annotated[Path, typer.Argument(help="Folder of a run: phase*_results, index.json, evidence.jsonl.")],
@@ -14,31 +16,27 @@ def judge(
         Path | None, typer.Option(help="Contract whose limits to judge by; without it the stored limits stand.")
     ] = None,
 ) -> None:
-    """Check that no record was edited and judge the stored metrics again; exit code 1 where any verdict is not pass.
+    """Check that no record was edited and judge the stored metrics again by a contract's limits.
+
+    Exit code 1 where any verdict is not pass, 2 where a record was edited.
 
     Only limits can be judged again. Keys that change pixels, thresholds or the model need a run, and are named.
     """
-    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.contract.loading import load_contract
     from ecdd.evidence.chain import find_edits
     from ecdd.evidence.merging import read_records
     from ecdd.evidence.rejudging import rejudge
     from ecdd.evidence.verdicts import judge_record
 
     if not (folder / "index.json").is_file():
-        typer.echo(f"{folder}: no index.json; give the folder of a run, for example reports/default", err=True)
-        raise typer.Exit(2)
+        raise EcddError(f"{folder}: no index.json; give the folder of a run, for example reports/default")
     edits = find_edits(folder)
     if edits:
-        typer.echo("\n".join(["refused: the evidence is not as the run wrote it", *edits]), err=True)
-        raise typer.Exit(1)
+        raise ListedError(["refused: the evidence is not as the run wrote it", *edits])
     records = read_records(folder)
     after = {key: judge_record(record) for key, record in records.items()}
     if contract is not None:
-        try:
-            loaded = load_contract(contract)
-        except ContractError as error:
-            typer.echo(str(error), err=True)
-            raise typer.Exit(2) from None
+        loaded = load_contract(contract)
         found = rejudge(records, loaded)
         after = dict(found.after)
         for line in found.moved:

@@ -39,10 +39,11 @@ def import_(
     """Turn a public checkpoint into a weight file that names its operator.
 
     A LaDeDa or Tiny-LaDeDa file has no operator of its own and loads under any, so it must be named. For lite the file
-    is the trunk's ImageNet weights, held to a known SHA-256; digest, origin and licence are printed. Exit code 1 where
+    is the trunk's ImageNet weights, held to a known SHA-256; digest, origin and licence are printed. Exit code 2 where
     keys are missing, unknown or of another shape; each is listed.
     """
-    from ecdd.contract.loading import ContractError, load_contract
+    from ecdd.contract.loading import load_contract
+    from ecdd.files import check_output
     from ecdd.models.checkpoint import identity_of, load_public, save_weights
     from ecdd.models.lite import ARCHITECTURE as LITE
     from ecdd.models.pretrained import LICENCE, ORIGIN, SHA256, load_pretrained
@@ -54,17 +55,17 @@ def import_(
         typer.echo("--operator: the file does not name its operator; say what it was trained with", err=True)
         raise typer.Exit(2)
     factor = scale if scale is not None else (2 / 3 if operator == "NPR" else 1.0)
+    check_output(out, [path for path in (checkpoint, contract) if path is not None])
+    policy = load_contract(contract).policy
     try:
-        policy = load_contract(contract).policy
         if arch == LITE:
             model: PatchNetwork = load_pretrained(checkpoint, policy.pixel_pipeline)
             typer.echo(f"{checkpoint.name}: SHA-256 {SHA256}, {ORIGIN}, licence {LICENCE}")
         else:
             model = load_public(checkpoint, operator, factor, arch, width)
-        digest = save_weights(model, identity_of(model, policy), out)
-    except (CheckpointError, ContractError, OSError, ValueError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    except ValueError as error:  # a name or a width that no network has
+        raise CheckpointError(str(error)) from None
+    digest = save_weights(model, identity_of(model, policy), out)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     typer.echo(
         f"{out}: {arch}, width {width:g}, {parameters} parameters, {operator} x {factor:.4g}, state {digest[:12]}"
@@ -80,25 +81,22 @@ def store(
 ) -> None:
     """Write weights in another storage, and say how far the patch-logit map moves by it.
 
-    Exit code 1 where a weight is too large for the storage.
+    Exit code 2 where a weight is too large for the storage.
     """
     import dataclasses
 
     import torch
 
+    from ecdd.files import check_output
     from ecdd.models.checkpoint import load_weights, save_weights
-    from ecdd.models.state_dicts import CheckpointError
 
-    try:
-        model, identity = load_weights(weights)
-        digest = save_weights(model, dataclasses.replace(identity, storage=storage), out)
-        side = identity.input_size
-        tensors = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0))
-        with torch.inference_mode():
-            before, after = model(tensors), load_weights(out)[0](tensors)
-    except (CheckpointError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    check_output(out, [weights], regular=True)
+    model, identity = load_weights(weights)
+    digest = save_weights(model, dataclasses.replace(identity, storage=storage), out)
+    side = identity.input_size
+    tensors = torch.randn(4, 3, side, side, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before, after = model(tensors), load_weights(out)[0](tensors)
     moved, spread = float((after - before).abs().max()), float(before.std())
     typer.echo(
         f"{out}: {out.stat().st_size} bytes, {storage}, state {digest[:12]}; a patch logit of seeded noise moves by "

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,17 +45,16 @@ def report(
 
     Exit code 2 where the log cannot be read.
     """
-    with _explained():
-        from ecdd.monitoring.logger import EventLog
-        from ecdd.monitoring.summary import summarise
+    from ecdd.monitoring.logger import EventLog
+    from ecdd.monitoring.summary import summarise
 
-        with EventLog(url) as log:
-            summary = summarise(log)
-        if out is not None:
-            from ecdd.monitoring.page import write_report
+    with EventLog(url) as log:
+        summary = summarise(log)
+    if out is not None:
+        from ecdd.monitoring.page import write_report
 
-            page, _ = write_report(summary, out)
-            typer.echo(f"{page}: {summary.events} events", err=as_json)
+        page, _ = write_report(summary, out)
+        typer.echo(f"{page}: {summary.events} events", err=as_json)
     if as_json:
         typer.echo(json.dumps(summary.plain(), indent=1))
     elif out is None:
@@ -71,14 +68,13 @@ def report(
 @app.command()
 def purge(url: Url, bundle: BundleOption = None, as_of: AsOf = None) -> None:
     """Delete events older than the contract's ``monitoring.retention_days``; exit code 2 where that fails."""
-    with _explained():
-        from ecdd.monitoring.logger import EventLog
+    from ecdd.monitoring.logger import EventLog
 
-        days, now = _knobs(bundle).retention_days, _utc(as_of)
-        with EventLog(url) as log:
-            deleted = log.purge(days, now)
-            left = log.count()
-            ahead = log.count_after(now)
+    days, now = _knobs(bundle).retention_days, _utc(as_of)
+    with EventLog(url) as log:
+        deleted = log.purge(days, now)
+        left = log.count()
+        ahead = log.count_after(now)
     typer.echo(f"{deleted} events older than {days} days deleted, {left} left")
     if ahead:
         typer.echo(f"{ahead} events lie more than a day in the future: a clock is wrong; they are kept", err=True)
@@ -99,22 +95,22 @@ def reference(
     """
     if (url is None) == (scores is None):
         raise typer.BadParameter("give a log or --scores, one of them")
-    with _explained():
-        from ecdd.bundle import load_bundle
-        from ecdd.monitoring import reference as references
+    from ecdd.bundle import load_bundle
+    from ecdd.monitoring import reference as references
 
-        loaded = load_bundle(bundle)
-        least = loaded.contract.policy.monitoring.drift_min_samples
-        if scores is not None:
-            made = _from_scores(scores, loaded, least)
-        else:
-            from ecdd.monitoring.logger import EventLog
-            from ecdd.monitoring.playbook import reference_from_log
+    loaded = load_bundle(bundle)
+    least = loaded.contract.policy.monitoring.drift_min_samples
+    if scores is not None:
+        made = _from_scores(scores, loaded, least)
+    else:
+        from ecdd.monitoring.logger import EventLog
+        from ecdd.monitoring.playbook import reference_from_log
 
-            assert url is not None
-            with EventLog(url) as log:
-                made = reference_from_log(log, loaded.payload_digest, days, least)
-        references.save(made, out)
+        assert url is not None
+        with EventLog(url) as log:
+            made = reference_from_log(log, loaded.payload_digest, days, least)
+    source = scores or Path((url or "").removeprefix("sqlite:///"))
+    references.save(made, out, [loaded.path, source])
     typer.echo(f"{out}: {made.events} events of bundle {made.bundle_digest[:16]}")
 
 
@@ -131,23 +127,22 @@ def check(
     Exit code 0: quiet, or only what was reported before; 1: a trigger began to fire; 2: cannot judge (too few events,
     or log, reference or bundle cannot be used). A trigger that fires again soon asks for the next level.
     """
-    with _explained():
-        from ecdd.bundle import load_bundle
-        from ecdd.monitoring.logger import EventLog
-        from ecdd.monitoring.monitoring_error import MonitoringError
-        from ecdd.monitoring.playbook import check as check_log
+    from ecdd.bundle import load_bundle
+    from ecdd.monitoring.logger import EventLog
+    from ecdd.monitoring.monitoring_error import MonitoringError
+    from ecdd.monitoring.playbook import check as check_log
 
-        loaded = load_bundle(bundle)
-        frozen = _frozen(reference, loaded)
-        if frozen.bundle_digest != loaded.payload_digest:
-            msg = (
-                f"{reference}: of bundle {frozen.bundle_digest[:16]}, checked is {loaded.payload_digest[:16]}; "
-                "give its --bundle, or freeze a reference of this one"
-            )
-            raise MonitoringError(msg)
-        knobs = loaded.contract.policy.monitoring
-        with EventLog(url, knobs.logged_fields) as log:
-            done = check_log(log, frozen, knobs, _utc(as_of))
+    loaded = load_bundle(bundle)
+    frozen = _frozen(reference, loaded)
+    if frozen.bundle_digest != loaded.payload_digest:
+        msg = (
+            f"{reference}: of bundle {frozen.bundle_digest[:16]}, checked is {loaded.payload_digest[:16]}; "
+            "give its --bundle, or freeze a reference of this one"
+        )
+        raise MonitoringError(msg)
+    knobs = loaded.contract.policy.monitoring
+    with EventLog(url, knobs.logged_fields) as log:
+        done = check_log(log, frozen, knobs, _utc(as_of))
     _say(done, as_json)
     if any(alarm.new for alarm in done.alarms):
         raise typer.Exit(FIRED)
@@ -211,15 +206,12 @@ def _plain(done: Check) -> dict[str, Any]:
 
 
 def _from_scores(scores: Path, loaded: Any, least: int) -> Reference:  # noqa: ANN401 - a bundle, lazily imported
-    from ecdd.evaluation.score_table import ScoreTableError, read_table
+    from ecdd.evaluation.score_table import read_table
     from ecdd.evaluation.transforms import UNTOUCHED
     from ecdd.monitoring.monitoring_error import MonitoringError
     from ecdd.monitoring.reference import reference_of, rows_of_scores
 
-    try:
-        table = read_table(scores)
-    except ScoreTableError as error:
-        raise MonitoringError(str(error)) from None
+    table = read_table(scores)
     if why := table.why_not_of(loaded.payload_digest, loaded.contract.digest):
         raise MonitoringError(f"{scores}: {why}")
     return reference_of(rows_of_scores(table.of(UNTOUCHED)), loaded.payload_digest, least)
@@ -233,16 +225,3 @@ def _knobs(bundle: Path | None) -> Any:  # noqa: ANN401 - the contract's section
 
 def _utc(when: datetime.datetime | None) -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC) if when is None else when.replace(tzinfo=datetime.UTC)
-
-
-@contextlib.contextmanager
-def _explained() -> Iterator[None]:
-    """One line and exit code 2 where something cannot be used."""
-    from ecdd.bundle import BundleError
-    from ecdd.monitoring.monitoring_error import MonitoringError
-
-    try:
-        yield
-    except (MonitoringError, BundleError) as error:
-        typer.echo(f"ecdd monitor: {error}", err=True)
-        raise typer.Exit(CANNOT_JUDGE) from None

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.errors import printable
+
 if TYPE_CHECKING:
     from ecdd.bundle.loading import Bundle
     from ecdd.monitoring.canary import Comparison
@@ -38,10 +40,8 @@ def canary(
     an undecided metric, or nothing could be compared.
     """
     from ecdd.bundle import BundleError, load_bundle
-    from ecdd.dataset_governance.lineage_tags import LineageError, load_split
-    from ecdd.dataset_governance.manifest import ManifestError
-    from ecdd.evaluation.score_table import ScoreTableError
-    from ecdd.monitoring.canary import CanaryError, compare
+    from ecdd.dataset_governance.lineage_tags import load_split
+    from ecdd.monitoring.canary import compare
 
     if (data is None) == (not scores) or (data is not None) != (candidate is not None) or len(scores or [1, 2]) != 2:
         raise typer.BadParameter(
@@ -51,20 +51,16 @@ def canary(
     try:
         newer = None if candidate is None else load_bundle(candidate)
     except BundleError as error:
-        typer.echo(f"rollback: the candidate cannot be loaded: {error}")
+        typer.echo(printable(f"rollback: the candidate cannot be loaded: {error}"))
         raise typer.Exit(EXIT_CODES["rollback"]) from None
-    try:
-        groups = None
-        if split is not None:
-            groups = {key: row.near_duplicate_group for key, row in load_split(split).rows.items()}
-        if newer is not None and data is not None:
-            rows = _answers(serving, newer, data, transforms)
-        else:
-            rows = _tables(serving, scores or [])
-        found = compare(rows[0], rows[1], serving.contract.policy, groups=groups, latency=not without_latency)
-    except (CanaryError, ManifestError, ScoreTableError, LineageError) as error:
-        typer.echo(f"ecdd monitor canary: {error}", err=True)
-        raise typer.Exit(EXIT_CODES["hold"]) from None
+    groups = None
+    if split is not None:
+        groups = {key: row.near_duplicate_group for key, row in load_split(split).rows.items()}
+    if newer is not None and data is not None:
+        rows = _answers(serving, newer, data, transforms)
+    else:
+        rows = _tables(serving, scores or [])
+    found = compare(rows[0], rows[1], serving.contract.policy, groups=groups, latency=not without_latency)
     _say(found)
     raise typer.Exit(EXIT_CODES[found.decision])
 

@@ -57,16 +57,9 @@ def parity(
     Exit code 0 when every limit of the contract is kept, 1 when one is not, 2 for files, pictures or options that
     cannot be used. A map, pooled logit and picture are found by shape; name them where more than one fits.
     """
-    from ecdd.bundle import BundleError
-    from ecdd.contract.contract_error import ContractError
-    from ecdd.dataset_governance.manifest import ManifestError
-    from ecdd.golden.golden_sets import GoldenError
     from ecdd.parity.found_layout import TensorNames
-    from ecdd.parity.parity_metric import ParityError
     from ecdd.parity.parity_run import CalibrationOptions, ParityRequest, PixelOptions
     from ecdd.parity.runtime_pair import RuntimeSettings
-    from ecdd.pipeline.face import DetectorError
-    from ecdd.runtimes.base import RuntimeFileError
 
     chosen: Literal["quantised", "exact"] = "exact" if limits == "exact" else "quantised"
     if limits != chosen:
@@ -86,21 +79,8 @@ def parity(
         calibration=CalibrationOptions(temperature, bias, t_real, t_fake),
         settings=RuntimeSettings(threads, xnnpack),
     )
-    try:
-        report = _run(request)
-        files = [] if out is None else report.write(out)
-    except (
-        BundleError,
-        ContractError,
-        DetectorError,
-        GoldenError,
-        ManifestError,
-        ParityError,
-        RuntimeFileError,
-        OSError,
-    ) as error:
-        typer.echo(f"ecdd parity: {error}", err=True)
-        raise typer.Exit(_BAD_INPUT) from None
+    report = _run(request)
+    files = [] if out is None else report.write(out)
     _show(report)
     for file in files:
         typer.echo(str(file))

@@ -6,11 +6,13 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+
+from ecdd.errors import printable
 
 # Prediction multiplies no matrices in numpy; its idle threads would cost a tenth of a second of each start, and a
 # process that forks its workers must have none.
@@ -54,11 +56,17 @@ def predict(
         raise typer.BadParameter("--log names the bundle that decided; with --contract the bundle would not have")
     files, hidden = find_files(paths)
     counts: dict[str, int] = {}
+    warned: set[str] = set()
     failed = 0
-    with _writer(out) as write, _logged(log, device_class, settings.bundle) as note:
+    inputs = [*paths, settings.bundle.path, *([] if contract is None else [contract])]
+    with _writer(out, inputs) as write, _logged(log, device_class, settings.bundle) as note:
         for line in _watched(judge_all(files, settings, jobs), len(files)):
             counts[line["label"]] = counts.get(line["label"], 0) + 1
             failed += line["outcome"] == "error" or any(code.startswith(_UNREADABLE) for code in line["reason_codes"])
+            for warning in line.get("warnings", ()):  # the same for every picture: a person reads it once
+                if warning not in warned:
+                    typer.echo(f"warning: {warning}", err=True)
+                warned.add(warning)
             write(line)
             note(line)
             print(json.dumps(line, ensure_ascii=True) if as_json else _text(line))  # noqa: T201 - the command's output
@@ -73,20 +81,19 @@ def _text(line: dict[str, Any]) -> str:
     """One line for a person: verdict, probability, path, and why it abstained."""
     probability = "      " if line["probability"] is None else f"{line['probability']:6.3f}"
     why = f"  {' '.join(line['reason_codes'])} {line['detail']}" if line["label"] == "abstain" else ""
-    path = line["path"] if line["path"].isprintable() else line["path"].encode("unicode_escape").decode()
-    return f"{line['label']:8}{probability}  {path}{why}"
+    return printable(f"{line['label']:8}{probability}  {line['path']}{why}")
 
 
 @contextlib.contextmanager
-def _writer(out: Path | None) -> Iterator[Any]:
-    """Write JSON lines beside the target and rename at the end: half a file never carries the name."""
+def _writer(out: Path | None, inputs: Iterable[Path]) -> Iterator[Any]:
+    """Write JSON lines: half a file never carries the name, and what a full disk allows is kept."""
     if out is None:
         yield lambda _line: None
         return
-    partial = out.with_name(f"{out.name}.partial")
-    with partial.open("w", encoding="utf-8") as handle:
-        yield lambda line: handle.write(json.dumps(line, ensure_ascii=True) + "\n")
-    partial.replace(out)
+    from ecdd.files import open_output
+
+    with open_output(out, inputs=inputs, keep_lines=True) as handle:
+        yield lambda line: handle.write((json.dumps(line, ensure_ascii=True) + "\n").encode())
 
 
 @contextlib.contextmanager
@@ -100,28 +107,23 @@ def _logged(url: str | None, device_class: str, bundle: Any) -> Iterator[Any]:  
     from ecdd.monitoring.schema import event_of
 
     refused: list[MonitoringError] = []
-    try:
-        with EventLog(url, bundle.contract.policy.monitoring.logged_fields, create=True) as log:
+    with EventLog(url, bundle.contract.policy.monitoring.logged_fields, create=True) as log:
 
-            def note(line: dict[str, Any]) -> None:
-                try:
-                    one = event_of(line, device_class, bundle_digest=bundle.payload_digest)
-                except MonitoringError as error:
-                    refused.append(error)
-                    return
-                with contextlib.suppress(MonitoringError):  # the events wait; the last flush says what is wrong
-                    log.add(one)
-
+        def note(line: dict[str, Any]) -> None:
             try:
-                yield note
-            finally:
-                log.flush()
-    except MonitoringError as error:
-        typer.echo(f"ecdd: {error}", err=True)
-        raise typer.Exit(2) from None
+                one = event_of(line, device_class, bundle_digest=bundle.payload_digest)
+            except MonitoringError as error:
+                refused.append(error)
+                return
+            with contextlib.suppress(MonitoringError):  # the events wait; the last flush says what is wrong
+                log.add(one)
+
+        try:
+            yield note
+        finally:
+            log.flush()
     if refused:
-        typer.echo(f"ecdd: {len(refused)} pictures have no event: {refused[0]}", err=True)
-        raise typer.Exit(2)
+        raise MonitoringError(f"{len(refused)} pictures have no event: {refused[0]}")
 
 
 def _watched(lines: Iterator[dict[str, Any]], total: int) -> Iterator[dict[str, Any]]:

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ecdd.errors import EcddError
+
+if TYPE_CHECKING:
+    from ecdd.bundle import Bundle
+    from ecdd.release.approval import Decision
 
 
 def release(
@@ -29,57 +35,50 @@ def release(
 
     Every claimed experiment needs a complete and passing record for exactly this payload and this contract.
     """
-    from ecdd.bundle import BundleError, load_bundle
-    from ecdd.evidence.declarations import DeclarationError, load_declared
+    from ecdd.bundle import load_bundle
+    from ecdd.evidence.declarations import load_declarations
     from ecdd.release.approval import decide
-    from ecdd.release.approving import ReleaseError
     from ecdd.release.approving import release as write_release
-    from ecdd.release.signing import SigningError
-    from ecdd.release.waivers import WaiverError, load_waivers
+    from ecdd.release.waivers import load_waivers
 
     if make_keys is not None:
         _make_keys(make_keys)
         return
     if not dry_run and (key is None) != unsigned:
-        typer.echo("give --key FILE to sign, or --unsigned to release without a signature", err=True)
-        raise typer.Exit(2)
+        raise EcddError("give --key FILE to sign, or --unsigned to release without a signature")
     day = as_of.date() if as_of is not None else datetime.datetime.now(datetime.UTC).date()
-    try:
-        loaded = load_bundle(bundle)
-        declared = load_declared(Path.cwd() / "gates" / "declared.yaml")
-        asked = load_waivers(waivers) if waivers is not None else []
-        folders = records or [Path("reports") / "runs" / loaded.payload_digest[:16]]
-        decision = decide(loaded, folders, declared, asked, day)
-        _say(decision.reasons, decision.not_claimed, len(decision.supported))
-        if not decision.approved:
-            raise typer.Exit(1)
-        if not dry_run:
-            write_release(loaded, decision, key)
-    except (BundleError, DeclarationError, WaiverError, ReleaseError, SigningError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
-    typer.echo(f"RELEASE APPROVED: {loaded.manifest.name} {loaded.manifest.version}, payload {loaded.payload_digest}")
+    loaded = load_bundle(bundle)
+    declared = load_declarations(Path.cwd()).experiments
+    asked = load_waivers(waivers) if waivers is not None else []
+    folders = records or [Path("reports") / "runs" / loaded.payload_digest[:16]]
+    decision = decide(loaded, folders, declared, asked, day)
+    say(loaded, decision)
+    if not decision.approved:
+        raise typer.Exit(1)
+    if not dry_run:
+        write_release(loaded, decision, key)
     if unsigned and not dry_run:
         typer.echo("UNSIGNED: nobody can tell whether this bundle was changed after this approval", err=True)
 
 
-def _say(reasons: tuple[str, ...], not_claimed: tuple[str, ...], supported: int) -> None:
-    typer.echo(f"{supported} claims are supported by evidence of this payload and contract")
-    typer.echo(f"not claimed: {'; '.join(not_claimed)}")
+def say(bundle: Bundle, decision: Decision, most: int | None = None) -> None:
+    """Print a decision, and every reason against the release or the first ones."""
+    reasons, named = decision.reasons, f"{bundle.manifest.name} {bundle.manifest.version}"
+    typer.echo(f"{len(decision.supported)} claims are supported by evidence of this payload and contract")
+    typer.echo(f"not claimed: {'; '.join(decision.not_claimed)}")
+    for reason in reasons[:most]:
+        typer.echo(f"  - {reason}")
+    if most is not None and len(reasons) > most:
+        typer.echo(f"  - and {len(reasons) - most} more; ecdd release --dry-run --records FOLDER names them all")
     if reasons:
-        for reason in reasons:
-            typer.echo(f"  - {reason}")
         typer.echo(f"RELEASE REFUSED for {len(reasons)} reason{'s' if len(reasons) > 1 else ''}")
+    else:
+        typer.echo(f"RELEASE APPROVED: {named}, payload {bundle.payload_digest}")
 
 
 def _make_keys(name: Path) -> None:
-    from ecdd.release.signing import SigningError
     from ecdd.release.signing import make_keys as write_keys
 
     private, public = name.with_name(f"{name.name}.pem"), name.with_name(f"{name.name}.pub.pem")
-    try:
-        write_keys(private, public)
-    except (SigningError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    write_keys(private, public)
     typer.echo(f"{private}: keep it secret; {public}: give it to whoever verifies")

@@ -8,12 +8,18 @@ from typing import Annotated
 
 import typer
 
+from ecdd.errors import EcddError
+from ecdd.specification import EXPECTED, GOLDEN
+
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run, for example reports/default.")] = Path(
-        "reports/default"
-    ),
-    golden: Annotated[Path, typer.Option(help="Golden set, for thumbnails of worst samples.")] = Path("golden"),
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a run, for example reports/default; the bundle's own run where not given."),
+    ] = None,
+    golden: Annotated[
+        Path, typer.Option(help="Golden set, for thumbnails of worst samples.", show_default="the specification's")
+    ] = GOLDEN,
     bundle: Annotated[Path | None, typer.Option(help="Bundle that the run judged; the default bundle.")] = None,
     contract: Annotated[Path | None, typer.Option(help="Contract that the run judged by; the bundle's own.")] = None,
     expected: Annotated[
@@ -25,30 +31,26 @@ def report(
     Records of another bundle or contract are shown as such and support no claim. The folder's mutants.json, written by
     ecdd mutants --out, is shown where it is of the same bundle and contract.
     """
-    from ecdd.evidence.declarations import DeclarationError, load_declared, load_expected
-    from ecdd.evidence.merging import RecordError
+    from ecdd.bundle import load_bundle
+    from ecdd.contract.loading import load_contract
+    from ecdd.evidence.declarations import load_declarations, load_expected
     from ecdd.evidence.report import write_report
-    from ecdd.evidence.session import RunOptions
+    from ecdd.evidence.session import RunOptions, payload_digest_of
 
+    root = Path.cwd()
+    folder = folder or root / "reports" / "runs" / payload_digest_of(bundle)[:16]
     if not (folder / "index.json").is_file():
-        typer.echo(f"{folder}: no index.json; run the gates first, or give the folder of a run", err=True)
-        raise typer.Exit(2)
+        raise EcddError(f"{folder}: no index.json; run the gates first, or give the folder of a run")
     for name, path in (("--contract", contract), ("--bundle", bundle), ("--golden", golden)):
         if path is not None and not path.exists():
-            typer.echo(f"{name} {path}: no such file or folder", err=True)
-            raise typer.Exit(2)
-    root = Path.cwd()
-    try:
-        declared = load_declared(root / "gates" / "declared.yaml")
-        reds_file = expected or root / "gates" / "expected_verdicts.yaml"
-        reds = load_expected(reds_file, declared) if expected is not None or reds_file.is_file() else {}
-    except DeclarationError as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(2) from None
+            raise EcddError(f"{name} {path}: no such file or folder")
+    if contract is not None:
+        load_contract(contract)
+    if bundle is not None:
+        load_bundle(bundle)
+    declared = load_declarations(root).experiments
+    reds_file = expected or EXPECTED
+    reds = load_expected(reds_file, declared)
     today = datetime.datetime.now(datetime.UTC).date()
     options = RunOptions(root, bundle, contract, golden, None, folder.resolve(), reds_file, today)
-    try:
-        typer.echo(f"report: {write_report(options, declared, reds)}")
-    except (RecordError, OSError) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
+    typer.echo(f"report: {write_report(options, declared, reds)}")

@@ -25,14 +25,11 @@ def score(
 ) -> None:
     """Score pictures into a table. A run that was stopped goes on where it was.
 
-    Missing, changed and broken files are rows with their own outcome. Exit code 1 for a manifest or shards that cannot
-    be used, 2 for a wrong call, contract or bundle.
+    Missing, changed and broken files are rows with their own outcome. Exit code 2 for a manifest or shards that cannot
+    be used.
     """
     from ecdd.bundle import load_bundle
     from ecdd.contract.loading import load_contract
-    from ecdd.dataset_governance.lineage_tags import LineageError
-    from ecdd.dataset_governance.manifest import ManifestError
-    from ecdd.evaluation.score_table import ScoreTableError
     from ecdd.evaluation.scoring import Request
     from ecdd.evaluation.scoring import score as score_manifest
 
@@ -40,13 +37,9 @@ def score(
         raise typer.BadParameter("--split and --lineage belong together")
     loaded = load_bundle(bundle)
     chosen = None if contract is None else load_contract(contract)
-    try:
-        selection = _selection(split, lineage or [])
-        request = Request(manifest, loaded, chosen, transforms, selection)
-        plan = score_manifest(request, out, jobs=jobs, engine=engine, progress=_say)
-    except (ManifestError, ScoreTableError, LineageError) as error:
-        typer.echo(f"ecdd score: {error}", err=True)
-        raise typer.Exit(1) from None
+    selection = _selection(split, lineage or [])
+    request = Request(manifest, loaded, chosen, transforms, selection)
+    plan = score_manifest(request, out, jobs=jobs, engine=engine, progress=_say)
     typer.echo(f"{out}: {plan.n_expected} rows, {_counts(out)}")
 
 

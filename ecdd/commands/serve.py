@@ -41,8 +41,7 @@ def serve(
     """Start the local site: a page and an API that judge pictures in memory.
 
     No picture is written to disk, unless --review is given and the person agrees. Ctrl-C or SIGTERM stops the site;
-    requests in flight are finished first. Exit code 1 when it could not start, 2 for a wrong call, contract, bundle,
-    log or key.
+    requests in flight are finished first. Exit code 2 when it could not start.
     """
     from ecdd.bundle import load_bundle
     from ecdd.contract.loading import load_contract
@@ -57,23 +56,20 @@ def serve(
         raise typer.BadParameter(message)
     if log is not None and contract is not None:
         raise typer.BadParameter("--log names the bundle that decided; with --contract the bundle would not have")
+    if review_key is not None and review is None:
+        raise typer.BadParameter("--review-key opens the folder of --review; give both")
     logged = None if log is None else _event_log(log, device_class, judge.in_force)
     store = None if review is None else _review_store(review, review_key, judge.in_force)
     server = make_server(judge, host, port, workers, logged, store, allow_host or ())
     if not serve_until_stopped(server):
-        raise typer.Exit(1)
+        raise typer.Exit(2)
 
 
 def _event_log(url: str, device_class: str, contract: LoadedContract) -> Callable[[Verdict], None]:
     from ecdd.monitoring.logger import EventLog
-    from ecdd.monitoring.monitoring_error import MonitoringError
     from ecdd.monitoring.schema import event_of
 
-    try:
-        opened = EventLog(url, contract.policy.monitoring.logged_fields, create=True)
-    except MonitoringError as error:
-        typer.echo(f"ecdd serve: {error}", err=True)
-        raise typer.Exit(2) from None
+    opened = EventLog(url, contract.policy.monitoring.logged_fields, create=True)
     return lambda verdict: _append(opened, event_of(verdict, device_class))
 
 
@@ -83,11 +79,6 @@ def _append(opened: EventLog, event: Event) -> None:
 
 def _review_store(folder: Path, key: Path | None, contract: LoadedContract) -> ReviewStore:
     from ecdd.dataset_governance.manual_review import ReviewStore
-    from ecdd.dataset_governance.review_error import ReviewError
     from ecdd.dataset_governance.review_sealing import ReviewKey
 
-    try:
-        return ReviewStore.open(folder, ReviewKey.read(key), contract)
-    except ReviewError as error:
-        typer.echo(f"ecdd serve: {error}", err=True)
-        raise typer.Exit(2) from None
+    return ReviewStore.open(folder, ReviewKey.read(key), contract)

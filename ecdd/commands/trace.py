@@ -17,19 +17,18 @@ def trace(
 ) -> None:
     """Show S0 to S8 of one picture with the digest or the values of each stage."""
     from ecdd.detector import Detector
-    from ecdd.tracing import stage_artifacts
 
     detector = Detector.load(bundle, contract)
-    judgement = detector.examine(path)
-    rows = stage_artifacts(detector, judgement)
+    record = detector.examine(path)
+    rows = record.rows()
     if as_json:
         content = {
             "path": str(path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace"),
             "bundle_digest": detector.bundle.payload_digest,
             "contract_digest": detector.contract.digest,
-            "detail": judgement.detail,
+            "detail": record.detail,
             "stages": rows,
-            "milliseconds": {stage: round(value, 3) for stage, value in judgement.milliseconds.items()},
+            "milliseconds": {stage: round(value, 3) for stage, value in record.milliseconds.items()},
         }
         typer.echo(json.dumps(content, indent=1))
         return
@@ -40,9 +39,9 @@ def trace(
         for name, value in row.items():
             if name not in ("stage", "face"):
                 typer.echo(f"    {name:18}{_shown(value)}")
-    if judgement.detail:
-        typer.echo(judgement.detail)
-    times = ", ".join(f"{stage} {value:.1f}" for stage, value in judgement.milliseconds.items())
+    if record.detail:
+        typer.echo(record.detail)
+    times = ", ".join(f"{stage} {value:.1f}" for stage, value in record.milliseconds.items())
     typer.echo(f"milliseconds: {times}")
 
 

@@ -8,17 +8,22 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ecdd.specification import CONFIGS, CONTRACT, SPLIT
+
 app = typer.Typer(
     help="Train a teacher, a student, or the pretrained detector.", no_args_is_help=True, add_completion=False
 )
 
 INTERRUPTED = 130
+LITE_CONFIG = CONFIGS / "lite.yaml"
+LITE_CONTRACT = Path(__file__).resolve().parents[1] / "bundles" / "lite" / "policy_contract.yaml"
 
 Data = Annotated[Path, typer.Option(help="Data manifest, or its folder.")]
 Out = Annotated[Path, typer.Option(help="Folder for weights, record and states; resumes what lies there.")]
-Config = Annotated[Path, typer.Option(help="Settings of the training.")]
-Contract = Annotated[Path, typer.Option(help="Policy contract.")]
-Split = Annotated[Path, typer.Option(help="Lineage tags.")]
+Config = Annotated[Path, typer.Option(help="Settings of the training.", show_default="configs/<teacher|student>.yaml")]
+LiteConfig = Annotated[Path, typer.Option(help="Settings of the training.", show_default="configs/lite.yaml")]
+Contract = Annotated[Path, typer.Option(help="Policy contract.", show_default="contracts/policy_contract.yaml")]
+Split = Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")]
 Cache = Annotated[Path | None, typer.Option(help="Folder for tensors; <out>/tensors where not given.")]
 Init = Annotated[Path | None, typer.Option(help="Checkpoint to begin with (`ecdd models import` reads public ones).")]
 Freeze = Annotated[
@@ -34,9 +39,6 @@ SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave bad rows and pictures out and record them, instead of refusing.")
 ]
 
-POLICY = Path("contracts/policy_contract.yaml")
-TAGS = Path("golden/data_split.csv")
-
 
 @app.callback()
 def _group() -> None:
@@ -48,16 +50,16 @@ def teacher(
     *,
     data: Data,
     out: Out,
-    config: Config = Path("configs/teacher.yaml"),
-    contract: Contract = POLICY,
-    split: Split = TAGS,
+    config: Config = CONFIGS / "teacher.yaml",
+    contract: Contract = CONTRACT,
+    split: Split = SPLIT,
     cache: Cache = None,
     init: Init = None,
     freeze: Freeze = None,
     skip_bad: SkipBad = False,
     threads: Threads = 1,
 ) -> None:
-    """Train LaDeDa9 on pictures of lineage TRAIN; exit code 1 where it cannot, 130 when interrupted."""
+    """Train LaDeDa9 on pictures of lineage TRAIN; exit code 130 when interrupted."""
     _train("ladeda9", (data, config, contract, split), (out, cache, init, freeze, None), threads, skip_bad=skip_bad)
 
 
@@ -66,9 +68,9 @@ def student(
     *,
     data: Data,
     out: Out,
-    config: Config = Path("configs/student.yaml"),
-    contract: Contract = POLICY,
-    split: Split = TAGS,
+    config: Config = CONFIGS / "student.yaml",
+    contract: Contract = CONTRACT,
+    split: Split = SPLIT,
     cache: Cache = None,
     init: Init = None,
     freeze: Freeze = None,
@@ -76,7 +78,7 @@ def student(
     skip_bad: SkipBad = False,
     threads: Threads = 1,
 ) -> None:
-    """Train Tiny-LaDeDa on pictures of lineage TRAIN; exit code 1 where it cannot, 130 when interrupted."""
+    """Train Tiny-LaDeDa on pictures of lineage TRAIN; exit code 130 when interrupted."""
     _train(
         "tiny_ladeda", (data, config, contract, split), (out, cache, init, freeze, teacher), threads, skip_bad=skip_bad
     )
@@ -88,9 +90,13 @@ def lite(
     data: Annotated[list[Path], typer.Option(help="Data manifest, or its folder; may be repeated.")],
     out: Out,
     init: Annotated[Path, typer.Option(help="Weights to begin with (`ecdd models import --arch lite`).")],
-    config: Config = Path("configs/lite.yaml"),
-    contract: Contract = Path("ecdd/bundles/lite/policy_contract.yaml"),
-    split: Split = TAGS,
+    config: Annotated[
+        Path, typer.Option(help="Settings of the training.", show_default="configs/lite.yaml")
+    ] = LITE_CONFIG,
+    contract: Annotated[
+        Path, typer.Option(help="Policy contract.", show_default="ecdd/bundles/lite/policy_contract.yaml")
+    ] = LITE_CONTRACT,
+    split: Split = SPLIT,
     cache: Annotated[Path | None, typer.Option(help="Folder for face regions; <out>/faces where not given.")] = None,
     autoencoder: Annotated[Path | None, typer.Option(help="Folder of the latent autoencoder, for twins.")] = None,
     only: Annotated[
@@ -100,18 +106,16 @@ def lite(
 ) -> None:
     """Fine-tune the pretrained network on faces of every framing, and cross-fit it by source.
 
-    Every fold's scores of the sources that it did not see are written beside its weights. Exit code 1 where it cannot,
-    130 when interrupted.
+    Every fold's scores of the sources that it did not see are written beside its weights; exit code 130 when
+    interrupted.
     """
     import torch
     from rich.progress import Progress
 
-    from ecdd.contract.loading import ContractError, load_contract
-    from ecdd.dataset_governance.lineage_tags import LineageError, load_split
-    from ecdd.dataset_governance.manifest import ManifestError, load_manifests
-    from ecdd.models.state_dicts import CheckpointError
-    from ecdd.pipeline.face import DetectorError
-    from ecdd.training.config import TrainingError, load_face_config
+    from ecdd.contract.loading import load_contract
+    from ecdd.dataset_governance.lineage_tags import load_split
+    from ecdd.dataset_governance.manifest import load_manifests
+    from ecdd.training.config import load_face_config
     from ecdd.training.face_run import FaceRunOptions, run_face_training
     from ecdd.training.processes import join_processes, leave_processes
 
@@ -132,17 +136,6 @@ def lite(
                 processes,
                 progress=lambda line: bar.update(task, description=line),
             )
-    except (
-        TrainingError,
-        CheckpointError,
-        ContractError,
-        LineageError,
-        ManifestError,
-        DetectorError,
-        OSError,
-    ) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         typer.echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None
@@ -164,12 +157,10 @@ def _train(
     import torch
     from rich.progress import Progress
 
-    from ecdd.contract.loading import ContractError, load_contract
-    from ecdd.dataset_governance.lineage_tags import LineageError, load_split
-    from ecdd.dataset_governance.manifest import ManifestError, load_manifest
-    from ecdd.models.state_dicts import CheckpointError
-    from ecdd.pipeline.face import DetectorError
-    from ecdd.training.config import TrainingError, load_config
+    from ecdd.contract.loading import load_contract
+    from ecdd.dataset_governance.lineage_tags import load_split
+    from ecdd.dataset_governance.manifest import load_manifest
+    from ecdd.training.config import load_config
     from ecdd.training.processes import join_processes, leave_processes
     from ecdd.training.run import RunOptions, run_training
 
@@ -202,17 +193,6 @@ def _train(
                 progress=lambda line: bar.update(task, description=line),
                 say=lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
             )
-    except (
-        TrainingError,
-        CheckpointError,
-        ContractError,
-        LineageError,
-        ManifestError,
-        DetectorError,
-        OSError,
-    ) as error:
-        typer.echo(str(error), err=True)
-        raise typer.Exit(1) from None
     except KeyboardInterrupt:
         typer.echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None

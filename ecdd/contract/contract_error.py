@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ecdd.errors import EcddError
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -26,7 +28,7 @@ class Problem:
     text: str
 
 
-class ContractError(Exception):
+class ContractError(EcddError):
     """A contract that cannot be used. The message has one line a problem: ``file:line: key: text``.
 
     Attributes

@@ -1,1 +1,1 @@
-"""Dataset governance: lineage tags, duplicates, and the proof that splits stay apart (spec, phase 8)."""
+"""Dataset governance: lineage tags, duplicates, and the proof that splits stay apart."""

@@ -26,8 +26,9 @@ from ecdd.dataset_governance.lineage_tags import (
     split_digest,
     write_split,
 )
-from ecdd.dataset_governance.manifest import UNKNOWN_IDENTITY, ManifestRow, load_manifests
+from ecdd.dataset_governance.manifest import UNKNOWN_IDENTITY, ManifestRow, load_manifests, manifest_path
 from ecdd.dataset_governance.validate_lineage import validate_lineage
+from ecdd.files import check_output
 
 TRAIN_SHARE: Final = 0.5
 _MOST_USED_FIRST: Final = (LineageTag.TRAIN, LineageTag.CALIBRATION, LineageTag.TEST_NEVER_TOUCH)
@@ -172,7 +173,10 @@ def build_split(
         From reading the manifest and its pictures.
     """
     policy = load_contract(contract).policy
-    rows = load_manifests([data] if isinstance(data, Path) else data)
+    manifests = [data] if isinstance(data, Path) else list(data)
+    rows = load_manifests(manifests)
+    given = [*map(manifest_path, manifests), *([contract] if contract else []), *scanned]
+    check_output(out, [*given, *(row.path for row in rows)], regular=True)
     if missing := sorted(set(held_out) - {row.source for row in rows}):
         raise LineageError([f"held-out source {name}: no picture of the manifest has it" for name in missing])
     if scanned:

@@ -16,12 +16,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from ecdd.errors import EcddError
 from ecdd.files import write_bytes
 
 _START: Final = ""
 
 
-class ChainError(Exception):
+class ChainError(EcddError):
     """A chain that was edited or truncated, or that cannot be read or written."""
 
 

@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Final
 
 from ecdd.dataset_governance.lineage_tags import LABELS, SCOPES, LineageError, LineageTag, read_table
+from ecdd.errors import ListedError
 
 _REQUIRED: Final = ("path", "label", "scope", "source")
 UNKNOWN_IDENTITY: Final = "unknown"
 
 
-class ManifestError(Exception):
+class ManifestError(ListedError):
     """Every offending row of a manifest, one a line."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 A small set is compared pair by pair. A large one is searched with many tables: each takes about log2(n) random bits of
 every hash as a key and compares the hashes that share it. Two hashes d of b bits apart share the key of k bits with
-probability (1 - d/b)^k, so the recall of `TABLES` tables is known and measured (``gates/phase8/benchmarks``).
+probability (1 - d/b)^k, so the recall of `TABLES` tables is known and measured (``gates/benchmarks/near_pairs``).
 
 Mirroring a picture negates the odd coefficients of its cosine transform, so it flips the odd columns or rows of the
 hash. Each table turns every hash to where one odd column and one odd row of its own read 1: four symmetries for two

@@ -21,6 +21,7 @@ from ecdd.contract.pixel_sections import PixelPipeline
 from ecdd.dataset_governance.near_pairs import Codes, pack
 from ecdd.dataset_governance.photograph_match import LocalFeatures, local_features
 from ecdd.dataset_governance.spreading import Engine, spread
+from ecdd.errors import ListedError
 from ecdd.files import write_bytes
 from ecdd.pipeline.decode import decode, decoder_fingerprint, read_file
 from ecdd.pipeline.reason_codes import Rejected
@@ -34,12 +35,8 @@ _DIED: Final = "the process that read it ended"
 Keyed = tuple[str, Path]
 
 
-class UnreadableError(Exception):
+class UnreadableError(ListedError):
     """Pictures that could not be hashed; a scan never leaves one out."""
-
-    def __init__(self, problems: list[str]) -> None:
-        super().__init__("\n".join(problems))
-        self.problems = problems
 
 
 @dataclass(frozen=True)

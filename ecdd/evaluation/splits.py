@@ -33,7 +33,7 @@ _KEYS: Final[Mapping[str, Callable[[Row], str | None]]] = {
 class Group:
     """One group; ``judged_fpr`` and ``judged_fnr`` say whether it has enough pictures of that class."""
 
-    split: str
+    split: GroupSplit
     name: str
     measured: AtOperatingPoint
     judged_fpr: bool

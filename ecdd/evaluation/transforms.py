@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ecdd.errors import EcddError
 from ecdd.pipeline.decode import decode
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ _PNG_HEADER: Final = 33
 _LEAST_SIDE: Final = 8
 
 
-class TransformError(ValueError):
+class TransformError(EcddError):
     """A suite that cannot be read, or a picture that a transform cannot be made of."""
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Final
 from xml.etree import ElementTree as ET
 
-from ecdd.evidence.merging import read_records
+from ecdd.evidence.merging import RecordError, read_records
 from ecdd.evidence.records import ExperimentRecord, Fragment, record_digest
 from ecdd.evidence.verdicts import judge_record
 from ecdd.files import write_bytes
@@ -108,7 +108,7 @@ def _edited_records(folder: Path, lines: Sequence[Line]) -> list[str]:
     try:
         listed = {row["id"]: row for row in json.loads((folder / "index.json").read_text(encoding="utf-8"))["records"]}
         records = read_records(folder)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (RecordError, OSError, ValueError, KeyError, TypeError) as error:
         return [f"index.json or a record: unreadable ({type(error).__name__})"]
     found = [f"{key}: in index.json, but its record is gone" for key in listed if key not in records]
     chain = ""
@@ -136,6 +136,7 @@ def _follows(record: ExperimentRecord, tests: Sequence[Fragment]) -> bool:
     return (
         record.metrics == tuple(metric for test in tests for metric in test.metrics)
         and record.not_tested == tuple(entry for test in tests for entry in test.not_tested)
+        and record.not_applicable == tuple(entry for test in tests for entry in test.not_applicable)
         and (counts.collected, counts.passed) == (len({test.test for test in tests}), len(passed))
     )
 

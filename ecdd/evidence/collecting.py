@@ -9,7 +9,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ecdd.evidence.records import Figure, Fragment, Measurement, Metric, NotTested, Operator, Outcome, Scalar, Table
+from ecdd.evidence.records import (
+    Absent,
+    Figure,
+    Fragment,
+    Measurement,
+    Metric,
+    Operator,
+    Outcome,
+    RuledOut,
+    Scalar,
+    Table,
+)
+from ecdd.evidence.unmeasured import NotApplicable, NotTested, Unmeasured
 from ecdd.evidence.verdicts import finite, judge_metric
 from ecdd.files import write_bytes
 
@@ -40,7 +52,8 @@ class Evidence:
         self.measurements: list[Measurement] = []
         self.tables: list[Table] = []
         self.figures: list[Figure] = []
-        self.missing: list[NotTested] = []
+        self.missing: list[Absent] = []
+        self.ruled_out: list[RuledOut] = []
 
     def check(
         self,
@@ -125,12 +138,19 @@ class Evidence:
         self.figures.append(Figure(name=name, test=self.test, file=str(path), caption=caption, sha256=digest))
 
     def not_tested(self, what: str, why: str) -> None:
-        """Say what this run could not measure; it is shown on page one."""
-        self.missing.append(NotTested(what=what, why=why))
+        """Say what this run could not measure, and go on; it is shown on page one."""
+        self.missing.append(Absent(what=what, why=why))
+
+    def note(self, unmeasured: Unmeasured) -> None:
+        """Note what ended the test before it measured anything more; it is shown on page one."""
+        if isinstance(unmeasured, NotApplicable):
+            self.ruled_out.append(RuledOut(what=unmeasured.what, knob=unmeasured.knob))
+        elif isinstance(unmeasured, NotTested):
+            self.not_tested(unmeasured.what, unmeasured.why)
 
     def failure_text(self) -> str:
         """Every missed limit in one text; empty when all hold and at least one was checked."""
-        if not self.metrics and not self.missing:
+        if not self.metrics and not self.missing and not self.ruled_out:
             return f"{self.experiment}: {self.test} checked nothing; a test without a metric proves nothing"
         lines = []
         for metric in self.metrics:
@@ -156,6 +176,7 @@ class Evidence:
             tables=tuple(self.tables),
             figures=tuple(self.figures),
             not_tested=tuple(self.missing),
+            not_applicable=tuple(self.ruled_out),
         )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from ecdd.errors import EcddError
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.records import ExperimentRecord, Fragment, RunIdentity, TestCounts, record_digest, record_text
 from ecdd.evidence.verdicts import judge_experiment
@@ -20,7 +21,7 @@ from ecdd.files import write_bytes
 FRAGMENTS = "fragments"
 
 
-class RecordError(ValueError):
+class RecordError(EcddError):
     """A stored record is not one; names the file."""
 
 
@@ -49,6 +50,7 @@ def remove_fragments(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # another run of the same bundle may be using it
         folder.parent.rmdir()
+        folder.parents[1].rmdir()  # a start that failed leaves no empty folder of a run
 
 
 @dataclass(frozen=True)
@@ -125,6 +127,7 @@ def _record(
     failures = tuple(f"{fragment.test}: {fragment.failure}" for fragment in fragments if fragment.failure)
     failures += tuple(f"{nodeid}: collected, but it never finished" for nodeid in asked.lost.get(key, ()))
     not_tested = tuple(entry for fragment in fragments for entry in fragment.not_tested)
+    ruled_out = tuple(entry for fragment in fragments for entry in fragment.not_applicable)
     complete = key in asked.whole or about.gate == "none"
     return ExperimentRecord(
         id=key,
@@ -139,8 +142,9 @@ def _record(
         tables=tuple(table for fragment in fragments for table in fragment.tables),
         figures=tuple(figure for fragment in fragments for figure in fragment.figures),
         not_tested=not_tested,
+        not_applicable=ruled_out,
         complete_selection=complete,
-        verdict=judge_experiment(metrics, tests, failures, not_tested, complete_selection=complete),
+        verdict=judge_experiment(metrics, tests, failures, not_tested, ruled_out, complete_selection=complete),
     )
 
 

@@ -15,12 +15,16 @@ import pytest
 from ecdd.evidence.collecting import Evidence, EvidenceFailed
 from ecdd.evidence.merging import write_fragment
 from ecdd.evidence.records import Outcome
-from ecdd.evidence.run import CHANGED, RUN, Run
+from ecdd.evidence.run import CHANGED, JUNIT, RUN, Run, only_lists
 from ecdd.evidence.session import identify
+from ecdd.evidence.unmeasured import Unmeasured
 
 __all__ = ["CHANGED", "RUN"]
 
+pytest_plugins = ["ecdd.evidence.fixtures"]
+
 EVIDENCE = pytest.StashKey[Evidence]()
+UNMEASURED = pytest.StashKey[Unmeasured]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -28,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ecdd", "ECDD: the executable specification")
     group.addoption("--bundle", type=Path, help="bundle to judge (default: the one that ships)")
     group.addoption("--contract", type=Path, help="contract to judge by (default: the bundle's own)")
-    group.addoption("--golden", type=Path, help="golden set (default: golden/)")
+    group.addoption("--golden", type=Path, help="golden set (default: the specification's)")
     group.addoption("--data", type=Path, help="labelled pictures: manifest.csv or its folder (default: none)")
     group.addoption("--report-dir", type=Path, help="where records go (default: reports/runs/<payload digest>)")
     group.addoption("--expected", type=Path, help="judge the run by this file of expected verdicts")
@@ -38,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the run; JUnit is written by default."""
+    config.addinivalue_line("markers", "experiment(id): the test measures a part of experiment E<n>.<m>")
     run = Run(config)
     config.stash[RUN] = run
     config.stash[CHANGED] = []
@@ -50,8 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
             msg = f"--{name} {path}: no such file or folder"
             raise pytest.UsageError(msg)
     config.pluginmanager.register(run, "ecdd-run")
-    if not run.is_worker and not config.option.xmlpath:
-        config.option.xmlpath = str(run.options.folder / "junit.xml")
+    if not (run.is_worker or config.option.xmlpath or only_lists(config)):
+        config.option.xmlpath = str(run.fragments / JUNIT)  # beside the records once there are some
 
 
 def is_freezing(config: pytest.Config) -> bool:
@@ -72,10 +77,17 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--snapshot-update`` only the tests that freeze run: the others would judge what is being replaced."""
-    if not is_freezing(config):
+    """Leave only tests that freeze with ``--snapshot-update``, and only those that time with ``--benchmark-only``.
+
+    The others would judge what is being replaced, or be skipped, which reads as a failure of their experiment.
+    """
+    if is_freezing(config):
+        wanted = "freezing"
+    elif getattr(config.option, "benchmark_only", False):
+        wanted = "benchmark"
+    else:
         return
-    others = [item for item in items if "freezing" not in getattr(item, "fixturenames", ())]
+    others = [item for item in items if wanted not in getattr(item, "fixturenames", ())]
     if others:
         items[:] = [item for item in items if item not in set(others)]
         config.hook.pytest_deselected(items=others)
@@ -99,20 +111,49 @@ def evidence(request: pytest.FixtureRequest) -> Evidence:
     experiment = experiment_of(request.node)
     if experiment is None:
         pytest.fail("a test with the evidence fixture needs @pytest.mark.experiment('E<n>.<m>')")
-    collector = Evidence(experiment, request.node.name, request.config.stash[RUN].options.folder)
-    request.node.stash[EVIDENCE] = collector
-    return collector
+    return _collector(request.node, experiment)
+
+
+def _collector(item: pytest.Item, experiment: str) -> Evidence:
+    if EVIDENCE not in item.stash:
+        item.stash[EVIDENCE] = Evidence(experiment, item.name, item.config.stash[RUN].options.folder)
+    return item.stash[EVIDENCE]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item: pytest.Item) -> Generator[None, None, None]:
+    """Keep what a fixture raised of `Unmeasured` for the call, where the test is judged."""
+    try:
+        yield
+    except Unmeasured as unmeasured:
+        if experiment_of(item) is None:
+            raise
+        item.stash[UNMEASURED] = unmeasured
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]:
-    """Fail the test, in its call phase, for every metric that missed its limit."""
+    """Note what could not be measured; fail the test, in its call phase, for every metric that missed its limit."""
     __tracebackhide__ = True
-    result = yield
+    experiment = experiment_of(pyfuncitem)
+    try:
+        result = yield
+    except Unmeasured as unmeasured:
+        if experiment is None:
+            raise
+        _collector(pyfuncitem, experiment).note(unmeasured)
+        result = True
     collector = pyfuncitem.stash.get(EVIDENCE, None)
     if collector is not None and (text := collector.failure_text()):
         raise EvidenceFailed(text)
     return result
+
+
+@pytest.hookimpl(tryfirst=True, specname="pytest_pyfunc_call")
+def pytest_pyfunc_not_called(pyfuncitem: pytest.Function) -> None:
+    """In place of a test whose fixture raised `Unmeasured`."""
+    if UNMEASURED in pyfuncitem.stash:
+        raise pyfuncitem.stash[UNMEASURED]
 
 
 @pytest.hookimpl(wrapper=True)
@@ -135,7 +176,7 @@ def pytest_runtest_makereport(
 
 def _store(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestReport, experiment: str) -> None:
     run = item.config.stash[RUN]
-    collector = item.stash.get(EVIDENCE, None) or Evidence(experiment, item.name, run.options.folder)
+    collector = _collector(item, experiment)
     by_metric = call.excinfo is not None and isinstance(call.excinfo.value, EvidenceFailed)
     outcome: Outcome = report.outcome
     failure = "" if outcome == "passed" or (by_metric and collector.metrics) else _failure(report)

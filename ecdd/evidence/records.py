@@ -6,12 +6,12 @@ import hashlib
 import json
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 Operator = Literal["<=", "<", ">=", ">", "=="]
 Result = Literal["pass", "fail"]
 Outcome = Literal["passed", "failed", "skipped"]
-Verdict = Literal["pass", "fail", "incomplete", "not_tested"]
+Verdict = Literal["pass", "fail", "incomplete", "not_tested", "not_applicable"]
 Scalar = float | int | bool | str | None
 
 
@@ -78,14 +78,34 @@ class Figure(_Record):
     sha256: str
 
 
-class NotTested(_Record):
+class Absent(_Record):
     """Something that could not be measured in this run."""
 
     what: str
     why: str
 
 
-class Fragment(_Record):
+class RuledOut(_Record):
+    """Something that a model under this contract cannot have; ``knob`` is the key of the contract that says so."""
+
+    what: str
+    knob: str
+
+
+class _RuledOut(_Record):
+    """What a contract rules out; left out of the JSON where it rules out nothing, as records before it were."""
+
+    not_applicable: tuple[RuledOut, ...] = ()
+
+    @model_serializer(mode="wrap")
+    def _without_nothing(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = plain(self)
+        if not content["not_applicable"]:
+            del content["not_applicable"]
+        return content
+
+
+class Fragment(_RuledOut):
     """What one test contributes to its experiment's record."""
 
     experiment: str
@@ -97,7 +117,7 @@ class Fragment(_Record):
     measurements: tuple[Measurement, ...] = ()
     tables: tuple[Table, ...] = ()
     figures: tuple[Figure, ...] = ()
-    not_tested: tuple[NotTested, ...] = ()
+    not_tested: tuple[Absent, ...] = ()
 
 
 class TestCounts(_Record):
@@ -126,8 +146,8 @@ class RunIdentity(_Record):
     as_of: str
 
 
-class ExperimentRecord(_Record):
-    """The JSON that an experiment writes (spec §3)."""
+class ExperimentRecord(_RuledOut):
+    """The JSON that an experiment writes: what it measured, the limits it was held to, and the verdict."""
 
     schema_version: Literal[1] = 1
     id: str
@@ -141,7 +161,7 @@ class ExperimentRecord(_Record):
     measurements: tuple[Measurement, ...]
     tables: tuple[Table, ...]
     figures: tuple[Figure, ...]
-    not_tested: tuple[NotTested, ...]
+    not_tested: tuple[Absent, ...]
     complete_selection: bool
     verdict: Verdict
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ecdd.contract.loading import LoadedContract
 from ecdd.evidence.contract_limits import limit_key
 from ecdd.evidence.records import ExperimentRecord, Metric, Verdict
-from ecdd.evidence.verdicts import finite, judge_experiment, judge_metric
+from ecdd.evidence.verdicts import finite, judge_metric, judge_record
 
 
 @dataclass(frozen=True)
@@ -76,5 +76,4 @@ def _verdict(record: ExperimentRecord, metrics: tuple[Metric, ...], cleared: int
     cleared = min(cleared, record.tests.failed)
     counts = {"failed": record.tests.failed - cleared, "passed": record.tests.passed + cleared}
     tests = record.tests.model_copy(update=counts)
-    complete = record.complete_selection
-    return judge_experiment(metrics, tests, record.failures, record.not_tested, complete_selection=complete)
+    return judge_record(record.model_copy(update={"metrics": metrics, "tests": tests}))

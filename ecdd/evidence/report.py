@@ -12,7 +12,7 @@ from ecdd.evidence.claims import Claims, compare_claims, not_claimed
 from ecdd.evidence.declarations import Declared, Expected
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.mutation_table import MUTANTS_FILE, read_mutants
-from ecdd.evidence.records import ExperimentRecord, NotTested, RunIdentity
+from ecdd.evidence.records import Absent, ExperimentRecord, RunIdentity
 from ecdd.evidence.report_pictures import GoldenSamples, Pictures
 from ecdd.evidence.report_rows import NEAR, experiment_rows, gate_cards, same_subject, shown
 from ecdd.evidence.session import RunOptions, contract_path, identify
@@ -88,7 +88,7 @@ def _content(
     pictures = Pictures()
     samples = GoldenSamples(options, judged, pictures)
     rows = experiment_rows(records, declared, expected, judged, options.folder, samples, pictures)
-    claims = _claims(options, own)
+    claims = _claims(options, own, declared)
     edits = find_edits(options.folder, junit) if records else []
     mutants, why_no_mutants = read_mutants(options.folder, judged.payload_digest, judged.contract_digest)
     return {
@@ -96,9 +96,10 @@ def _content(
         "rows": rows,
         "gates": gate_cards(rows),
         "claims": claims,
-        "not_claimed": claims.not_claimed if claims is not None else not_claimed((), ()),
+        "not_claimed": claims.not_claimed if claims is not None else not_claimed((), (), declared),
         "not_tested": [(key, entry) for key, record in records.items() for entry in record.not_tested]
         + _stages_not_tested(options),
+        "not_applicable": [(key, entry) for key, record in records.items() for entry in record.not_applicable],
         "edits": edits,
         "mutants": mutants,
         "why_no_mutants": why_no_mutants,
@@ -141,25 +142,29 @@ def verdict_of(records: Mapping[str, ExperimentRecord], claims: Claims | None, e
             "fail",
             f"No release can rest on this run: {count} of its claims {'is' if count == 1 else 'are'} unsupported.",
         )
+    if claims.other_decoders:
+        return "fail", "No release can rest on this run: it was measured with a decoder that no evidence covers."
     return "pass", "Every claim of the contract is supported by this run."
 
 
-def _claims(options: RunOptions, records: Mapping[str, ExperimentRecord]) -> Claims | None:
+def _claims(
+    options: RunOptions, records: Mapping[str, ExperimentRecord], declared: Mapping[str, Declared]
+) -> Claims | None:
     """Claims of the contract that the run judged by; None where it cannot be read."""
     from ecdd.contract.loading import ContractError, load_contract
 
     try:
-        policy = load_contract(contract_path(options)).policy
+        contract = load_contract(contract_path(options))
     except (ContractError, OSError):
         return None
-    return compare_claims(policy.release.claims, policy.evaluation.splits, records)
+    return compare_claims(contract, records, declared)
 
 
-def _stages_not_tested(options: RunOptions) -> list[tuple[str, NotTested]]:
+def _stages_not_tested(options: RunOptions) -> list[tuple[str, Absent]]:
     """S5 to S8 cannot be compared without a bundle's own golden outputs."""
     if (contract_path(dataclasses.replace(options, contract=None)).parent / "golden_outputs" / "index.json").is_file():
         return []
-    return [("S5 to S8", NotTested(what="golden outputs", why="the bundle has none; no other model's are compared"))]
+    return [("S5 to S8", Absent(what="golden outputs", why="the bundle has none; no other model's are compared"))]
 
 
 def _identities(records: Mapping[str, ExperimentRecord]) -> list[tuple[RunIdentity, list[str]]]:

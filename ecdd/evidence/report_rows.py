@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ecdd.evidence.claims import SPECIFIED
 from ecdd.evidence.declarations import Declared, Expected, difference
 from ecdd.evidence.margins import Margin, closest_metric, margin_of
 from ecdd.evidence.merging import experiment_order
@@ -51,8 +50,7 @@ class ExperimentRow:
     Attributes
     ----------
     key, gate, title, state : str
-        ``state`` is the record's verdict, ``not_run``, ``no_test`` for one that only the specification names, or
-        ``foreign`` for a record of another bundle or contract.
+        ``state`` is the record's verdict, ``not_run``, or ``foreign`` for a record of another bundle or contract.
     record : ExperimentRecord or None
         None where there is none.
     closest : MetricRow or None
@@ -89,29 +87,21 @@ def experiment_rows(
     samples: GoldenSamples,
     pictures: Pictures,
 ) -> list[ExperimentRow]:
-    """A row for every experiment that ran, is declared, or is in the specification, in order of gates and ids."""
+    """A row for every experiment that ran or is declared, in order of gates and ids."""
     rows = []
-    for key in sorted({*records, *declared, *SPECIFIED}, key=lambda key: (experiment_order(key), key)):
+    for key in sorted({*records, *declared}, key=lambda key: (experiment_order(key), key)):
         record = records.get(key)
         if record is not None:
             foreign = not same_subject(record.identity, judged)
             rows.append(_ran(record, "foreign" if foreign else record.verdict, expected, folder, samples, pictures))
-        elif key in declared:
-            rows.append(ExperimentRow(key, declared[key].gate, declared[key].title, "not_run"))
         else:
-            rows.append(ExperimentRow(key, gate_of(key), SPECIFIED[key], "no_test"))
+            rows.append(ExperimentRow(key, declared[key].gate, declared[key].title, "not_run"))
     return rows
 
 
 def same_subject(one: RunIdentity, other: RunIdentity) -> bool:
     """Whether two runs judged the same payload by the same contract."""
     return (one.payload_digest, one.contract_digest) == (other.payload_digest, other.contract_digest)
-
-
-def gate_of(key: str) -> str:
-    """The gate of an experiment that nobody declared."""
-    number = experiment_order(key)[0]
-    return f"G{number}" if number <= 6 else f"phase{number}"
 
 
 def _ran(

@@ -7,7 +7,7 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
-from ecdd.evidence.records import ExperimentRecord, Metric, NotTested, Operator, Result, TestCounts, Verdict
+from ecdd.evidence.records import Absent, ExperimentRecord, Metric, Operator, Result, RuledOut, TestCounts, Verdict
 
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<=": operator.le,
@@ -68,7 +68,8 @@ def judge_experiment(
     metrics: Sequence[Metric],
     tests: TestCounts,
     failures: Sequence[str],
-    not_tested: Sequence[NotTested],
+    not_tested: Sequence[Absent],
+    not_applicable: Sequence[RuledOut] = (),
     *,
     complete_selection: bool,
 ) -> Verdict:
@@ -82,17 +83,19 @@ def judge_experiment(
         Counts of this run.
     failures : sequence of str
         Tests that failed for another reason than a metric, or never finished.
-    not_tested : sequence of NotTested
+    not_tested : sequence of Absent
         What the run could not measure.
+    not_applicable : sequence of RuledOut
+        What the contract rules out.
     complete_selection : bool
         Whether the run was asked for the whole experiment.
 
     Returns
     -------
-    {"pass", "fail", "incomplete", "not_tested"}
+    {"pass", "fail", "incomplete", "not_tested", "not_applicable"}
         ``incomplete`` when only a part was selected, whatever came of that part; ``fail`` for any failing metric or
         test, a test that is skipped, declared and gone, or not declared; ``not_tested`` when every test ran and
-        nothing could be measured.
+        nothing could be measured; ``not_applicable`` when the contract rules out all that there was to measure.
     """
     if not complete_selection:
         return "incomplete"
@@ -101,7 +104,7 @@ def judge_experiment(
     if tests.undeclared or tests.skipped or tests.missing or tests.passed != tests.declared:
         return "fail"
     if not metrics:
-        return "not_tested" if not_tested else "fail"
+        return "not_tested" if not_tested else "not_applicable" if not_applicable else "fail"
     return "pass"
 
 
@@ -112,6 +115,7 @@ def judge_record(record: ExperimentRecord) -> Verdict:
         record.tests,
         record.failures,
         record.not_tested,
+        record.not_applicable,
         complete_selection=record.complete_selection,
     )
 

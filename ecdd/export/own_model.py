@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def build(
     refuse_existing(out)
     contract = read_contract(own.contract, out)
     tflite, onnx = check_pair(own.tflite, own.onnx, contract.policy)
-    record = None if own.training is None else own.training.read_bytes()
+    record = None if own.training is None else _training_record(own.training)
     scored, given = _scored(pictures, contract.policy, tflite, progress)
     fitted = fit_calibration(scored, contract.policy, hashlib.sha256(tflite).hexdigest(), frozen_on)
     calibration = fitted.record
@@ -125,6 +126,17 @@ def build(
     about = _description(own, contract.policy)
     write_manifest(out, name=own.name, version=own.release, model=about, created_by=_created_by())
     return load_bundle(out), fitted
+
+
+def _training_record(path: Path) -> bytes:
+    content = path.read_bytes()
+    try:
+        if isinstance(json.loads(content), dict):
+            return content
+    except ValueError:
+        pass
+    msg = f"{path}: not a training record; a JSON object is needed, or leave --training out"
+    raise ExportError(msg)
 
 
 def calibration_pictures(

@@ -1,1 +1,1 @@
-"""The golden set: pictures with known nature, origin and licence, and how they are made."""
+"""The golden set: pictures with known nature and origin, their frozen stages, and a bundle's outputs on them."""

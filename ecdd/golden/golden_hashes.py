@@ -8,12 +8,11 @@ computes in floating point); tolerances apply only where they differ.
 from __future__ import annotations
 
 import functools
-import hashlib
 import importlib.metadata
 import io
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,9 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ecdd.contract.schema import PolicyContract
-from ecdd.pipeline.decode import decoder_fingerprint, s1_digest
-from ecdd.pipeline.preprocess import normalise
-from ecdd.pipeline.stages import PreparedPicture, crop_digest
+from ecdd.pipeline.decode import decoder_fingerprint
+from ecdd.pipeline.stages import PreparedPicture
+from ecdd.tracing import StageRecord, s0_name
 
 STAGES_FOLDER: Final = "stages"
 _FROZEN_WITH: Final = ("preprocessing_digest", "decoder", "platform")
@@ -113,13 +112,6 @@ def platform_fingerprint() -> dict[str, str]:
     return dict(_platform())
 
 
-def s4_digest(s4: NDArray[np.float32]) -> str:
-    """SHA-256 of S4's little-endian bytes; the name says dtype, layout and shape."""
-    height, width, channels = s4.shape
-    content = hashlib.sha256(np.ascontiguousarray(s4, "<f4").tobytes()).hexdigest()
-    return f"sha256-float32-hwc-{height}x{width}x{channels}:{content}"
-
-
 def stages_text(sha256: str, prepared: PreparedPicture | tuple[str, ...], policy: PolicyContract, digest: str) -> str:
     """S0 to S4 of one picture as text that a person can compare.
 
@@ -143,28 +135,21 @@ def stages_text(sha256: str, prepared: PreparedPicture | tuple[str, ...], policy
         "preprocessing_digest": digest,
         "decoder": decoder_fingerprint(),
         "platform": platform_fingerprint(),
-        "S0": f"sha256-file-bytes:{sha256}",
-        "S1": None if isinstance(prepared, tuple) else s1_digest(prepared.decoded.image),
-        "rejected": [str(code) for code in prepared] if isinstance(prepared, tuple) else [],
-        "faces": [] if isinstance(prepared, tuple) else _faces(prepared, policy),
+        "S0": s0_name(sha256),
+        "S1": None,
+        "rejected": [],
+        "faces": [],
     }
+    if isinstance(prepared, tuple):
+        content["rejected"] = [str(code) for code in prepared]
+    else:
+        record = StageRecord(policy, prepared)
+        content["S1"] = record.s1()["image"]
+        for index in range(len(prepared.faces)):
+            s2 = record.s2(index)
+            del s2["reason_codes"]
+            content["faces"].append({"S2": s2, "S4": record.s4(index)["tensor"]})
     return json.dumps(content, indent=1, sort_keys=True) + "\n"
-
-
-def _faces(prepared: PreparedPicture, policy: PolicyContract) -> list[dict[str, Any]]:
-    return [
-        {
-            "S2": {
-                "box": list(face.face.box),
-                "score": face.face.score,
-                "landmarks": [list(point) for point in face.face.landmarks],
-                "crop_box": list(face.crop_box),
-                "crop": crop_digest(prepared.decoded.image, face.crop_box, policy.face_detector, face.face),
-            },
-            "S4": s4_digest(normalise(face.s3, policy.pixel_pipeline)),
-        }
-        for face in prepared.faces
-    ]
 
 
 def s3_png(s3: NDArray[np.uint8]) -> bytes:
@@ -178,11 +163,6 @@ def read_s3(content: bytes) -> NDArray[np.uint8]:
     """The pixels of a stored S3."""
     with Image.open(io.BytesIO(content), formats=["PNG"]) as opened:
         return np.asarray(opened.convert("RGB"))
-
-
-def stage_path(root: Path, key: str) -> Path:
-    """Where a picture's stages lie."""
-    return root / STAGES_FOLDER / f"{key}.json"
 
 
 def s3_path(root: Path, key: str, face: int) -> Path:
@@ -263,3 +243,20 @@ def changed_stages(old: str, new: str) -> list[str]:
     stages = ("S2", "S4")
     found += [s for s in stages if [face[s] for face in one["faces"]] != [face[s] for face in two["faces"]]]
     return found
+
+
+def first_moved(stages: Iterable[str]) -> str:
+    """The first stage of those that differ: whatever comes after it may only have followed.
+
+    Parameters
+    ----------
+    stages : iterable of str
+        From `changed_stages`; ``"S3"`` too, which a text does not hold.
+
+    Returns
+    -------
+    str
+        ``"S0"`` to ``"S4"``; empty where none differs.
+    """
+    known = {"rejected": "S1", "faces": "S2"}
+    return min((known.get(stage, stage) for stage in stages if stage not in _FROZEN_WITH), default="")

@@ -11,7 +11,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,14 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecdd.golden.golden_hashes import platform_fingerprint
-from ecdd.inference.calibration import AppliedCalibration
-from ecdd.inference.stages import JudgedFace, argmax_cell, judge, map_checksum
 from ecdd.pipeline.preprocess import normalise
 
 if TYPE_CHECKING:
     from ecdd.bundle.loading import Bundle
     from ecdd.detector import Detector
     from ecdd.golden.golden_sets import GoldenItem
+    from ecdd.tracing import StageRecord
 
 OUTPUTS_FOLDER: Final = "golden_outputs"
 INDEX: Final = "index.json"
@@ -67,49 +66,32 @@ def compute_output(item: GoldenItem, detector: Detector, s3: Sequence[NDArray[np
     GoldenOutput
         With one map for each face that reached the model.
     """
-    judgement = detector.examine(Path(item.path))
-    prepared, policy = judgement.prepared, detector.policy
-    faces = () if prepared is None else prepared.faces
-    indices = sorted(judgement.judged)
-    judged = judgement.judged
+    record, policy = detector.examine(Path(item.path)), detector.policy
+    faces = () if record.prepared is None else record.prepared.faces
+    indices = sorted(record.judged)
     if indices and s3 is not None and len(s3) == len(faces):
         batch = np.stack([normalise(s3[index], policy.pixel_pipeline) for index in indices])
-        found, applied = detector.runtime.patch_map(batch), AppliedCalibration.of(detector.bundle.calibration)
-        again = judge(found, len(indices), policy.patch_grid, policy.pooling, applied)
-        judged = dict(zip(indices, again, strict=True))
-    step = policy.patch_grid.checksum_step
+        record = replace(record, judged=dict(zip(indices, detector.judge_tensors(batch), strict=True)))
     content = {
         "faces": [
             {"reason_codes": [str(code) for code in face.reason_codes]}
-            | (_numbers(judged[index], step) if index in judged else {})
+            | (_numbers(record, index) if index in record.judged else {})
             for index, face in enumerate(faces)
         ],
-        "S8": {
-            "label": judgement.decision.label,
-            "outcome": judgement.outcome,
-            "reason_codes": [str(code) for code in judgement.decision.reason_codes],
-            "deciding_face": judgement.decision.deciding_face,
-        },
+        "S8": record.s8() | {"deciding_face": record.decision.deciding_face},
     }
     grid = policy.patch_grid
-    maps = [judged[index].patch_map for index in indices]
+    maps = [record.judged[index].patch_map for index in indices]
     stacked = np.stack(maps) if maps else np.empty((0, grid.rows, grid.cols), np.float32)
     return GoldenOutput(json.dumps(content, indent=1, sort_keys=True) + "\n", stacked)
 
 
-def _numbers(face: JudgedFace, step: float) -> dict[str, Any]:
-    patch_map = face.patch_map
+def _numbers(record: StageRecord, index: int) -> dict[str, Any]:
+    s7 = record.s7(index)
     return {
-        "S5": {
-            "shape": list(patch_map.shape),
-            "min": float(patch_map.min()),
-            "max": float(patch_map.max()),
-            "mean": float(patch_map.mean(dtype=np.float64)),
-            "argmax": list(argmax_cell(patch_map)),
-            "checksum": map_checksum(patch_map, step),
-        },
-        "S6": {"logit": face.pooled_logit},
-        "S7": {"logit": face.calibrated_logit, "probability": face.probability},
+        "S5": record.s5(index).model_dump(mode="json"),
+        "S6": {"logit": record.s6(index)["pooled_logit"]},
+        "S7": {"logit": s7["calibrated_logit"], "probability": s7["probability"]},
     }
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ecdd.errors import EcddError
 from ecdd.inference.calibration import probability
 from ecdd.inference.pooling import pool
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from ecdd.inference.calibration import AppliedCalibration
 
 
-class ModelOutputError(Exception):
+class ModelOutputError(EcddError):
     """The model's output has the wrong shape or is not finite; nothing of it is used."""
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ecdd.errors import EcddError
 from ecdd.models.patch_network import PatchNetwork
 
 _NESTED_UNDER = ("model", "state_dict")
@@ -15,7 +16,7 @@ _PREFIXES = ("module.", "model.")
 _COUNTER = ".num_batches_tracked"
 
 
-class CheckpointError(Exception):
+class CheckpointError(EcddError):
     """A checkpoint cannot be read, or was made for another operator, architecture or preprocessing."""
 
 

@@ -1,6 +1,6 @@
 """Tiny-LaDeDa, the student: four convolutions and a linear head, 1297 parameters.
 
-Facts (design.md, "Geometry of the detector"): on a 256x256 tensor the native map is 126x126 at stride 2 with a
+Facts, measured: on a 256x256 tensor the native map is 126x126 at stride 2 with a
 5x5 receptive field; averaging it 3x3 with stride 4 gives a 31x31 grid with a 9x9 receptive field at stride 8,
 without padding, so cell (i, j) sees rows 8i to 8i+8 and columns 8j to 8j+8. Architecture after Cavia, Horwitz, Reiss
 and Hoshen, "Real-Time Deepfake Detection in the Real-World" (2024); names of the parameters follow their public

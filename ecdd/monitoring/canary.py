@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecdd.contract.schema import PolicyContract
+from ecdd.errors import EcddError
 from ecdd.evaluation.score_table import OUTCOMES, SCORED
 
 Row = Mapping[str, Any]
@@ -37,7 +38,7 @@ MILLISECONDS: Final = "milliseconds"
 _NOT_SEEN: Final = ("missing", "changed")  # outcomes of the stream, not of a bundle
 
 
-class CanaryError(ValueError):
+class CanaryError(EcddError):
     """Two sets of answers that are not of one stream, or of no pictures at all: nothing is compared."""
 
 

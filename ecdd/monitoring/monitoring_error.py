@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ecdd.errors import EcddError
 
-class MonitoringError(Exception):
+
+class MonitoringError(EcddError):
     """A log, reference or event that cannot be used; the message says what, why and what to do."""

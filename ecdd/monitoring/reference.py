@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecdd.contract.process_sections import Trigger
-from ecdd.files import write_text
+from ecdd.files import write_output
 from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.schema import DEVICE_CLASSES, PROBABILITY_DIGITS
 from ecdd.pipeline.reason_codes import ReasonCode
@@ -105,7 +105,11 @@ def coded(events: Sequence[Mapping[str, Any]], score_edges: Sequence[float]) -> 
     scores = np.array([one["calibrated_probability"] for one in events], dtype=np.float64)
     found = np.searchsorted(score_edges, scores, side="right")
     failed = [None if (codes := one["reason_codes"]) is None else _failed(codes) for one in events]
-    compressed = [_compression_class(one["face_confidence"], one["compression_proxy"]) for one in events]
+    # it is measured on the face, so without one nothing is known
+    compressed = [
+        NOT_MEASURED if one["face_confidence"] is None else compression_class(one["compression_proxy"])
+        for one in events
+    ]
     return {
         "score_shift": np.where(np.isnan(scores), NOT_MEASURED, found).astype(np.int8),
         "abstain_spike": _flags([None if (label := one["label"]) is None else label == "abstain" for one in events]),
@@ -123,10 +127,8 @@ def _failed(codes: str) -> bool:
     return not FACE_FAILURES.isdisjoint(codes.split())
 
 
-def _compression_class(face_confidence: float | None, quality: float | None) -> int:
-    """Class of the estimated quality; it is measured on the face, so without one nothing is known."""
-    if face_confidence is None:
-        return NOT_MEASURED
+def compression_class(quality: float | None) -> int:
+    """Place in `COMPRESSION_CLASSES` of an estimated JPEG quality, 0 to 100; None is unknown."""
     return len(COMPRESSION_LIMITS) + 1 if quality is None else bisect.bisect_left(COMPRESSION_LIMITS, quality)
 
 
@@ -198,9 +200,9 @@ def rows_of_scores(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def save(reference: Reference, path: Path) -> None:
-    """Write a reference as JSON."""
-    write_text(path, reference.model_dump_json(indent=1) + "\n")
+def save(reference: Reference, path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Write a reference as JSON; ``inputs`` are not overwritten."""
+    write_output(path, (reference.model_dump_json(indent=1) + "\n").encode(), inputs=inputs)
 
 
 def load(path: Path) -> Reference:

@@ -10,10 +10,10 @@ from typing import Any, Final
 from sqlalchemy import Connection, Integer, cast, func, select
 
 from ecdd.monitoring.logger import EventLog, time_of
-from ecdd.monitoring.reference import COMPRESSION_CLASSES, COMPRESSION_LIMITS
+from ecdd.monitoring.reference import COMPRESSION_CLASSES, compression_class
 from ecdd.monitoring.schema import DEVICE_CLASSES, LABELS, RESOLUTION_CLASSES
 from ecdd.monitoring.tables import EVENTS
-from ecdd.pipeline.reason_codes import MEANINGS
+from ecdd.pipeline.reason_codes import ReasonCode
 
 SCORE_BINS: Final = 20
 CONFIDENCE_BINS: Final = 10
@@ -76,7 +76,7 @@ class LogSummary:
     @property
     def abstain_rates(self) -> list[tuple[str, str, int, float]]:
         """Code, meaning, events and rate over all events, the most frequent first."""
-        known = {str(code): text for code, text in MEANINGS.items()}
+        known = {str(code): code.meaning for code in ReasonCode}
         rows = [(code, known.get(code, ""), n, n / self.events) for code, n in self.reasons.items()]
         return sorted(rows, key=lambda row: (-row[2], row[0]))
 
@@ -176,8 +176,7 @@ def _compressions(connection: Connection) -> dict[str, int]:
     has_face = EVENTS.c.face_confidence.is_not(None)
     query = select(EVENTS.c.compression_proxy, func.count()).where(has_face).group_by(EVENTS.c.compression_proxy)
     for quality, n in connection.execute(query):
-        place = len(COMPRESSION_LIMITS) + 1 if quality is None else sum(quality > limit for limit in COMPRESSION_LIMITS)
-        found[COMPRESSION_CLASSES[place]] += n
+        found[COMPRESSION_CLASSES[compression_class(quality)]] += n
     return found
 
 

@@ -89,6 +89,11 @@ class PairParity:
     left_out: dict[str, str]
     n_pictures: int
 
+    @property
+    def same_file(self) -> tuple[ParityMetric, ...]:
+        """Metrics of the class *same file*."""
+        return tuple(one for one in self.metrics if one.name.startswith(SAME_FILE))
+
 
 @dataclass
 class _Kept:
@@ -206,8 +211,6 @@ def _one_picture(
 def _run(side: Side, batch: NDArray[np.float32]) -> ModelOutputs:
     try:
         return side.runtime.outputs(batch)
-    except RuntimeFileError:
-        raise
     except ValueError as error:  # another size than the file takes
         raise RuntimeFileError(side.file, f"a model of pictures {batch.shape[1:]}", str(error)) from None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ecdd.errors import EcddError
 from ecdd.evidence.verdicts import finite, judge_metric
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from ecdd.evidence.records import Operator, Result
 
 
-class ParityError(ValueError):
+class ParityError(EcddError):
     """Two things that cannot be compared, or nothing to compare: bad input, not a difference."""
 
 

@@ -14,8 +14,7 @@ from ecdd.contract.contract_error import ContractError
 from ecdd.parity.parity_metric import ParityError
 from ecdd.pipeline import preprocess
 from ecdd.pipeline.decode import decode, read_file
-from ecdd.pipeline.face import load_detector
-from ecdd.pipeline.guardrails import faces_that_count
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import cut_face, prepare
 
@@ -125,9 +124,7 @@ class PicturePipeline:
             else self._resized(cut_face(image, faces[k].face, faces[k].crop_box, self._policy.face_detector))
             for k in found.judgeable
         ]
-        sides = [face.quality.face_side for face in faces]
-        counting = faces_that_count(sides, self._policy.quality_gates)
-        codes = tuple(tuple(str(code) for code in faces[k].reason_codes) for k in counting)
+        codes = tuple(tuple(str(code) for code in of_face) for of_face in found.counting_codes)
         return self._tensors(path.name, rows, codes, tuple(str(code) for code in found.reason_codes))
 
     def _middle(self, image: Image.Image) -> NDArray[np.uint8]:

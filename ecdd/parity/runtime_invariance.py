@@ -24,8 +24,8 @@ class Invariance:
         Configuration.
     identical : bool
         Every byte of every output is the same: 0.0 and -0.0 differ, and so do two kinds of NaN.
-    differing : int
-        Samples with another byte in any output.
+    differing : tuple of int
+        Places of the samples with another byte in any output.
     max_difference : float
         Over all outputs; NaN where one of them is not finite.
     n : int
@@ -34,7 +34,7 @@ class Invariance:
 
     name: str
     identical: bool
-    differing: int
+    differing: tuple[int, ...]
     max_difference: float
     n: int
 
@@ -79,5 +79,6 @@ def invariance(outputs: Mapping[str, Mapping[str, NDArray[Any]]], pinned: str) -
             differing |= np.array([a.tobytes() != b.tobytes() for a, b in pairs])
             change = np.abs(found[key].astype(np.float64) - reference.astype(np.float64))
             apart.append(float(change.max()) if np.isfinite(change).all() else float("nan"))
-        rows.append(Invariance(name, not differing.any(), int(differing.sum()), float(np.max(apart)), len(differing)))
+        places = tuple(np.flatnonzero(differing).tolist())
+        rows.append(Invariance(name, not places, places, float(np.max(apart)), len(differing)))
     return rows

@@ -6,11 +6,11 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from PIL import Image
 
+from ecdd.errors import EcddError
 from ecdd.pipeline.preprocess import CropBox
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ Box = tuple[float, float, float, float]
 Point = tuple[float, float]
 
 
-class DetectorError(Exception):
+class DetectorError(EcddError):
     """The face detector that the contract names cannot be had; the message says what to do."""
 
 
@@ -76,32 +76,6 @@ class FaceBackend(Protocol):
     def identity(self) -> DetectorIdentity:
         """Name, version, hash and settings of this detector."""
         ...
-
-
-def load_detector(policy: FaceDetector, threads: int = 1, weights: Path | None = None) -> FaceBackend:
-    """Load the detector that the contract names, and prove that it is that one.
-
-    Parameters
-    ----------
-    policy : FaceDetector
-        The contract's section.
-    threads : int
-        Threads of the runtime; scores do not depend on it.
-    weights : Path, optional
-        Another weight file than the packaged one (its hash must still be the contract's).
-
-    Raises
-    ------
-    DetectorError
-        Unknown name, wrong version, wrong weight hash, missing extra, or a file that is not this network.
-    """
-    if policy.name == "blazeface_full_range":
-        from ecdd.pipeline.blazeface import BlazeFace
-
-        return BlazeFace(policy, threads=threads, weights=weights)
-    from ecdd.pipeline.dlib_hog import DlibHog
-
-    return DlibHog(policy)
 
 
 def verify_weights(content: bytes, version: str, policy: FaceDetector, origin: str) -> str:

@@ -1,4 +1,4 @@
-"""Which pictures and faces are not judged, and by which reason code (spec §1 Guardrails, §4)."""
+"""Which pictures and faces are not judged, and by which reason code."""
 
 from __future__ import annotations
 
@@ -43,13 +43,11 @@ def resolution_codes(size: tuple[int, int], gates: QualityGates) -> tuple[Reason
     return (ReasonCode.RESOLUTION_TOO_LOW,) if min(size) < gates.min_image_side else ()
 
 
-def picture_codes(size: tuple[int, int], faces: int, candidates: int, gates: QualityGates) -> tuple[ReasonCode, ...]:
-    """Codes that keep a whole picture from being judged.
+def picture_codes(faces: int, candidates: int, gates: QualityGates) -> tuple[ReasonCode, ...]:
+    """Codes that keep a whole picture from being judged once its faces were searched.
 
     Parameters
     ----------
-    size : tuple of int
-        Width and height of the upright picture, pixels.
     faces : int
         Detections with score >= ``score_threshold``.
     candidates : int
@@ -60,12 +58,9 @@ def picture_codes(size: tuple[int, int], faces: int, candidates: int, gates: Qua
     Returns
     -------
     tuple of ReasonCode
-        One code or none: GR-006 (then faces were not searched), GR-001 (nothing), GR-002 (candidates only),
-        GR-007 (more than ``max_faces``, or more than one under ``reject_multi``).
+        One code or none: GR-001 (nothing), GR-002 (candidates only), GR-007 (more than
+        ``max_faces``, or more than one under ``reject_multi``).
     """
-    low = resolution_codes(size, gates)
-    if low:
-        return low
     if faces == 0:
         return (ReasonCode.LOW_FACE_CONFIDENCE if candidates else ReasonCode.NO_FACE,)
     limit = 1 if gates.multi_face_policy == "reject_multi" else gates.max_faces
@@ -106,26 +101,22 @@ def face_codes(quality: FaceQuality, gates: QualityGates) -> tuple[ReasonCode, .
     return tuple(codes)
 
 
-def faces_to_judge(
-    sides: Sequence[float], codes: Sequence[tuple[ReasonCode, ...]], gates: QualityGates
-) -> tuple[int, ...]:
-    """Indices of the faces that may reach the model.
+def faces_that_count(sides: Sequence[float], gates: QualityGates) -> tuple[int, ...]:
+    """Indices of the faces that the policy looks at: the largest one under ``largest_face``, else all.
 
     Parameters
     ----------
     sides : sequence of float
         Longer box side of each face, pixels.
-    codes : sequence of tuple of ReasonCode
-        Codes of each face.
     gates : QualityGates
-        ``multi_face_policy``: under ``largest_face`` only the largest face counts (the first of equals), and
-        when it failed a gate no other takes its place.
+        ``multi_face_policy``: of equally large faces the first one counts. When it fails a gate, no other takes its
+        place.
     """
-    return tuple(k for k in faces_that_count(sides, gates) if not codes[k])
-
-
-def faces_that_count(sides: Sequence[float], gates: QualityGates) -> tuple[int, ...]:
-    """Indices of the faces that the policy looks at: the largest one under ``largest_face``, else all."""
     if gates.multi_face_policy == "largest_face" and sides:
         return (max(range(len(sides)), key=lambda k: (sides[k], -k)),)
     return tuple(range(len(sides)))
+
+
+def faces_to_judge(counting: Sequence[int], codes: Sequence[tuple[ReasonCode, ...]]) -> tuple[int, ...]:
+    """Indices of the faces that may reach the model: those that count and failed no gate; ``codes`` of each face."""
+    return tuple(k for k in counting if not codes[k])

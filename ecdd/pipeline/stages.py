@@ -23,7 +23,9 @@ from ecdd.pipeline.face import Face, FaceBackend, face_crop_box, turned_crop
 from ecdd.pipeline.guardrails import (
     FaceQuality,
     face_codes,
+    faces_that_count,
     faces_to_judge,
+    is_soft,
     picture_codes,
     resolution_codes,
 )
@@ -58,6 +60,8 @@ class PreparedFace:
         What the gates measured.
     reason_codes : tuple of ReasonCode
         Gates that this face failed; empty when it may be judged.
+    soft : bool
+        Soft enough to be reported, yet still judged.
     """
 
     face: Face
@@ -65,6 +69,7 @@ class PreparedFace:
     s3: NDArray[np.uint8]
     quality: FaceQuality
     reason_codes: tuple[ReasonCode, ...]
+    soft: bool
 
     def s4(self, policy: PixelPipeline) -> NDArray[np.float32]:
         """Normalised tensor (S, S, 3) float32."""
@@ -85,6 +90,8 @@ class PreparedPicture:
         Codes of the whole picture (GR-006, GR-001, GR-002, GR-007); with any of them nothing is judged.
     candidates : int
         Detections from ``candidate_threshold`` up to below ``score_threshold``.
+    counting : tuple of int
+        Indices into ``faces`` that ``multi_face_policy`` looks at.
     judgeable : tuple of int
         Indices into ``faces`` that may reach the model.
     milliseconds : dict of str to float
@@ -95,8 +102,14 @@ class PreparedPicture:
     faces: tuple[PreparedFace, ...]
     reason_codes: tuple[ReasonCode, ...]
     candidates: int
+    counting: tuple[int, ...]
     judgeable: tuple[int, ...]
     milliseconds: dict[str, float]
+
+    @property
+    def counting_codes(self) -> tuple[tuple[ReasonCode, ...], ...]:
+        """Codes of each face that counts; what the decision looks at beside the probabilities."""
+        return tuple(self.faces[k].reason_codes for k in self.counting)
 
     def batch(self, policy: PixelPipeline) -> NDArray[np.float32]:
         """S4 of the judgeable faces, shape (N, S, S, 3) float32, N may be 0."""
@@ -118,7 +131,7 @@ def prepare(data: bytes, policy: PolicyContract, detector: FaceBackend, *, name:
     policy : PolicyContract
         The whole contract.
     detector : FaceBackend
-        From :func:`ecdd.pipeline.face.load_detector` with the same contract.
+        From :func:`ecdd.pipeline.face_detectors.load_detector` with the same contract.
     name : str, optional
         File name, for the check of content against extension.
 
@@ -130,19 +143,18 @@ def prepare(data: bytes, policy: PolicyContract, detector: FaceBackend, *, name:
     milliseconds = dict.fromkeys(("decode", "detect", "crop_resize", "quality", "normalise"), 0.0)
     with _timed(milliseconds, "decode"):
         decoded = decode(data, policy.pixel_pipeline, name=name)
-    size = decoded.image.size
-    if low := resolution_codes(size, policy.quality_gates):
-        return PreparedPicture(decoded, (), low, 0, (), milliseconds)
+    if low := resolution_codes(decoded.image.size, policy.quality_gates):
+        return PreparedPicture(decoded, (), low, 0, (), (), milliseconds)
     with _timed(milliseconds, "detect"):
         detections = detector.detect(decoded.image)
     threshold = policy.face_detector.score_threshold
     certain = [face for face in detections if face.score >= threshold]
     faces = tuple(prepare_face(decoded, face, policy, milliseconds) for face in certain)
     candidates = len(detections) - len(faces)
-    codes = picture_codes(size, len(faces), candidates, policy.quality_gates)
-    sides = [face.quality.face_side for face in faces]
-    judgeable = () if codes else faces_to_judge(sides, [face.reason_codes for face in faces], policy.quality_gates)
-    return PreparedPicture(decoded, faces, codes, candidates, judgeable, milliseconds)
+    codes = picture_codes(len(faces), candidates, policy.quality_gates)
+    counting = faces_that_count([face.quality.face_side for face in faces], policy.quality_gates)
+    judgeable = () if codes else faces_to_judge(counting, [face.reason_codes for face in faces])
+    return PreparedPicture(decoded, faces, codes, candidates, counting, judgeable, milliseconds)
 
 
 def prepare_face(decoded: Decoded, face: Face, policy: PolicyContract, milliseconds: dict[str, float]) -> PreparedFace:
@@ -152,8 +164,8 @@ def prepare_face(decoded: Decoded, face: Face, policy: PolicyContract, milliseco
         s3 = preprocess.resize(cut_face(decoded.image, face, box, policy.face_detector), policy.pixel_pipeline)
     with _timed(milliseconds, "quality"):
         quality = measure(decoded.image, face, s3, jpeg_quality(decoded.quantisation_tables))
-        codes = face_codes(quality, policy.quality_gates)
-    return PreparedFace(face, box, s3, quality, codes)
+        codes, soft = face_codes(quality, policy.quality_gates), is_soft(quality, policy.quality_gates)
+    return PreparedFace(face, box, s3, quality, codes, soft)
 
 
 def cut_face(image: Image.Image, face: Face, box: CropBox, policy: FaceDetector) -> Image.Image:

@@ -1,4 +1,4 @@
-"""The decision on a release: a pure function of the bundle, its evidence and the waivers (spec §3, Release)."""
+"""The decision on a release: a pure function of the bundle, its evidence and the waivers."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ import datetime
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ecdd.bundle import Bundle
+from ecdd.evidence.applicability import not_ruled_out
 from ecdd.evidence.chain import find_edits
-from ecdd.evidence.claims import SPECIFIED, not_claimed
+from ecdd.evidence.claims import not_claimed, other_decoders
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.margins import closest_metric
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.verdicts import judge_record
 from ecdd.release.waivers import Waiver, judge_waivers
+
+_NOT_RED: Final = frozenset({"pass", "not_tested", "not_applicable"})
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Decision:
         Claims with a passing record.
     waived : tuple of Waiver
         Claims let through without one.
+    not_applicable : tuple of str
+        What the contract rules out, with the knob that says so.
     not_claimed : tuple of str
         What this release does not speak of.
     records : mapping of str to ExperimentRecord
@@ -43,6 +48,7 @@ class Decision:
     reasons: tuple[str, ...]
     supported: tuple[str, ...]
     waived: tuple[Waiver, ...]
+    not_applicable: tuple[str, ...]
     not_claimed: tuple[str, ...]
     records: Mapping[str, ExperimentRecord]
 
@@ -53,7 +59,9 @@ class Decision:
 
     def summary(self) -> dict[str, Any]:
         """Plain values, in one fixed order, for the signed report."""
-        return {
+        # only where there is something: reports approved before this verdict was known keep their form
+        ruled_out = {"not_applicable": list(self.not_applicable)} if self.not_applicable else {}
+        return ruled_out | {
             "schema_version": 1,
             "verdict": "approved" if self.approved else "refused",
             "payload_digest": self.payload_digest,
@@ -100,24 +108,26 @@ def decide(
         reasons.append(f"contract: {key} is still proposed; freeze it by its experiment or take it out")
     supported, not_run = [], []
     for claim in claims:
-        if claim not in SPECIFIED:
+        if claim not in declared:
             reasons.append(f"contract: release.claims names {claim}, which the specification does not have")
             continue
         record = records.get(claim)
         if record is None or judge_record(record) == "not_tested":
             not_run.append(claim)
             continue
-        against = _against(record, declared.get(claim))
+        against = _against(record, declared.get(claim)) + not_ruled_out(record, bundle.contract.values)
         reasons += against
-        if not against:
+        if not against and judge_record(record) == "pass":
             supported.append(claim)
+    claimed = {key: records[key] for key in claims if key in records}
+    reasons += other_decoders(claimed, bundle.contract.policy.pixel_pipeline.decoder_version)
     counting, refused = judge_waivers(waivers, not_run, as_of)
     reasons += refused
     waived = {waiver.id for waiver in counting}
     for key in not_run:
         if key not in waived:
             why = "; ".join(f"{n.what}: {n.why}" for n in records[key].not_tested) if key in records else "no record"
-            reasons.append(f"{key} {SPECIFIED[key]}: claimed and not run ({why}); run it, or waive it")
+            reasons.append(f"{key} {declared[key].title}: claimed and not run ({why}); run it, or waive it")
     return Decision(
         payload_digest=bundle.payload_digest,
         contract_digest=bundle.contract.digest,
@@ -125,7 +135,12 @@ def decide(
         reasons=tuple(reasons),
         supported=tuple(supported),
         waived=tuple(counting),
-        not_claimed=not_claimed(claims, bundle.contract.policy.evaluation.splits),
+        not_applicable=tuple(
+            f"{key} {entry.what}: by {entry.knob}"
+            for key, record in sorted(records.items())
+            for entry in record.not_applicable
+        ),
+        not_claimed=not_claimed(claims, bundle.contract.policy.evaluation.splits, declared),
         records=records,
     )
 
@@ -146,8 +161,9 @@ def _collect(bundle: Bundle, folders: Iterable[Path]) -> tuple[dict[str, Experim
             identity = record.identity
             if (identity.payload_digest, identity.contract_digest) != (bundle.payload_digest, bundle.contract.digest):
                 continue
-            if key not in records or judge_record(records[key]) in {"pass", "not_tested"}:
-                records[key] = record if key not in records or judge_record(record) != "not_tested" else records[key]
+            before = judge_record(records[key]) if key in records else "not_tested"
+            if key not in records or (before in _NOT_RED and judge_record(record) not in _NOT_RED - {"pass"}):
+                records[key] = record
     return records, reasons
 
 
@@ -157,7 +173,7 @@ def _against(record: ExperimentRecord, declared: Declared | None) -> list[str]:
     counts = record.tests
     if declared is None or len(declared.tests) != counts.declared:
         return [f"{name}: its tests are not the declared ones; run the gates of this version"]
-    if judge_record(record) == "pass" and counts.declared == counts.collected == counts.passed:
+    if judge_record(record) in {"pass", "not_applicable"} and counts.declared == counts.collected == counts.passed:
         return []
     worst = closest_metric(record.metrics)
     if worst is not None and worst.verdict == "fail":

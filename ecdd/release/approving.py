@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from ecdd.bundle import Bundle
+from ecdd.errors import EcddError
 from ecdd.files import write_bytes
 from ecdd.release.approval import Decision
 from ecdd.release.signing import SIGNATURE, sign, verify
@@ -17,7 +18,7 @@ REPORT: Final = "release/approval.json"
 PAGE: Final = "release/approval.md"
 
 
-class ReleaseError(Exception):
+class ReleaseError(EcddError):
     """A released bundle is not as it was approved."""
 
 
@@ -110,6 +111,8 @@ def page(decision: Decision, digest: str) -> str:
     lines += [f"- payload `{decision.payload_digest}`", f"- contract `{decision.contract_digest}`"]
     lines += [f"- as of {decision.as_of}", f"- report `{REPORT}`, SHA-256 `{digest}`", "", "## Claimed and passed", ""]
     lines += [f"- {key} {decision.records[key].title}" for key in decision.supported]
+    if decision.not_applicable:
+        lines += ["", "## Not applicable by contract", "", *(f"- {text}" for text in decision.not_applicable)]
     lines += ["", "## Not claimed", "", *(f"- {text}" for text in decision.not_claimed), "", "## Waived", ""]
     lines += [f"- {w.id}: {w.reason} (owner {w.owner}, until {w.expiry})" for w in decision.waived] or ["- nothing"]
     return "\n".join(lines) + "\n"

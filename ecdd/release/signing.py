@@ -6,12 +6,13 @@ import logging
 from pathlib import Path
 from typing import Final
 
+from ecdd.errors import EcddError
 from ecdd.files import write_bytes
 
 SIGNATURE: Final = "release/bundle.sig"
 
 
-class SigningError(Exception):
+class SigningError(EcddError):
     """A bundle cannot be signed, or its signature does not hold."""
 
 
@@ -101,4 +102,5 @@ def verify(bundle: Path, public: Path) -> None:
         config = verifying.Config().use_elliptic_key_verifier(public_key=public)  # type: ignore[no-untyped-call]
         config.set_hashing_config(hashing.Config().set_ignored_paths(paths=[target])).verify(bundle, target)  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001 - the library raises what it likes; anything but success is a refusal
-        raise SigningError(f"{bundle}: the signature does not hold: {type(error).__name__}: {error}") from None
+        why = f"{type(error).__name__}: {error}"
+        raise SigningError(f"{bundle}: the signature does not hold by {public}: {why}") from None

@@ -10,13 +10,15 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ecdd.errors import EcddError
 
-class WaiverError(Exception):
+
+class WaiverError(EcddError):
     """A file of waivers cannot be used."""
 
 
 class Waiver(BaseModel):
-    """One exception (spec §3, Release).
+    """One exception from what a release asks.
 
     Attributes
     ----------

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from ecdd.errors import EcddError
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -14,7 +16,7 @@ INPUT_NAME, MAP_NAME, POOLED_NAME = "image", "patch_logits", "pooled_logit"
 Description = dict[str, str | int | bool]
 
 
-class RuntimeFileError(ValueError):
+class RuntimeFileError(EcddError):
     """A model file that is not the one that is needed.
 
     Parameters
@@ -30,7 +32,7 @@ class RuntimeFileError(ValueError):
         self.file, self.expected, self.found = file, expected, found
 
 
-class DelegateError(RuntimeError):
+class DelegateError(EcddError):
     """A delegate that cannot be had here: what it would compute is *not tested*, never passed."""
 
 

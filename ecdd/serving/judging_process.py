@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from ecdd.detector import Detector, Judgement
+    from ecdd.detector import Detector
+    from ecdd.tracing import StageRecord
 
 _LOGIT_DIGITS = 4
 _NO_PICTURE = b""
@@ -128,26 +129,24 @@ def answer(detector: Detector, data: bytes, suffix: str, *, full: bool) -> dict[
         ``verdict``: JSON values of the verdict; ``details``: stages, and patch map (logits) and S3 (base64 PNG) of each
         face, or None.
     """
-    judgement = detector.examine(data, f"upload{suffix}" if suffix else None)
+    record = detector.examine(data, f"upload{suffix}" if suffix else None)
     return {
-        "verdict": detector.summarise(judgement, "").model_dump(mode="json"),
-        "details": _details(detector, judgement) if full else None,
+        "verdict": detector.summarise(record, "").model_dump(mode="json"),
+        "details": _details(record) if full else None,
     }
 
 
-def _details(detector: Detector, judgement: Judgement) -> dict[str, Any]:
-    from ecdd.tracing import stage_artifacts
-
-    prepared = judgement.prepared
+def _details(record: StageRecord) -> dict[str, Any]:
+    prepared = record.prepared
     faces = [
-        {"patch_map": _map(judgement, index), "crop_png": _png(face.s3)}
+        {"patch_map": _map(record, index), "crop_png": _png(face.s3)}
         for index, face in enumerate(() if prepared is None else prepared.faces)
     ]
-    return {"stages": stage_artifacts(detector, judgement), "faces": faces}
+    return {"stages": record.rows(), "faces": faces}
 
 
-def _map(judgement: Judgement, index: int) -> list[list[float]] | None:
-    judged = judgement.judged.get(index)
+def _map(record: StageRecord, index: int) -> list[list[float]] | None:
+    judged = record.judged.get(index)
     return None if judged is None else [[round(v, _LOGIT_DIGITS) for v in row] for row in judged.patch_map.tolist()]
 
 

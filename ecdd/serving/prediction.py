@@ -143,16 +143,12 @@ class Predictions:
             return {"verdict": self._failed(detail), "details": None}
 
     def _failed(self, detail: str) -> dict[str, Any]:
-        return self._without_picture("error", "SY-001", detail)
-
-    def _without_picture(self, outcome: str, code: str, detail: str) -> dict[str, Any]:
-        """Make the verdict on a file that no worker judged."""
-        return {**self._pool.common, "outcome": outcome, "reason_codes": [code], "detail": detail, "milliseconds": {}}
+        return self._pool.common.without_picture("error", "SY-001", detail).model_dump(mode="json")
 
     def _too_large(self, error: FileTooLarge) -> Response:
         size = f"more than {error.received}" if error.announced is None else str(error.announced)
         detail = f"{size} bytes, the limit max_bytes is {self._max_bytes}"
-        verdict = self._without_picture("rejected", "IO-003", detail)
+        verdict = self._pool.common.without_picture("rejected", "IO-003", detail).model_dump(mode="json")
         self._record(verdict)
         return _response(verdict, None, error.received, checked=False)
 

@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
+from ecdd.errors import EcddError
+
 MEDIA_TYPE: Final = "application/problem+json"
 
 
 @dataclass
-class ServingError(Exception):
+class ServingError(EcddError):
     """A request that is refused, or could not be answered.
 
     Attributes

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ecdd.pipeline.reason_codes import ReasonCode
+
 FOLDER: Final = Path(__file__).resolve().parent / "static"
 INDEX: Final = "index.html"
+REASON_CODES: Final = "reason_codes.js"  # made from `ReasonCode`, not stored
 _TYPES: Final = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -34,17 +38,27 @@ def load_files(folder: Path = FOLDER) -> dict[str, StaticFile]:
     Parameters
     ----------
     folder : Path
-        Its files (not its folders) with a known extension are served.
+        Its files with a known extension are served, and the script of the reason codes.
 
     Returns
     -------
     dict of str to StaticFile
         By name; empty when the folder is missing.
     """
+    if not folder.is_dir():
+        return {}
+    contents = {
+        path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in _TYPES
+    }
+    contents[REASON_CODES] = reason_codes_script().encode()
     found = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
-        if path.is_file() and path.suffix in _TYPES:
-            content = path.read_bytes()
-            tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-            found[path.name] = StaticFile(content, _TYPES[path.suffix], tag)
+    for name, content in contents.items():
+        tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
+        found[name] = StaticFile(content, _TYPES[Path(name).suffix], tag)
     return found
+
+
+def reason_codes_script() -> str:
+    """Write the script that tells the page what every reason code means, and what to do about it."""
+    table = {code.value: [code.sentence, code.advice] for code in ReasonCode}
+    return f"export const REASONS = {json.dumps(table, indent=2)};\n"

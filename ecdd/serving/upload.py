@@ -13,6 +13,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import Request
 
+from ecdd.errors import EcddError
 from ecdd.serving.problems import ServingError, busy
 
 _SUFFIX: Final = re.compile(r"\.[A-Za-z0-9]{1,8}")
@@ -23,7 +24,7 @@ _RAW_TYPES: Final = re.compile(r"image/[\w.+-]+|application/octet-stream")
 _ONE_FILE: Final = 'Send one part named "file", or the picture alone as the body.'
 
 
-class FileTooLarge(Exception):  # noqa: N818 - an outcome: it becomes a verdict with a reason code
+class FileTooLarge(EcddError):  # noqa: N818 - an outcome: it becomes a verdict with a reason code
     """The file is larger than ``pixel_pipeline.max_bytes``."""
 
     def __init__(self, received: int, announced: int | None = None) -> None:

@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ecdd.errors import EcddError
 from ecdd.serving.judging_process import Judge, work
+from ecdd.verdict import Verdict
 
 _LOG = logging.getLogger("ecdd.serving")
 _START_SECONDS: Final = 60.0  # to import, load and answer once, on a machine that is busy
@@ -21,11 +23,11 @@ _CLOSE_SECONDS: Final = 2.0
 _WATCH_SECONDS: Final = 0.5
 
 
-class WorkerDied(Exception):  # noqa: N818 - an outcome that is answered, not a programming error
+class WorkerDied(EcddError):  # noqa: N818 - an outcome that is answered, not a programming error
     """The process ended while it had a picture, or could not be started."""
 
 
-class WorkerTimedOut(Exception):  # noqa: N818
+class WorkerTimedOut(EcddError):  # noqa: N818
     """The process had no answer in time; it was ended."""
 
 
@@ -119,8 +121,8 @@ class WorkerPool:
     ----------
     replaced : int
         Processes that had to be replaced so far.
-    common : dict
-        A verdict of the first worker on an empty file: what all verdicts have in common.
+    common : Verdict
+        Set by `start`. A verdict of the first worker on an empty file: what all verdicts have in common.
     """
 
     def __init__(self, judge: Judge, count: int) -> None:
@@ -133,7 +135,7 @@ class WorkerPool:
         self._watching: asyncio.Task[None] | None = None
         self._closing = False
         self.replaced = 0
-        self.common: dict[str, Any] = {}
+        self.common: Verdict
 
     @property
     def ready(self) -> int:
@@ -176,7 +178,7 @@ class WorkerPool:
         except BaseException:
             worker.process.kill()  # a thread that still waits for it sees the end of the pipe
             raise
-        self.common = self.common or first["verdict"]
+        self.common = Verdict.model_validate(first["verdict"])  # every worker gives the same
         self._warm.add(worker)
         self._free.put_nowait(worker)
 

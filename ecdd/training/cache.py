@@ -24,7 +24,8 @@ from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.dataset_governance.usable_faces import TaggedRow
 from ecdd.files import write_bytes, write_text
 from ecdd.pipeline.decode import read_file
-from ecdd.pipeline.face import FaceBackend, load_detector
+from ecdd.pipeline.face import FaceBackend
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.guardrails import FaceQuality, face_codes
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import PreparedFace, prepare

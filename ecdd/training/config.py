@@ -8,8 +8,10 @@ from typing import Annotated, Literal, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ecdd.errors import EcddError
 
-class TrainingError(Exception):
+
+class TrainingError(EcddError):
     """A training cannot start or go on; the message says what to change."""
 
 

@@ -25,7 +25,8 @@ from ecdd.contract.schema import PolicyContract
 from ecdd.dataset_governance.usable_faces import TaggedRow
 from ecdd.files import write_bytes, write_text
 from ecdd.pipeline.decode import decode, read_file
-from ecdd.pipeline.face import Face, FaceBackend, Point, face_crop_box, load_detector
+from ecdd.pipeline.face import Face, FaceBackend, Point, face_crop_box
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.preprocess import CropBox, cut, resize
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.training.config import TrainingError

@@ -1,7 +1,7 @@
 """Bring pictures of both classes to one distribution of face size, colour mode and compression.
 
 Without this a student learns the shortcut instead of the forgery: picture size alone separates the shared data
-with AUC 0.91 (design.md, "Data"). Every variant is a JPEG that is decoded through the canonical pipeline again.
+with AUC 0.91. Every variant is a JPEG that is decoded through the canonical pipeline again.
 """
 
 from __future__ import annotations

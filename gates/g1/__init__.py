@@ -1,1 +1,1 @@
-"""Gate G1: pixel equivalence (spec, phase 1)."""
+"""Gate G1: pixel equivalence. Everything stops if it fails."""

@@ -1,7 +1,14 @@
-"""E1.1: a picture that a real browser sends through the local site arrives byte for byte and is judged as frozen."""
+"""E1.1 upload invariance: a file sent by a real browser through the local site arrives byte-identical (SHA-256 on
+both sides, twice), and is judged like the same file on disk.
+
+A proxy, a page or a server that re-encodes, strips metadata or cuts a file gives the model other pixels than those
+that were evaluated. Fails when a digest differs between client and server, when a stage of an uploaded golden picture
+differs from that of the same file on disk, or when changed bytes are accepted.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import time
@@ -12,58 +19,69 @@ from typing import Any
 
 import pytest
 
-from ecdd.golden import golden_outputs as outputs
-from gates import site as sites
-from gates.g1.answered_stages import Comparison, file_digest
-from gates.g1.site_limits import SMALL, limits_not_held, small_site
+from ecdd.serving.judging_process import answer
+from gates.support import site as sites
+from gates.support.fixtures import Bundle, Detector, Evidence, GoldenSet, LoadedContract, NotTested
+from gates.support.site_limits import SMALL, limits_not_held, small_site
 
+Site = tuple[Any, str]
 _WIDTH = {"desktop": 800, "phone": 390}
 _LIGHT_ON = {"real": "desktop", "fake": "phone", "group": "desktop", "animal": "phone", "broken": "desktop"}
 
 
 @pytest.fixture(scope="module")
-def site(bundle: Any, contract: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """Browser and address of the running site; a text where something is missing."""
+def running(bundle: Bundle, contract: LoadedContract, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     if missing := sites.why_not():
         if sites.in_ci():
             pytest.fail(f"E1.1 must run here: {missing}")
-        yield missing
-        return
-    with sites.opened(bundle.path, contract, tmp_path_factory.mktemp("site")) as running:
-        yield running
+        raise NotTested("E1.1, upload through a real browser", missing)
+    with sites.opened(bundle.path, contract, tmp_path_factory.mktemp("site")) as site:
+        yield site
 
 
-def runs(evidence: Any, site: Any) -> bool:
-    """Whether the site runs; what is missing is stated."""
-    if isinstance(site, str):
-        evidence.not_tested("E1.1, upload through a real browser", site)
-        return False
-    evidence.measure("browser", f"Chromium {site[0].version}")
+@pytest.fixture
+def site(running: Site, evidence: Evidence) -> Site:
+    """Browser and address of the running site."""
+    evidence.measure("browser", f"Chromium {running[0].version}")
     evidence.measure("contract", f"the run's, but {', '.join(f'{k}: {v}' for k, v in sites.MANY.items())}")
-    return True
+    return running
 
 
-def verdict_of(answer: dict[str, Any]) -> str:
-    """An answer without what may differ between two runs: the time it took."""
-    return json.dumps({key: value for key, value in answer.items() if key != "milliseconds"}, sort_keys=True)
+def _on_disk(detector: Detector, path: Path) -> dict[str, Any]:
+    """What the site must answer: the same file, judged in this process."""
+    judged = json.loads(json.dumps(answer(detector, path.read_bytes(), path.suffix, full=True)))
+    faces = zip(judged["verdict"]["faces"], judged["details"]["faces"], strict=True)
+    return {**judged["verdict"], **judged["details"], "faces": [{**face, **extra} for face, extra in faces]}
+
+
+def _without_times(told: dict[str, Any]) -> dict[str, Any]:
+    """An answer without what may differ between two runs."""
+    return {key: value for key, value in told.items() if key not in {"milliseconds", "file"}}
+
+
+def _stages(told: dict[str, Any]) -> dict[tuple[str, int | None], Any]:
+    """Stages by name and face; the crop that is shown belongs to S3, the map to S5."""
+    rows = {(row["stage"], row["face"]): row for row in told["stages"]}
+    for index, face in enumerate(told["faces"]):
+        rows |= {("S3, shown", index): face["crop_png"], ("S5, shown", index): face["patch_map"]}
+    return rows
+
+
+def _differing(told: dict[str, Any], wanted: dict[str, Any]) -> list[str]:
+    """Names of the stages in which two answers differ."""
+    one, two = _stages(told), _stages(wanted)
+    return sorted({place[0] for place in one.keys() | two.keys() if one.get(place) != two.get(place)})
 
 
 @pytest.mark.experiment("E1.1")
-def test_every_golden_file_twice(
-    evidence: Any, site: Any, golden: Any, frozen: Any, bundle: Any, contract: Any, policy: Any
-) -> None:
-    """S0 is taken of the file, in the browser, on arrival and by the pipeline; S1 to S8 are the frozen ones."""
-    if not runs(evidence, site):
-        return
-    why = outputs.why_not_comparable(outputs.read_index(bundle), outputs.golden_digest_of(Path(golden.root)))
-    if contract.digest != bundle.contract.digest:
-        why = "golden outputs belong to the bundle's own contract, and --contract is another one"
-    compare = Comparison(policy, frozen, bundle)
+def test_every_golden_file_twice(evidence: Evidence, site: Site, golden: GoldenSet, detector: Detector) -> None:
+    """S0 is taken of the file, in the browser, on arrival and by the pipeline; S1 to S8 are those of the file."""
     s0, early, late, unlike, unseen, refused = [], [], [], [], [], 0
     started = time.monotonic()
     with sites.open_page(*site) as watched:
         for item in golden.items:
-            path, digest = Path(item.path), file_digest(Path(item.path))
+            path = Path(item.path)
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
             pair = [sites.upload(watched.page, path) for _ in range(2)]
             refused += sum(bool(sent.answer.get("outcome") == "rejected") for sent in pair)
             for sent in pair:
@@ -72,35 +90,30 @@ def test_every_golden_file_twice(
                     s0.append(item.id)
                 elif not (sent.shown and sent.answer["digest_checked"]):
                     unseen.append(item.id)
-            if all("stages" in sent.answer for sent in pair):
-                early += [f"{item.id} {stage}" for stage in compare.first(item, pair[0].answer)]
-                late += [] if why else [f"{item.id} {stage}" for stage in compare.last(item, pair[0].answer)]
-                unlike += [item.id] if verdict_of(pair[0].answer) != verdict_of(pair[1].answer) else []
-            else:
+            if not all("stages" in sent.answer for sent in pair):
                 early.append(f"{item.id} without stages")
+                continue
+            differing = _differing(pair[0].answer, _on_disk(detector, path))
+            early += [f"{item.id} {stage}" for stage in differing if stage < "S5"]
+            late += [f"{item.id} {stage}" for stage in differing if stage >= "S5"]
+            unlike += [item.id] if _without_times(pair[0].answer) != _without_times(pair[1].answer) else []
     uploads = 2 * len(golden.items)
-    evidence.none("s0_differs", s0, n=uploads, unit="upload", clause="spec 3, E1.1")
+    evidence.none("s0_differs", s0, n=uploads, unit="upload")
     evidence.none("digest_not_checked_or_not_shown", unseen, n=uploads, unit="upload")
-    evidence.none("s1_to_s4_differ", early, n=len(golden.items), unit="stage", clause="spec 2")
-    if why:
-        evidence.not_tested("S5 to S8 of uploaded pictures", why)
-    else:
-        evidence.none("s5_to_s8_differ", late, n=len(golden.items), unit="stage", clause="spec 2")
+    evidence.none("s1_to_s4_differ", early, n=len(golden.items), unit="stage")
+    evidence.none("s5_to_s8_differ", late, n=len(golden.items), unit="stage")
     evidence.none("second_upload_differs", unlike, n=len(golden.items))
     # a browser writes every answer of 400 and above to its console, also that to a golden file that is to be refused
     told = [text for text in watched.errors if "responded with a status of 4" in text]
-    evidence.none(
-        "console_errors", told[refused:] + [e for e in watched.errors if e not in told], n=uploads, unit="error"
-    )
+    others = [text for text in watched.errors if text not in told]
+    evidence.none("console_errors", told[refused:] + others, n=uploads, unit="error")
     evidence.none("requests_to_other_hosts", watched.foreign, n=uploads, unit="request")
     evidence.measure("time_per_upload", (time.monotonic() - started) / uploads, unit="s")
 
 
 @pytest.mark.experiment("E1.1")
-def test_bytes_changed_on_the_way_are_refused(evidence: Any, site: Any, golden: Any) -> None:
+def test_bytes_changed_on_the_way_are_refused(evidence: Evidence, site: Site, golden: GoldenSet) -> None:
     """One byte more than was announced: no verdict, and the page says so; also where the site names other bytes."""
-    if not runs(evidence, site):
-        return
     items = {Path(item.path).suffix: item for item in golden.items}
     accepted, silent, believed = [], [], []
     with sites.open_page(*site) as watched:
@@ -132,11 +145,9 @@ def _names_other_bytes(route: Any) -> None:
 
 @pytest.mark.experiment("E1.1")
 def test_the_page_shows_every_kind_of_verdict(
-    evidence: Any, site: Any, golden: Any, detector: Any, tmp_path: Path
+    evidence: Evidence, site: Site, golden: GoldenSet, detector: Detector, tmp_path: Path
 ) -> None:
     """A real, a fake, a group, an animal and a broken file; desktop and phone, light and dark."""
-    if not runs(evidence, site):
-        return
     pictures = _kinds(golden, detector, tmp_path)
     wide, wrong, errors = [], [], []
     for device, options in (("desktop", sites.DESKTOP), ("phone", sites.PHONE)):
@@ -161,18 +172,16 @@ def test_the_page_shows_every_kind_of_verdict(
 
 @pytest.mark.experiment("E1.1")
 def test_the_limits_of_the_site_hold(
-    evidence: Any, site: Any, golden: Any, bundle: Any, contract: Any, tmp_path: Path
+    evidence: Evidence, site: Site, golden: GoldenSet, bundle: Bundle, contract: LoadedContract, tmp_path: Path
 ) -> None:
     """Rate, queue, connections, time and a graceful end, on a site whose contract has small limits."""
-    if not runs(evidence, site):
-        return
     contract.with_values(SMALL).dump(tmp_path / "contract.yaml")
     picture = next(Path(i.path) for i in golden.items if i.expected.label == "real").read_bytes()
     start = partial(small_site, tmp_path / "contract.yaml", bundle.path)
     evidence.none("limits_not_held", limits_not_held(start, picture), n=len(SMALL), unit="limit")
 
 
-def _kinds(golden: Any, detector: Any, folder: Path) -> dict[str, Path]:
+def _kinds(golden: GoldenSet, detector: Detector, folder: Path) -> dict[str, Path]:
     """One picture of each kind; a real and a fake that are judged so, where the bundle judges one."""
     faces = {label: [i for i in golden.items if i.expected.label == label] for label in ("real", "fake")}
     found = {}

@@ -1,4 +1,10 @@
-"""E1.5: RGB, dtype and range are asserted at the model's boundary; a violation fails hard with a reason code."""
+"""E1.5 RGB, dtype and range at the model boundary: RGB order, dtype and range are asserted at the model boundary; a
+violation hard-fails with a reason code.
+
+A model scores a BGR, half-scaled or NaN tensor without complaint, and wrongly. Fails when a tensor that breaks the
+contract reaches the model, when a channel changes its place, or when 16 bits are reduced otherwise than to the high
+byte.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +18,8 @@ from numpy.typing import NDArray
 from ecdd.pipeline.decode import decode
 from ecdd.pipeline.preprocess import check_tensor, normalise
 from ecdd.pipeline.reason_codes import Rejected
-from gates.g1.made_pictures import asymmetric, encode, sixteen_bit_png
+from gates.support.fixtures import Detector, Evidence, GoldenSet, PolicyContract, Prepared
+from gates.support.made_pictures import asymmetric, encode, sixteen_bit_png
 
 
 def violations(tensor: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
@@ -38,16 +45,16 @@ def violations(tensor: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
 
 
 @pytest.mark.experiment("E1.5")
-def test_violations_are_rejected(evidence: Any, policy: Any) -> None:
+def test_violations_are_rejected(evidence: Evidence, policy: PolicyContract) -> None:
     levels = np.random.default_rng(15).integers(0, 256, (256, 256, 3), dtype=np.uint8)
     tensor = normalise(levels, policy.pixel_pipeline)[None]
     check_tensor(tensor, policy.pixel_pipeline)
     accepted = [name for name, bad in violations(tensor).items() if _codes(check_tensor, bad, policy) != ("PX-001",)]
     n = len(violations(tensor))
-    evidence.check("violations_accepted", len(accepted), limit=0, op="==", unit="case", worst=accepted[:1], n=n)
+    evidence.none("violations_accepted", accepted, n=n, unit="case")
 
 
-def _codes(check: Callable[..., None], tensor: NDArray[Any], policy: Any) -> tuple[str, ...]:
+def _codes(check: Callable[..., None], tensor: NDArray[Any], policy: PolicyContract) -> tuple[str, ...]:
     try:
         check(tensor, policy.pixel_pipeline)
     except Rejected as rejected:
@@ -57,7 +64,7 @@ def _codes(check: Callable[..., None], tensor: NDArray[Any], policy: Any) -> tup
 
 @pytest.mark.experiment("E1.5")
 def test_the_detector_checks_before_the_model(
-    evidence: Any, detector: Any, golden: Any, monkeypatch: pytest.MonkeyPatch
+    evidence: Evidence, detector: Detector, golden: GoldenSet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tensor of the wrong range, planted behind S4, ends in PX-001 and never reaches the model."""
     from pathlib import Path
@@ -76,17 +83,17 @@ def test_the_detector_checks_before_the_model(
 
 
 @pytest.mark.experiment("E1.5")
-def test_s1_is_rgb_uint8(evidence: Any, prepared: Any, golden: Any) -> None:
+def test_s1_is_rgb_uint8(evidence: Evidence, prepared: Prepared, golden: GoldenSet) -> None:
     pictures = [(item, prepared(item)) for item in golden.items]
     wrong = [item.id for item, now in pictures if now.decoded is not None and now.decoded.image.mode != "RGB"]
     faces = [(item.id, face) for item, now in pictures for face in now.faces]
     odd = [key for key, face in faces if face.s3.dtype != np.uint8 or face.s3.shape != (256, 256, 3)]
-    evidence.check("s1_not_rgb", len(wrong), limit=0, op="==", unit="picture", worst=wrong[:1], n=len(pictures))
-    evidence.check("s3_not_uint8_256", len(odd), limit=0, op="==", unit="face", worst=odd[:1], n=len(faces))
+    evidence.none("s1_not_rgb", wrong, n=len(pictures))
+    evidence.none("s3_not_uint8_256", odd, n=len(faces), unit="face")
 
 
 @pytest.mark.experiment("E1.5")
-def test_sixteen_bits_become_the_high_byte(evidence: Any, policy: Any) -> None:
+def test_sixteen_bits_become_the_high_byte(evidence: Evidence, policy: PolicyContract) -> None:
     """A cast wraps and a clip saturates; both look plausible on a dark picture only."""
     rng = np.random.default_rng(16)
     grey = rng.integers(0, 65536, (32, 48), dtype=np.uint16)
@@ -101,7 +108,7 @@ def test_sixteen_bits_become_the_high_byte(evidence: Any, policy: Any) -> None:
 
 
 @pytest.mark.experiment("E1.5")
-def test_channels_keep_their_order(evidence: Any, policy: Any) -> None:
+def test_channels_keep_their_order(evidence: Evidence, policy: PolicyContract) -> None:
     picture = asymmetric()
     got = decode(encode(picture, "PNG"), policy.pixel_pipeline).image
     difference = np.abs(np.asarray(got, np.int32) - np.asarray(picture, np.int32)).max()

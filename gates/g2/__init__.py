@@ -1,1 +1,1 @@
-"""Gate G2: guardrails (spec, phase 2)."""
+"""Gate G2: guardrails."""

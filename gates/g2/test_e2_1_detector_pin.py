@@ -1,22 +1,28 @@
-"""E2.1: the face detector is the pinned one, and S2 equals golden."""
+"""E2.1 face detector pin: the face detector's weights hash and version match the contract's, and S2 equals the golden
+S2 within tolerance.
+
+Another detector crops other pixels, and every threshold was set on the crops of this one. Fails when identity or
+settings differ from the contract's, or when a box, a landmark, a score or a crop moves beyond the tolerance.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 import ecdd.pipeline
-from ecdd.pipeline.face import DetectorError, load_detector
+from ecdd.pipeline.face import DetectorError
+from ecdd.pipeline.face_detectors import load_detector
+from gates.support.fixtures import Detector, Evidence, FrozenStages, GoldenSet, PolicyContract, Prepared
 
 WEIGHTS = Path(ecdd.pipeline.__file__).parent / "weights" / "face_detection_full_range.tflite"
 
 
 @pytest.mark.experiment("E2.1")
-def test_weights_and_settings_are_pinned(evidence: Any, policy: Any, detector: Any) -> None:
+def test_weights_and_settings_are_pinned(evidence: Evidence, policy: PolicyContract, detector: Detector) -> None:
     pinned = policy.face_detector
     identity = detector.face_backend.identity()
     found = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()
@@ -28,7 +34,7 @@ def test_weights_and_settings_are_pinned(evidence: Any, policy: Any, detector: A
 
 
 @pytest.mark.experiment("E2.1")
-def test_other_weights_are_refused(evidence: Any, policy: Any) -> None:
+def test_other_weights_are_refused(evidence: Evidence, policy: PolicyContract) -> None:
     other = policy.face_detector.model_copy(update={"weights_sha256": "0" * 64})
     try:
         load_detector(other)
@@ -39,7 +45,9 @@ def test_other_weights_are_refused(evidence: Any, policy: Any) -> None:
 
 
 @pytest.mark.experiment("E2.1")
-def test_s2_equals_golden(evidence: Any, frozen: Any, golden: Any, prepared: Any, policy: Any) -> None:
+def test_s2_equals_golden(
+    evidence: Evidence, frozen: FrozenStages, golden: GoldenSet, prepared: Prepared, policy: PolicyContract
+) -> None:
     same = frozen.same_fingerprint
     box_limit = 0.0 if same else policy.face_detector.tolerance_box
     score_limit = 0.0 if same else policy.face_detector.tolerance_score

@@ -1,18 +1,23 @@
-"""E2.2: every picture out of scope abstains with the right code, and the model is never invoked."""
+"""E2.2 no-face abstain: 100 % of the out-of-scope set abstains with the right reason code, and the model is never
+invoked (counted).
+
+A verdict on a dog or a drawing is noise with a probability attached. Fails when one such picture gets a label or
+another code than its own, or when the model was called for it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from gates.g2.bounds import upper_bound
-from gates.g2.portraits import data_portraits
+from gates.support.binomial_limits import upper_bound
+from gates.support.fixtures import Detector, Evidence, GoldenSet, NotTested, PolicyContract
+from gates.support.portraits import data_portraits
 
 
 @pytest.mark.experiment("E2.2")
-def test_out_of_scope_abstains(evidence: Any, golden: Any, detector: Any) -> None:
+def test_out_of_scope_abstains(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
     items = golden.by_set("out_of_scope")
     calls = detector.model_calls
     leaks, wrong, rows = [], [], []
@@ -33,10 +38,10 @@ def test_out_of_scope_abstains(evidence: Any, golden: Any, detector: Any) -> Non
 
 
 @pytest.mark.experiment("E2.2")
-def test_hard_negatives_fire_at_a_low_threshold(evidence: Any, golden: Any, policy: Any) -> None:
+def test_hard_negatives_fire_at_a_low_threshold(evidence: Evidence, golden: GoldenSet, policy: PolicyContract) -> None:
     """The set would prove nothing if no picture in it came near to being a face."""
     from ecdd.pipeline.decode import decode, read_file
-    from ecdd.pipeline.face import load_detector
+    from ecdd.pipeline.face_detectors import load_detector
 
     low = load_detector(policy.face_detector.model_copy(update={"candidate_threshold": 0.1}))
     fired = []
@@ -48,7 +53,7 @@ def test_hard_negatives_fire_at_a_low_threshold(evidence: Any, golden: Any, poli
 
 
 @pytest.mark.experiment("E2.2")
-def test_reason_codes_of_every_golden_picture(evidence: Any, golden: Any, detector: Any) -> None:
+def test_reason_codes_of_every_golden_picture(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
     """Guardrails alone: a face that fails one keeps its code also where another face of the picture is called fake."""
     wrong = []
     for item in golden.items:
@@ -62,12 +67,11 @@ def test_reason_codes_of_every_golden_picture(evidence: Any, golden: Any, detect
 
 
 @pytest.mark.experiment("E2.2")
-def test_leak_on_data(evidence: Any, data_root: Any, detector: Any) -> None:
+def test_leak_on_data(evidence: Evidence, data_root: Path | None, detector: Detector) -> None:
     """On a team's own pictures without a face: the leak with its upper bound at the contract's confidence."""
     portraits = data_portraits(data_root, "ood", ("CALIBRATION", "TEST-NEVER-TOUCH"))
     if not portraits:
-        evidence.not_tested("leak on --data", "no --data was given; the golden set alone was measured")
-        return
+        raise NotTested("leak on --data", "no --data was given; the golden set alone was measured")
     calls = detector.model_calls
     leaked = [p.name for p in portraits if detector.predict(p.path).label != "abstain"]
     confidence = detector.policy.operating_point.confidence

@@ -1,4 +1,8 @@
-"""E2.4: the same picture gives the same crop, over repeats, processes and threads; and why it is axis aligned."""
+"""E2.4 crop determinism: the same picture gives the same crop, over repeats, processes and threads.
+
+A crop that depends on timing or on the process makes every later stage irreproducible. Fails when one crop's digest
+differs from the others.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +20,9 @@ import pytest
 from ecdd.contract.loading import load_contract
 from ecdd.contract.schema import PolicyContract
 from ecdd.pipeline.decode import read_file
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.stages import prepare
+from gates.support.fixtures import Evidence, GoldenSet, LoadedContract
 
 
 def face_digests(paths: list[str], policy: PolicyContract, threads: int = 1) -> list[str]:
@@ -38,7 +43,7 @@ def _in_process(paths: list[str], contract: str) -> list[str]:
     return face_digests(paths, load_contract(contract).policy)
 
 
-def _paths(golden: Any, sets: tuple[str, ...] = ("in_scope",)) -> list[str]:
+def _paths(golden: GoldenSet, sets: tuple[str, ...] = ("in_scope",)) -> list[str]:
     return [str(item.path) for name in sets for item in golden.by_set(name) if item.expected.outcome == "reaches_model"]
 
 
@@ -47,7 +52,7 @@ def _differing(paths: list[str], reference: list[str], other: list[str]) -> list
 
 
 @pytest.mark.experiment("E2.4")
-def test_repeats_and_threads(evidence: Any, golden: Any, policy: Any) -> None:
+def test_repeats_and_threads(evidence: Evidence, golden: GoldenSet, policy: PolicyContract) -> None:
     paths = _paths(golden, ("in_scope", "edge_cases"))
     reference = face_digests(paths, policy)
     repeats = [_differing(paths, reference, face_digests(paths, policy)) for _ in range(2)]
@@ -63,7 +68,9 @@ def test_repeats_and_threads(evidence: Any, golden: Any, policy: Any) -> None:
 
 
 @pytest.mark.experiment("E2.4")
-def test_processes(evidence: Any, golden: Any, policy: Any, contract: Any, tmp_path: Path) -> None:
+def test_processes(
+    evidence: Evidence, golden: GoldenSet, policy: PolicyContract, contract: LoadedContract, tmp_path: Path
+) -> None:
     paths = _paths(golden)
     contract.dump(tmp_path / "contract.yaml")
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
@@ -78,7 +85,7 @@ def _fine_energy(s3: np.ndarray[Any, Any]) -> float:
 
 
 @pytest.mark.experiment("E2.4")
-def test_axis_aligned_keeps_the_traces(evidence: Any, golden: Any, policy: Any) -> None:
+def test_axis_aligned_keeps_the_traces(evidence: Evidence, golden: GoldenSet, policy: PolicyContract) -> None:
     """A rotation to the eye line is a second resampling; the contract's alignment must keep at least as much."""
     energy: dict[str, list[float]] = {"axis_aligned": [], "eye_line": []}
     paths = _paths(golden)

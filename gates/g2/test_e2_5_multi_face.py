@@ -1,4 +1,10 @@
-"""E2.5: multi-face policies compared on groups: missed fakes, false positives, latency; the contract's choice holds."""
+"""E2.5 multi-face policies: multi-face policies are compared on pictures of several faces by missed fake faces, false
+positives on groups and latency per face; the choice is frozen in the contract.
+
+One swapped face in a group must not hide behind the largest, and a group must not be called fake for its size. Fails
+when the detector decides otherwise than the contract's policy, or when the comparison picks another policy than the
+contract's.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +20,8 @@ import pytest
 from PIL import Image
 
 from ecdd.detector import Detector
-from gates.g2.portraits import Portrait, golden_portraits, open_portrait, png
+from gates.support.fixtures import Evidence, GoldenSet
+from gates.support.portraits import Portrait, golden_portraits, open_portrait, png
 
 POLICIES = ("max_p_fake", "largest_face", "reject_multi")
 BIG, SMALL = 420, 300
@@ -43,7 +50,7 @@ def side_by_side(pictures: Sequence[Image.Image], heights: Sequence[int]) -> byt
     return png(canvas)
 
 
-def judged_portraits(golden: Any, detector: Detector) -> list[tuple[Portrait, float]]:
+def judged_portraits(golden: GoldenSet, detector: Detector) -> list[tuple[Portrait, float]]:
     """Golden portraits that reach the model, with their probability; right or wrong does not matter here."""
     found = []
     for portrait in golden_portraits(golden):
@@ -53,7 +60,7 @@ def judged_portraits(golden: Any, detector: Detector) -> list[tuple[Portrait, fl
     return found
 
 
-def make_groups(golden: Any, detector: Detector) -> list[Group]:
+def make_groups(golden: GoldenSet, detector: Detector) -> list[Group]:
     """Pairs and a triple: two real people, and a real person with a smaller fake beside, both in both orders."""
     portraits = judged_portraits(golden, detector)
     real = sorted((p for p in portraits if p[0].label == 0), key=lambda pair: pair[1])[:4]
@@ -104,7 +111,7 @@ def compare(groups: Sequence[Group], detector: Detector) -> list[dict[str, Any]]
 
 
 @pytest.mark.experiment("E2.5")
-def test_policies_on_groups(evidence: Any, golden: Any, detector: Any) -> None:
+def test_policies_on_groups(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
     groups = make_groups(golden, detector)
     rows = {row["policy"]: row for row in compare(groups, detector)}
     evidence.table("policies", list(rows.values()))
@@ -128,7 +135,7 @@ def _alone(
     return faces[0].face_side, faces[0].probability
 
 
-def small_suspicious_pair(golden: Any, detector: Detector) -> tuple[str, bytes, float] | None:
+def small_suspicious_pair(golden: GoldenSet, detector: Detector) -> tuple[str, bytes, float] | None:
     """A large face beside a smaller one that the model finds more suspicious, and the probability between the two.
 
     This is the case that ``largest_face`` misses; which portraits make it depends on the bundle.
@@ -146,7 +153,7 @@ def small_suspicious_pair(golden: Any, detector: Detector) -> tuple[str, bytes, 
 
 
 @pytest.mark.experiment("E2.5")
-def test_a_small_suspicious_face_decides(evidence: Any, golden: Any, detector: Any) -> None:
+def test_a_small_suspicious_face_decides(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
     """The thresholds lie between the two faces, so that this speaks of the policy and not of the model's accuracy."""
     pair = small_suspicious_pair(golden, detector)
     evidence.check("pairs_found", int(pair is not None), limit=1, op=">=", unit="pair", n=1)
@@ -164,7 +171,7 @@ def test_a_small_suspicious_face_decides(evidence: Any, golden: Any, detector: A
 
 
 @pytest.mark.experiment("E2.5")
-def test_golden_groups(evidence: Any, golden: Any, detector: Any) -> None:
+def test_golden_groups(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
     items = [item for item in golden.by_set("edge_cases") if "group" in item.id or "faces" in item.id]
     counts = [len(detector.predict(Path(item.path)).faces) for item in items]
     few = [item.id for item, count in zip(items, counts, strict=True) if count < 2]
@@ -172,7 +179,7 @@ def test_golden_groups(evidence: Any, golden: Any, detector: Any) -> None:
 
 
 @pytest.mark.experiment("E2.5")
-def test_too_many_faces(evidence: Any, golden: Any, detector: Any) -> None:
+def test_too_many_faces(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
     """One face more than the limit: GR-007, and nothing is judged."""
     limited = Detector(detector.bundle, detector.contract.with_values({"quality_gates.max_faces": 1}))
     items = [item for item in golden.by_set("edge_cases") if "group" in item.id or "faces" in item.id]

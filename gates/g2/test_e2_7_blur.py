@@ -1,16 +1,21 @@
-"""E2.7: abstain rate, error and calibration against blur; the metric must follow what blur does to the score."""
+"""E2.7 blur: abstain rate, FPR, FNR and calibration error are swept against the blur radius; the blur metric
+correlates with error, or is replaced.
+
+A gate on a metric that does not follow the harm turns away good pictures and keeps bad ones. Fails when the metric
+does not fall with the radius, or when pictures that pass the gate are judged unreliably.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from gates.g2.portraits import golden_portraits, open_portrait, png, relaxed, sweep_portraits
-from gates.g2.sweeps import check_inside_gate, level_rows, rank_correlation, run_sweep
+from gates.support.fixtures import Detector, Evidence, GoldenSet
+from gates.support.portraits import golden_portraits, open_portrait, png, relaxed, sweep_portraits
+from gates.support.sweeps import check_inside_gate, level_rows, rank_correlation, run_sweep
 
 RADII = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
@@ -21,7 +26,7 @@ def _blur(image: Image.Image, radius: float) -> bytes:
 
 
 @pytest.mark.experiment("E2.7")
-def test_blur_sweep(evidence: Any, golden: Any, detector: Any, data_root: Any) -> None:
+def test_blur_sweep(evidence: Evidence, golden: GoldenSet, detector: Detector, data_root: Path | None) -> None:
     limit = detector.policy.quality_gates.blur_threshold
     for origin, portraits in sweep_portraits(golden, data_root).items():
         samples = run_sweep(portraits, RADII, _blur, relaxed(detector))
@@ -45,7 +50,7 @@ def test_blur_sweep(evidence: Any, golden: Any, detector: Any, data_root: Any) -
 
 
 @pytest.mark.experiment("E2.7")
-def test_blurred_golden_pictures(evidence: Any, golden: Any, detector: Any) -> None:
+def test_blurred_golden_pictures(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
     items = [item for item in golden.by_set("edge_cases") if "blur" in item.id]
     limit = detector.policy.quality_gates.blur_threshold
     wrong = []
@@ -57,7 +62,7 @@ def test_blurred_golden_pictures(evidence: Any, golden: Any, detector: Any) -> N
 
 
 @pytest.mark.experiment("E2.7")
-def test_noise_defeats_the_metric(evidence: Any, golden: Any, detector: Any) -> None:
+def test_noise_defeats_the_metric(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
     """A known weakness, measured so that nobody relies on it: noise on a blurred face reads as sharpness."""
     portrait = golden_portraits(golden)[0]
     image = open_portrait(portrait, detector.policy)

@@ -1,11 +1,16 @@
-"""E2.8: estimated JPEG quality against the true one, also of other encoders; the gate abstains where it must."""
+"""E2.8 compression: estimated JPEG quality is swept against true quality, also for pictures saved by other encoders;
+whether a heavily compressed picture abstains or meets a stricter threshold is frozen in the contract.
+
+Compression removes the traces that the model reads, and only the tables in the file tell how much. Fails when the
+estimate is off, when the gate does not abstain below the contract's quality, or when pictures above it are judged
+unreliably.
+"""
 
 from __future__ import annotations
 
 import io
 import itertools
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +18,10 @@ from PIL import Image
 
 from ecdd.pipeline.compression import jpeg_quality
 from ecdd.pipeline.decode import decode
-from gates.g1.made_pictures import asymmetric, encode
-from gates.g2.portraits import golden_portraits, jpeg, relaxed, sweep_portraits
-from gates.g2.sweeps import Sample, check_inside_gate, level_rows, rank_correlation, run_sweep
+from gates.support.fixtures import Detector, Evidence, GoldenSet, PolicyContract
+from gates.support.made_pictures import asymmetric, encode
+from gates.support.portraits import golden_portraits, jpeg, relaxed, sweep_portraits
+from gates.support.sweeps import Sample, check_inside_gate, level_rows, rank_correlation, run_sweep
 
 QUALITIES = (10.0, 20.0, 30.0, 40.0, 50.0, 70.0, 90.0)
 # The luminance table that ImageMagick, mozjpeg and cameras do not share with the standard: flat and steeper ones.
@@ -28,7 +34,7 @@ def _saved(image: Image.Image, quality: float) -> bytes:
 
 
 @pytest.mark.experiment("E2.8")
-def test_standard_tables_are_exact(evidence: Any, policy: Any) -> None:
+def test_standard_tables_are_exact(evidence: Evidence, policy: PolicyContract) -> None:
     wrong = []
     for quality in range(1, 101):
         decoded = decode(encode(asymmetric(), "JPEG", quality=quality), policy.pixel_pipeline)
@@ -39,7 +45,7 @@ def test_standard_tables_are_exact(evidence: Any, policy: Any) -> None:
 
 
 @pytest.mark.experiment("E2.8")
-def test_opencv_agrees(evidence: Any, policy: Any) -> None:
+def test_opencv_agrees(evidence: Evidence, policy: PolicyContract) -> None:
     """Another encoder, the same standard tables: the estimate must be exact there too."""
     import cv2
 
@@ -55,7 +61,7 @@ def test_opencv_agrees(evidence: Any, policy: Any) -> None:
 
 
 @pytest.mark.experiment("E2.8")
-def test_other_tables_are_estimated_in_order(evidence: Any, policy: Any) -> None:
+def test_other_tables_are_estimated_in_order(evidence: Evidence, policy: PolicyContract) -> None:
     """Tables of no known quality: marked as estimated, and coarser tables never read as better."""
     unmarked, disordered = [], []
     for name, table in (("flat", FLAT), ("steep", STEEP)):
@@ -75,7 +81,7 @@ def test_other_tables_are_estimated_in_order(evidence: Any, policy: Any) -> None
 
 
 @pytest.mark.experiment("E2.8")
-def test_lossless_containers_are_unknown(evidence: Any, policy: Any) -> None:
+def test_lossless_containers_are_unknown(evidence: Evidence, policy: PolicyContract) -> None:
     wrong = []
     for kind in ("PNG", "WEBP"):
         found = jpeg_quality(decode(encode(asymmetric(), kind), policy.pixel_pipeline).quantisation_tables)
@@ -85,7 +91,7 @@ def test_lossless_containers_are_unknown(evidence: Any, policy: Any) -> None:
 
 
 @pytest.mark.experiment("E2.8")
-def test_quality_sweep(evidence: Any, golden: Any, detector: Any, data_root: Any) -> None:
+def test_quality_sweep(evidence: Evidence, golden: GoldenSet, detector: Detector, data_root: Path | None) -> None:
     gates = detector.policy.quality_gates
 
     def inside(sample: Sample, factor: float) -> bool:
@@ -101,7 +107,7 @@ def test_quality_sweep(evidence: Any, golden: Any, detector: Any, data_root: Any
 
 
 @pytest.mark.experiment("E2.8")
-def test_heavily_compressed_golden_pictures(evidence: Any, golden: Any, detector: Any) -> None:
+def test_heavily_compressed_golden_pictures(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
     items = [item for item in golden.by_set("edge_cases") if "jpeg_q" in item.id]
     gates = detector.policy.quality_gates
     wrong = []
@@ -115,9 +121,9 @@ def test_heavily_compressed_golden_pictures(evidence: Any, golden: Any, detector
 
 
 @pytest.mark.experiment("E2.8")
-def test_blocks_survive_a_png(evidence: Any, golden: Any, detector: Any) -> None:
+def test_blocks_survive_a_png(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
     """Re-encoding hides the tables; the blocks stay, and a heavily compressed face must not be laundered by it."""
-    from gates.g2.portraits import open_portrait, png
+    from gates.support.portraits import open_portrait, png
 
     open_gates = relaxed(detector)
     clean, laundered = [], []

@@ -1,19 +1,37 @@
-"""Faces of the pooling study, measured once a process for the three experiments that share them."""
+"""Fixtures of gate G3: frozen faces, and faces of the pooling study, each measured once a process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
-from gates.g2.portraits import data_portraits, golden_portraits
-from gates.g3.pooling_study import StudiedFace, studied_faces
+from ecdd.pipeline.preprocess import normalise
+from gates.support.fixtures import (
+    Bundle,
+    Detector,
+    FrozenStages,
+    GoldenSet,
+    LoadedContract,
+    PolicyContract,
+    Prepared,
+)
+from gates.support.frozen_maps import FrozenFace
+from gates.support.frozen_maps import frozen_faces as read_frozen_faces
+from gates.support.pooling_study import StudiedFace, Studies, studied_faces
+from gates.support.portraits import data_portraits, golden_portraits
 
 
 @pytest.fixture(scope="session")
-def studied(golden: Any, detector: Any, data_root: Path | None) -> Callable[[str], list[StudiedFace]]:
+def frozen_faces(bundle: Bundle, contract: LoadedContract, golden: GoldenSet, frozen: FrozenStages) -> list[FrozenFace]:
+    """Faces with their frozen S3, S5 and S6."""
+    return read_frozen_faces(bundle, contract, golden, frozen)
+
+
+@pytest.fixture(scope="session")
+def studied(golden: GoldenSet, detector: Detector, data_root: Path | None) -> Studies:
     """Faces by origin: ``golden``, or ``data`` (CALIBRATION pictures of ``--data``; empty without the option)."""
     cache: dict[str, list[StudiedFace]] = {}
 
@@ -25,3 +43,10 @@ def studied(golden: Any, detector: Any, data_root: Path | None) -> Callable[[str
         return cache[origin]
 
     return of
+
+
+@pytest.fixture(scope="session")
+def golden_batch(golden: GoldenSet, prepared: Prepared, policy: PolicyContract) -> dict[str, NDArray[np.float32]]:
+    """S4 of the first face of every in-scope golden picture, by its id."""
+    faces = {item.id: prepared(item).faces for item in golden.by_set("in_scope")}
+    return {key: normalise(found[0].s3, policy.pixel_pipeline) for key, found in faces.items() if found}

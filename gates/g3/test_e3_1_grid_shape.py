@@ -1,8 +1,12 @@
-"""E3.1: the grid has the contract's shape, its cells come row by row, and the named operator gives its logits."""
+"""E3.1 grid shape and input operator: the grid's shape equals the contract for teacher and student, in deterministic
+order; the fixed gradient operator, which has no weights, is identified in the metadata and checked by logits.
+
+A transposed map pools to the same number and points at the wrong place; weights load strictly into a network with a
+wrong operator. Fails when a map has another shape or order, when a runtime's map differs from the frozen one beyond
+the tolerance, or when another operator gives the same logits.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +15,18 @@ from ecdd.contract.layer_geometry import NETWORK_LAYERS, compose, grid_mismatche
 from ecdd.detector import load_runtime
 from ecdd.inference.patch_grid import cell_box
 from ecdd.pipeline.preprocess import normalise
+from ecdd.runtimes.base import PatchRuntime
 from ecdd.runtimes.torch import TorchRuntime
-from gates.g3.frozen_maps import frozen_faces, spread_difference
-from gates.g3.influence import textured
-from gates.g3.seeded_networks import ARCHITECTURES, seeded_network, torch_or_none, trained_networks, weights_or_none
+from gates.support.fixtures import Bundle, Evidence, PolicyContract
+from gates.support.frozen_maps import FrozenFace, spread_difference
+from gates.support.influence import textured
+from gates.support.seeded_networks import (
+    ARCHITECTURES,
+    require_torch,
+    require_weights,
+    seeded_network,
+    trained_networks,
+)
 
 RUNTIMES = ("tflite", "onnx")
 OPERATORS = [(n, s) for n in ("NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag") for s in (2 / 3, 1.0)]
@@ -23,7 +35,7 @@ PROBES = ((2, 20), (27, 9), (14, 3), (0, 30))
 
 
 @pytest.mark.experiment("E3.1")
-def test_contract_states_what_the_layers_compose_to(evidence: Any, policy: Any) -> None:
+def test_contract_states_what_the_layers_compose_to(evidence: Evidence, policy: PolicyContract) -> None:
     """For every architecture: rows, columns, stride, receptive field and padding follow from the layer list."""
     wrong = [line for name in sorted(NETWORK_LAYERS) for line in grid_mismatches(policy, name)]
     evidence.none("contract_values_differing_from_layers", wrong, n=5 * len(NETWORK_LAYERS), unit="value")
@@ -33,7 +45,7 @@ def test_contract_states_what_the_layers_compose_to(evidence: Any, policy: Any) 
 
 
 @pytest.mark.experiment("E3.1")
-def test_shipped_files_give_the_contracts_shape(evidence: Any, bundle: Any, policy: Any) -> None:
+def test_shipped_files_give_the_contracts_shape(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """One batch of one and one of three, TFLite and ONNX."""
     grid, side, wrong, n = policy.patch_grid, policy.pixel_pipeline.input_size, [], 0
     for name in RUNTIMES:
@@ -47,7 +59,7 @@ def test_shipped_files_give_the_contracts_shape(evidence: Any, bundle: Any, poli
 
 
 @pytest.mark.experiment("E3.1")
-def test_cells_come_row_by_row(evidence: Any, bundle: Any, policy: Any) -> None:
+def test_cells_come_row_by_row(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """Changing the middle of one cell's box moves that cell more than any that does not touch it."""
     grid, side, wrong, n = policy.patch_grid, policy.pixel_pipeline.input_size, [], 0
     for name in RUNTIMES:
@@ -64,10 +76,9 @@ def test_cells_come_row_by_row(evidence: Any, bundle: Any, policy: Any) -> None:
 
 
 @pytest.mark.experiment("E3.1")
-def test_networks_give_the_shape_and_order_too(evidence: Any, bundle: Any, policy: Any) -> None:
+def test_networks_give_the_shape_and_order_too(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """Teacher of reduced width and student, seeded and trained, in torch; also for a tensor that is not square."""
-    if (torch := torch_or_none(evidence, "shape and order of teacher and student")) is None:
-        return
+    torch = require_torch("shape and order of teacher and student")
     grid, wrong, n = policy.patch_grid, [], 0
     networks = {name: seeded_network(torch, name, width, policy, seed=5) for name, width in ARCHITECTURES}
     for name, network in (networks | trained_networks(bundle)).items():
@@ -86,76 +97,82 @@ def test_networks_give_the_shape_and_order_too(evidence: Any, bundle: Any, polic
 
 
 @pytest.mark.experiment("E3.1")
-@pytest.mark.parametrize("name", RUNTIMES)
 def test_shipped_files_give_the_golden_logits(
-    name: str, evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, policy: Any
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract, frozen_faces: list[FrozenFace]
 ) -> None:
     """S5 from the frozen S3: weights, their loading and the direction of the score are in every number of it."""
-    faces = frozen_faces(bundle, contract, golden, frozen, evidence)
-    if not faces:
-        return
-    runtime = load_runtime(bundle, name, 1)
-    off = max((spread_difference(_map_of(runtime, face.s3, policy), face.patch_map), face.name) for face in faces)
-    limit = policy.patch_grid.tolerance_s5
-    evidence.check(f"{name}_s5_differs", off[0], limit=limit, unit="logit spread", worst=[off[1]], n=len(faces))
+    for name in RUNTIMES:
+        _check_maps(evidence, f"{name}_s5_differs", load_runtime(bundle, name, 1), frozen_faces, policy)
+
+
+def _check_maps(
+    evidence: Evidence, name: str, runtime: PatchRuntime, faces: list[FrozenFace], policy: PolicyContract
+) -> None:
+    """Hold the maps of the frozen S3 to the frozen S5."""
+    maps = [runtime.patch_map(normalise(face.s3, policy.pixel_pipeline)[None])[0] for face in faces]
+    off = max((spread_difference(now, face.patch_map), face.name) for now, face in zip(maps, faces, strict=True))
+    evidence.check(name, off[0], limit=policy.patch_grid.tolerance_s5, unit="logit spread", worst=[off[1]],
+                   n=len(faces), clause="patch_grid.tolerance_s5")  # fmt: skip
+
+
+@pytest.mark.experiment("E3.1")
+def test_weights_name_their_operator_and_load_unchanged(
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract
+) -> None:
+    """An operator has no weights, so any would load: the file must name it."""
+    torch = require_torch("the input operator of the weights")
+    weights = require_weights(bundle, "the input operator of the weights")
+    from safetensors.torch import load_file
+
+    from ecdd.models.checkpoint import load_weights
+
+    network, identity = load_weights(weights)
+    wrong = [
+        f"{key}: weights {getattr(identity, key)}, contract {getattr(policy.patch_grid, key)}"
+        for key in ("input_operator", "operator_scale")
+        if getattr(identity, key) != getattr(policy.patch_grid, key)
+    ]
+    evidence.none("operator_differs_from_the_contract", wrong, n=2, unit="value")
+    loaded, stored = network.state_dict(), load_file(weights)
+    others = sorted(set(loaded) ^ set(stored))
+    both = sorted(set(loaded) & set(stored))
+    others += [key for key in both if not torch.equal(loaded[key], stored[key].to(loaded[key].dtype))]
+    evidence.none("tensors_differing_from_the_file", others, n=len(stored), unit="tensor")
+    evidence.check("networks_left_in_training_mode", int(network.training), limit=0, op="==")
 
 
 @pytest.mark.experiment("E3.1")
 def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
-    evidence: Any, bundle: Any, contract: Any, golden: Any, frozen: Any, policy: Any
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract, frozen_faces: list[FrozenFace]
 ) -> None:
-    """An operator has no weights: any would load. The one that is named gives the golden logits, the others do not."""
-    what = "the input operator by logits"
-    if (torch := torch_or_none(evidence, what)) is None or (weights := weights_or_none(evidence, bundle, what)) is None:
-        return
-    from safetensors.torch import load_file
-
+    """The operator that is named gives the golden logits, every other one does not."""
+    torch = require_torch("the input operator by logits")
+    weights = require_weights(bundle, "the input operator by logits")
     from ecdd.models.architectures import build_network
     from ecdd.models.checkpoint import load_weights
 
-    grid = policy.patch_grid
+    faces, grid = frozen_faces[:6], policy.patch_grid
     network, identity = load_weights(weights)
-    wrong = [
-        f"{key}: weights {getattr(identity, key)}, contract {getattr(grid, key)}"
-        for key in ("input_operator", "operator_scale")
-        if getattr(identity, key) != getattr(grid, key)
-    ]
-    evidence.none("operator_differs_from_the_contract", wrong, n=2, unit="value")
-    loaded, stored = network.state_dict(), load_file(weights)
-    other_tensors = sorted(set(loaded) ^ set(stored))
-    other_tensors += [
-        key
-        for key in sorted(set(loaded) & set(stored))
-        if not torch.equal(loaded[key], stored[key].to(loaded[key].dtype))
-    ]
-    evidence.none("tensors_differing_from_the_file", other_tensors, n=len(stored), unit="tensor")
-    evidence.check("networks_left_in_training_mode", int(network.training), limit=0, op="==")
-    faces = frozen_faces(bundle, contract, golden, frozen, evidence)[:6]
-    if not faces:
-        return
-    runtime = TorchRuntime(weights)
-    named = max((spread_difference(_map_of(runtime, face.s3, policy), face.patch_map), face.name) for face in faces)
-    evidence.check("named_operator_s5_differs", named[0], limit=grid.tolerance_s5, unit="logit spread",
-                   worst=[named[1]], n=len(faces))  # fmt: skip
+    _check_maps(evidence, "named_operator_s5_differs", TorchRuntime(weights), faces, policy)
+    batch = torch.from_numpy(normalise(faces[0].s3, policy.pixel_pipeline).transpose(2, 0, 1)[None].copy())
     least = []
     for other, scale in OPERATORS:
-        if (other, scale) == (grid.input_operator, grid.operator_scale):
-            continue
-        twin = build_network(identity.architecture, other, scale, identity.width).eval()
-        twin.load_state_dict(network.state_dict(), strict=True)
-        batch = torch.from_numpy(normalise(faces[0].s3, policy.pixel_pipeline).transpose(2, 0, 1)[None].copy())
-        with torch.inference_mode():
-            least.append((spread_difference(twin(batch)[0].numpy(), faces[0].patch_map), f"{other} x {scale:.3g}"))
+        if (other, scale) != (grid.input_operator, grid.operator_scale):
+            twin = build_network(identity.architecture, other, scale, identity.width).eval()
+            twin.load_state_dict(network.state_dict(), strict=True)
+            with torch.inference_mode():
+                least.append((spread_difference(twin(batch)[0].numpy(), faces[0].patch_map), f"{other} x {scale:.3g}"))
     evidence.check("least_difference_of_another_operator", min(least)[0], limit=10 * grid.tolerance_s5, op=">",
                    unit="logit spread", worst=[min(least)[1]], n=len(least))  # fmt: skip
 
 
 @pytest.mark.experiment("E3.1")
-def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(evidence: Any, bundle: Any, policy: Any) -> None:
+def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract
+) -> None:
     """The bundle's own weights in torch and as ONNX with free sides, 256x320: a square grid hides a transpose."""
-    what = "256x320 in torch and ONNX"
-    if torch_or_none(evidence, what) is None or (weights := weights_or_none(evidence, bundle, what)) is None:
-        return
+    require_torch("256x320 in torch and ONNX")
+    weights = require_weights(bundle, "256x320 in torch and ONNX")
     pytest.importorskip("onnx")
     from ecdd.export.folding import fold
     from ecdd.export.onnx_export import onnx_bytes
@@ -171,7 +188,3 @@ def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(evidence:
     evidence.none("shapes_differing_from_the_layers", wrong, n=2, unit="map")
     off = spread_difference(exported, eager) if exported.shape == eager.shape else float("nan")
     evidence.check("torch_against_onnx", off, limit=policy.patch_grid.tolerance_s5, unit="logit spread", n=eager.size)
-
-
-def _map_of(runtime: Any, s3: Any, policy: Any) -> Any:
-    return runtime.patch_map(normalise(s3, policy.pixel_pipeline)[None])[0]

@@ -1,170 +1,192 @@
-"""E4.4: the threshold keeps its promise with a finite-sample bound, and the promise holds when it is repeated."""
+"""E4.4 operating point: the thresholds meet a fixed error budget by a finite-sample upper confidence bound on the
+FPR, not by the point estimate alone, and is then checked on in-scope, edge-case and held-out pictures.
+
+A threshold that lets 5 % of 100 calibration reals through may let 10 % of all others through. Fails when a bound is
+above the contract's limit, when more of a class abstains than the contract allows, or when the promise does not hold
+on repeated draws.
+"""
 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 
-from ecdd.calibration.binomial_bounds import (
-    allowed_errors,
-    clopper_pearson,
-    clopper_pearson_upper,
-    least_auc,
-    pictures_needed,
-)
+from ecdd.calibration.binomial_bounds import allowed_errors, clopper_pearson_upper, least_auc, pictures_needed
 from ecdd.calibration.metrics import sigmoid
 from ecdd.calibration.operating_point import choose_thresholds, ltt_threshold, shortfall
-from gates.g2.portraits import golden_portraits
-from gates.g4 import figures
-from gates.g4.conftest import no_logits
+from ecdd.contract.model_sections import OperatingPoint
+from ecdd.evaluation.metrics import rate
+from ecdd.verdict import FaceVerdict
+from gates.support import calibration_figures as figures
+from gates.support.calibration_set import CalibrationSet, Predicted, count_errors, error_limits, predicted
+from gates.support.fixtures import Detector, Evidence, GoldenSet, PolicyContract
+from gates.support.portraits import golden_portraits
 
 REPETITIONS = 2000
 SIZES = (60, 400)  # reals and fakes of a repeated set
 
 
 @pytest.mark.experiment("E4.4")
-def test_bounds_on_the_calibration_set(evidence: Any, policy: Any, committed: Any) -> None:
+def test_bounds_on_the_calibration_set(
+    evidence: Evidence, policy: PolicyContract, calibration_set: CalibrationSet
+) -> None:
     """FPR is kept first; where FNR or the abstain limit cannot hold with it, that is red here and nothing is moved."""
-    if committed is None:
-        no_logits(evidence)
-        return
-    point, p, y = policy.operating_point, committed.probabilities, committed.judged.labels
+    point, p, y = policy.operating_point, calibration_set.probabilities, calibration_set.judged.labels
     chosen = choose_thresholds(p, y, point)
     evidence.check("t_fake_differs", abs(chosen.t_fake - point.t_fake), limit=0, op="==", unit="probability", n=len(y))
     evidence.check("t_real_differs", abs(chosen.t_real - point.t_real), limit=0, op="==", unit="probability", n=len(y))
-    for name, errors, n, limit in (
-        ("fpr", int((p[y == 0] >= point.t_fake).sum()), chosen.n_real, point.max_fpr),
-        ("fnr", int((p[y == 1] <= point.t_real).sum()), chosen.n_fake, point.max_fnr),
-    ):
+    for error in error_limits(point):
+        errors, n = count_errors(error, p, y, point.t_real, point.t_fake)
         upper = clopper_pearson_upper(errors, n, point.confidence)
-        evidence.check(f"{name}_upper_bound", upper, limit=limit, unit="rate", mean=errors / n, n=n)
-        more = shortfall(errors, n, limit, point.confidence)
-        evidence.measure(f"{name}_more_pictures_needed", "none would do" if more is None else more, "picture")
-    for name, rate, n in (("real", chosen.abstain_real, chosen.n_real), ("fake", chosen.abstain_fake, chosen.n_fake)):
-        limit = point.max_abstain_rate
-        evidence.check(
-            f"abstain_rate_{name}", rate, limit=limit, unit="rate", n=n, clause="operating_point.max_abstain_rate"
-        )
+        evidence.check(f"{error.name}_upper_bound", upper, limit=error.limit, unit="rate", mean=errors / n, n=n)
+        more = shortfall(errors, n, error.limit, point.confidence)
+        shown = "no number of pictures would show it" if more is None else more
+        evidence.measure(f"{error.name}_more_pictures_needed", shown, "picture")
+    limit, clause = point.max_abstain_rate, "operating_point.max_abstain_rate"
+    evidence.check("abstain_rate_real", chosen.abstain_real, limit=limit, unit="rate", n=chosen.n_real, clause=clause)
+    evidence.check("abstain_rate_fake", chosen.abstain_fake, limit=limit, unit="rate", n=chosen.n_fake, clause=clause)
     needed = least_auc(point.max_fpr, point.max_fnr, point.max_abstain_rate)
     evidence.measure("least_auc_for_all_three", needed, "AUC")
     evidence.measure("fewest_pictures_for_max_fpr", pictures_needed(0.0, point.max_fpr, point.confidence), "real")
     caption = "ROC with both thresholds and their confidence boxes, and the same curve on normal deviates (DET)."
-    evidence.figure("roc_and_det", figures.roc_and_det(committed, policy), caption)
+    evidence.figure("roc_and_det", figures.roc_and_det(calibration_set, policy), caption)
 
 
 @pytest.mark.experiment("E4.4")
-def test_learn_then_test_agrees(evidence: Any, policy: Any, committed: Any) -> None:
+def test_learn_then_test_agrees(evidence: Evidence, policy: PolicyContract, calibration_set: CalibrationSet) -> None:
     """Fixed-sequence testing over the grid of all scores gives the same threshold as the order statistic."""
-    if committed is None:
-        no_logits(evidence)
-        return
-    real = np.sort(committed.probabilities[committed.judged.labels == 0])
+    real = np.sort(calibration_set.probabilities[calibration_set.judged.labels == 0])
+
+    def called_fake(t_fake: float) -> int:
+        return int((real >= t_fake).sum())
+
     found = ltt_threshold(real, policy.operating_point)
-    between = (
-        np.nan
-        if found is None
-        else abs(int((real >= found).sum()) - int((real >= policy.operating_point.t_fake).sum()))
-    )
-    evidence.check("false_positives_differ", between, limit=0, op="==", unit="picture", n=len(real))
+    apart = np.nan if found is None else abs(called_fake(found) - called_fake(policy.operating_point.t_fake))
+    evidence.check("false_positives_differ", apart, limit=0, op="==", unit="picture", n=len(real))
 
 
 @pytest.mark.experiment("E4.4")
-def test_the_promise_holds_when_it_is_repeated(evidence: Any, policy: Any, committed: Any) -> None:
-    """Seeded repetitions: how often the true FPR of the chosen threshold is within the limit.
+def test_the_promise_holds_when_it_is_repeated(evidence: Evidence, policy: PolicyContract) -> None:
+    """Seeded repetitions on sets of many sizes: how often the true FPR of the chosen threshold is within the limit.
 
-    Sets of many sizes are drawn. At one size the share is known exactly, and can lie so near to the confidence (0.9501
-    for 124 reals) that repetitions fall on either side of it; it is checked as such.
+    Logits of reals are normal (0, 1), so that the true FPR of a threshold is known.
     """
-    from scipy.stats import binom, norm
+    from scipy.stats import norm
 
     rng, point, kept = np.random.default_rng(44), policy.operating_point, []
     for _ in range(REPETITIONS):
         n = int(rng.integers(*SIZES))
         logits = np.concatenate([rng.normal(0, 1, n), rng.normal(1, 1, n)])
         chosen = choose_thresholds(sigmoid(logits), np.repeat([0, 1], n), point)
-        kept.append(float(norm.sf(np.log(chosen.t_fake / (1 - chosen.t_fake)))) <= point.max_fpr)
+        true_fpr = float(norm.sf(np.log(chosen.t_fake / (1 - chosen.t_fake))))
+        kept.append(true_fpr <= point.max_fpr)
     share = float(np.mean(kept))
     evidence.check("repetitions_within_max_fpr", share, limit=point.confidence, op=">=", unit="share", n=REPETITIONS)
     evidence.measure("standard_error_of_the_share", float(np.sqrt(share * (1 - share) / REPETITIONS)))
-    if committed is not None:
-        n = committed.judged.n_real
-        exact = 1 - float(binom.cdf(allowed_errors(n, point.max_fpr, point.confidence), n, point.max_fpr))
-        evidence.check("exact_share_for_this_set", exact, limit=point.confidence, op=">=", unit="share", n=n)
 
 
 @pytest.mark.experiment("E4.4")
-def test_rates_by_source_with_intervals(evidence: Any, policy: Any, committed: Any) -> None:
-    if committed is None:
-        no_logits(evidence)
-        return
-    point, sources = policy.operating_point, np.array(committed.sources)
-    rows = []
-    for source in sorted(set(committed.sources)):
-        mine = sources == source
-        p, label = committed.probabilities[mine], int(committed.judged.labels[mine][0])
-        errors = int((p <= point.t_real).sum() if label else (p >= point.t_fake).sum())
-        low, high = clopper_pearson(errors, len(p), point.confidence)
-        abstains = float(((p > point.t_real) & (p < point.t_fake)).mean())
-        rows.append({"source": source, "label": label, "pictures": len(p), "errors": errors, "rate": errors / len(p),
-                     "low": low, "high": high, "abstain_rate": abstains})  # fmt: skip
+def test_the_promise_holds_for_as_many_reals_as_the_set_has(
+    evidence: Evidence, policy: PolicyContract, calibration_set: CalibrationSet
+) -> None:
+    """The same share for one size is known exactly.
+
+    It can lie so near to the confidence (0.9501 for 124 reals) that repetitions fall on either side of it.
+    """
+    from scipy.stats import binom
+
+    point, n = policy.operating_point, calibration_set.judged.n_real
+    exact = 1 - float(binom.cdf(allowed_errors(n, point.max_fpr, point.confidence), n, point.max_fpr))
+    evidence.check("exact_share_for_this_set", exact, limit=point.confidence, op=">=", unit="share", n=n)
+
+
+@pytest.mark.experiment("E4.4")
+def test_rates_by_source_with_intervals(
+    evidence: Evidence, policy: PolicyContract, calibration_set: CalibrationSet
+) -> None:
+    """Every source of the calibration set, the worst one named."""
+    rows = [
+        _source_row(source, calibration_set, policy.operating_point) for source in np.unique(calibration_set.sources)
+    ]
     evidence.table("rates_by_source", rows)
-    worst = max(rows, key=lambda row: (row["rate"], row["high"]))
-    evidence.measure(
-        "worst_source", f"{worst['source']}: {worst['rate']:.3f} [{worst['low']:.3f}, {worst['high']:.3f}]"
-    )
+    worst = _worst(rows)
+    shown = f"{worst['source']}: {worst['rate']:.3f} [{worst['low']:.3f}, {worst['high']:.3f}]"
+    evidence.measure("worst_source", shown)
     evidence.check("sources_measured", len(rows), limit=1, op=">=", unit="source", n=len(rows))
 
 
+def _source_row(source: str, calibration_set: CalibrationSet, point: OperatingPoint) -> dict[str, Any]:
+    mine = calibration_set.sources == source
+    p, labels = calibration_set.probabilities[mine], calibration_set.judged.labels[mine]
+    error = error_limits(point)[labels[0]]
+    errors, n = count_errors(error, p, labels, point.t_real, point.t_fake)
+    abstains = float(((p > point.t_real) & (p < point.t_fake)).mean())
+    return {"source": source, "label": error.label} | _rate_columns(errors, n, point) | {"abstain_rate": abstains}
+
+
+def _rate_columns(errors: int, n: int, point: OperatingPoint) -> dict[str, Any]:
+    found = rate(errors, n, point.confidence)
+    return {"pictures": n, "errors": errors, "rate": found.value, "low": found.low, "high": found.high}
+
+
+def _worst(rows: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
+    return max(rows, key=lambda row: (row["rate"], row["high"]))
+
+
 @pytest.mark.experiment("E4.4")
-def test_held_out_pictures(evidence: Any, golden: Any, detector: Any, held_out: Any, policy: Any) -> None:
+def test_held_out_pictures(
+    evidence: Evidence, golden: GoldenSet, detector: Detector, held_out: list[Predicted], policy: PolicyContract
+) -> None:
     """Golden faces always, TEST-NEVER-TOUCH with --data: a lower bound above the limit refutes the promise."""
-    point = policy.operating_point
-    names = {"golden_in_scope": "in_scope", "golden_edge_cases": "edge_cases"}
-    sets = {key: [(x, detector.predict(x.path)) for x in golden_portraits(golden, name)] for key, name in names.items()}
-    if held_out:
-        sets["data_test"] = held_out
-    else:
-        evidence.not_tested("held-out pictures of a data set", "needs --data")
-    rows = []
-    for name, pairs in sets.items():
-        for label, wrong, limit in ((0, "fake", point.max_fpr), (1, "real", point.max_fnr)):
-            reached = [(x, v) for x, v in pairs if x.label == label and v.probability is not None]
-            errors = [x.name for x, v in reached if v.label == wrong]
+    point, rows = policy.operating_point, []
+    sets = {
+        "golden_in_scope": predicted(detector, golden_portraits(golden, "in_scope")),
+        "golden_edge_cases": predicted(detector, golden_portraits(golden, "edge_cases")),
+        "data_test": held_out,
+    }
+    for name, pictures in sets.items():
+        for error in error_limits(point):
+            reached = [x for x in pictures if x.label == error.label and x.verdict.probability is not None]
             if not reached:
                 continue
-            low, high = clopper_pearson(len(errors), len(reached), point.confidence)
-            rate, kind = len(errors) / len(reached), ("fpr", "fnr")[label]
-            abstains = sum(v.label == "abstain" for _, v in reached) / len(reached)
-            rows.append({"set": name, "rate": kind, "pictures": len(reached), "errors": len(errors), "value": rate,
-                         "low": low, "high": high, "abstain_rate": abstains})  # fmt: skip
+            errors = [x.name for x in reached if x.verdict.label == error.wrong]
+            found = _rate_columns(len(errors), len(reached), point)
+            abstains = sum(x.abstained for x in reached) / len(reached)
+            rows.append({"set": name, "error": error.name} | found | {"abstain_rate": abstains})
             if name != "golden_edge_cases":  # those are degraded on purpose: reported, not promised
-                evidence.check(f"{name}_{kind}_lower_bound", low, limit=limit, unit="rate", worst=errors[:2],
-                               mean=rate, n=len(reached))  # fmt: skip
+                low, mean, n, worst = found["low"], found["rate"], len(reached), errors[:2]
+                metric = f"{name}_{error.name}_lower_bound"
+                evidence.check(metric, low, limit=error.limit, unit="rate", worst=worst, mean=mean, n=n)
     evidence.table("held_out_rates", rows)
     if held_out:
-        _by_group(evidence, held_out, policy)
+        _by_group(evidence, held_out, point)
+    else:
+        evidence.not_tested("held-out pictures of a data set", "needs --data")
 
 
-def _by_group(evidence: Any, held_out: Any, policy: Any) -> None:
+# what a deciding face is grouped by, and the edges between the groups; PNG and WebP have no JPEG quality
+GROUPS: dict[str, tuple[Callable[[FaceVerdict], float], tuple[float, ...]]] = {
+    "jpeg_quality": (lambda face: 101.0 if face.jpeg_quality is None else face.jpeg_quality, (0, 75, 90, 95, 102)),
+    "face_side": (lambda face: face.face_side, (0, 120, 200, 400, 1e6)),
+}
+
+
+def _by_group(evidence: Evidence, held_out: list[Predicted], point: OperatingPoint) -> None:
     """Errors of held-out pictures by compression and face size, with intervals."""
-    point, rows = policy.operating_point, []
-    for name, measure, edges in (
-        ("jpeg_quality", lambda f: 101.0 if f.jpeg_quality is None else f.jpeg_quality, (0, 75, 90, 95, 102)),
-        ("face_side", lambda f: f.face_side, (0, 120, 200, 400, 1e6)),
-    ):
-        for label, wrong in ((0, "fake"), (1, "real")):
-            for low_edge, high_edge in itertools.pairwise(edges):
-                mine = [v for x, v in held_out if x.label == label and v.deciding_face is not None
-                        and low_edge <= measure(v.faces[v.deciding_face]) < high_edge]  # fmt: skip
-                if not mine:
-                    continue
-                errors = sum(v.label == wrong for v in mine)
-                low, high = clopper_pearson(errors, len(mine), point.confidence)
-                rows.append({"group": f"{name} {low_edge:g} to {high_edge:g}", "label": label, "pictures": len(mine),
-                             "errors": errors, "rate": errors / len(mine), "low": low, "high": high})  # fmt: skip
+    rows = []
+    faces = [(x, x.verdict.faces[x.verdict.deciding_face]) for x in held_out if x.verdict.deciding_face is not None]
+    for name, (measure, edges) in GROUPS.items():
+        for error in error_limits(point):
+            for low, high in itertools.pairwise(edges):
+                mine = [x for x, face in faces if x.label == error.label and low <= measure(face) < high]
+                if mine:
+                    errors = sum(x.verdict.label == error.wrong for x in mine)
+                    group = {"group": f"{name} {low:g} to {high:g}", "label": error.label}
+                    rows.append(group | _rate_columns(errors, len(mine), point))
     evidence.table("rates_by_group", rows)
-    worst = max(rows, key=lambda row: (row["rate"], row["high"]))
+    worst = _worst(rows)
     evidence.measure("worst_group", f"{worst['group']}, label {worst['label']}: {worst['rate']:.3f}")

@@ -1,27 +1,29 @@
-"""E4.5: the abstain band: sweep, risk against coverage, abstentions by reason, and what they count as."""
+"""E4.5 abstain band: a sweep gives risk against coverage, the error on decided pictures, and the abstain rate by
+reason.
+
+A wide band hides every error behind abstention. Fails when the sweep does not trade coverage for risk, or when an
+abstention is lost or counted as an error or as a success.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
 
 from ecdd.calibration.abstain_policy import band_rates, count_decisions
-from gates.g2.portraits import golden_portraits
-from gates.g4 import figures
-from gates.g4.conftest import no_logits
+from ecdd.inference.decision import decide
+from gates.support import calibration_figures as figures
+from gates.support.calibration_set import CalibrationSet, Predicted, predicted
+from gates.support.fixtures import Detector, Evidence, GoldenSet, PolicyContract
+from gates.support.portraits import golden_portraits
 
 RATES = ("fpr", "fnr", "abstain_real", "abstain_fake", "coverage", "selective_risk", "selective_fpr", "selective_fnr")
 
 
 @pytest.mark.experiment("E4.5")
-def test_band_sweep(evidence: Any, policy: Any, committed: Any) -> None:
+def test_band_sweep(evidence: Evidence, policy: PolicyContract, calibration_set: CalibrationSet) -> None:
     """The contract's band decides with less risk than no band would, at what coverage stands beside it."""
-    if committed is None:
-        no_logits(evidence)
-        return
-    point, p, y = policy.operating_point, committed.probabilities, committed.judged.labels
+    point, p, y = policy.operating_point, calibration_set.probabilities, calibration_set.judged.labels
     rows = []
     for t_real in sorted({0.05, 0.1, 0.2, 0.3, 0.4, 0.5, point.t_real}):
         for t_fake in sorted({0.5, 0.6, 0.7, 0.8, 0.9, point.t_fake}):
@@ -30,47 +32,48 @@ def test_band_sweep(evidence: Any, policy: Any, committed: Any) -> None:
                 rows.append({"t_real": t_real, "t_fake": t_fake, **{name: getattr(rates, name) for name in RATES}})
     evidence.table("band_sweep", rows)
     now, none = band_rates(p, y, point.t_real, point.t_fake), band_rates(p, y, 0.5 - 1e-9, 0.5)
-    evidence.check("selective_risk", now.selective_risk, limit=none.selective_risk, op="<", unit="rate",
-                   n=round(now.coverage * len(p)))  # fmt: skip
+    decided = round(now.coverage * len(p))
+    evidence.check("selective_risk", now.selective_risk, limit=none.selective_risk, op="<", unit="rate", n=decided)
     for name in RATES:
         evidence.measure(name, getattr(now, name), "rate")
     evidence.measure("risk_without_a_band", none.selective_risk, "rate")
     caption = "Error among decided pictures against the share decided; the dot is the contract's band."
-    evidence.figure("risk_coverage", figures.risk_and_coverage(committed, now), caption)
+    evidence.figure("risk_coverage", figures.risk_and_coverage(calibration_set, now), caption)
     caption = "Calibrated probabilities of the calibration pictures, by class and by source; blue is real, red is fake."
-    evidence.figure("histograms", figures.histograms(committed, policy), caption)
+    evidence.figure("histograms", figures.histograms(calibration_set, policy), caption)
 
 
 @pytest.mark.experiment("E4.5")
-def test_thresholds_are_ordered_and_decide_at_their_own_value(evidence: Any, policy: Any) -> None:
-    from ecdd.inference.decision import decide
-
+def test_thresholds_are_ordered_and_decide_at_their_own_value(evidence: Evidence, policy: PolicyContract) -> None:
     point, gates = policy.operating_point, policy.quality_gates
     evidence.check("t_real_below_t_fake", point.t_fake - point.t_real, limit=0, op=">", unit="probability")
+    edges = (
+        (point.t_fake, "fake"),
+        (np.nextafter(point.t_fake, 0), "abstain"),
+        (np.nextafter(point.t_real, 1), "abstain"),
+        (point.t_real, "real"),
+    )
     wrong = []
-    for p, label in ((point.t_fake, "fake"), (np.nextafter(point.t_fake, 0), "abstain"),
-                     (np.nextafter(point.t_real, 1), "abstain"), (point.t_real, "real")):  # fmt: skip
+    for p, label in edges:
         found = decide({0: float(p)}, [()], gates, point)
         if found.label != label or (label == "abstain") != (found.reason_codes == ("MD-001",)):
             wrong.append(f"{p!r}: {found.label} {found.reason_codes}, expected {label}")
-    evidence.none("edges_decided_wrongly", wrong, n=4, unit="probability")
+    evidence.none("edges_decided_wrongly", wrong, n=len(edges), unit="probability")
 
 
 @pytest.mark.experiment("E4.5")
 def test_abstentions_carry_reason_and_action_and_are_never_correct(
-    evidence: Any, golden: Any, detector: Any, held_out: Any, policy: Any
+    evidence: Evidence, golden: GoldenSet, detector: Detector, held_out: list[Predicted], policy: PolicyContract
 ) -> None:
     """The user interface is told what to do; in a count of decisions an abstention is an outcome of its own."""
-    pairs = [
-        (x, detector.predict(x.path)) for name in ("in_scope", "edge_cases") for x in golden_portraits(golden, name)
-    ]
-    pairs += held_out
+    portraits = [*golden_portraits(golden, "in_scope"), *golden_portraits(golden, "edge_cases")]
+    pictures = predicted(detector, portraits) + held_out
+    silent = [x.name for x in pictures if x.abstained and not (x.verdict.reason_codes and x.verdict.detail)]
+    evidence.none("abstentions_without_a_reason", silent, n=len(pictures))
     action = policy.operating_point.abstain_action
-    silent = [x.name for x, v in pairs if v.label == "abstain" and (not v.reason_codes or not v.detail)]
-    evidence.none("abstentions_without_a_reason", silent, n=len(pairs))
-    wrong = [x.name for x, v in pairs if v.abstain_action != (action if v.label == "abstain" else None)]
-    evidence.none("actions_differing_from_the_contract", wrong, n=len(pairs))
-    labelled = [(x.label, v.label, v.reason_codes) for x, v in pairs if x.label is not None]
+    wrong = [x.name for x in pictures if x.verdict.abstain_action != (action if x.abstained else None)]
+    evidence.none("actions_differing_from_the_contract", wrong, n=len(pictures))
+    labelled = [(x.label, x.verdict.label, x.verdict.reason_codes) for x in pictures if x.label is not None]
     counts = count_decisions(labelled)
     rows = [{"reason": reason, "pictures": count} for reason, count in counts.by_reason.items()]
     evidence.table("abstentions_by_reason", rows)

@@ -1,34 +1,36 @@
-"""E5.3: pooled logits before calibration, of every mode against the float reference; the file pools as Python does."""
+"""E5.3 pooled logit parity: the pooled logits of every mode, before calibration, stay within the contract's tolerance
+of the float reference.
+
+Calibration hides a shifted logit by refitting it. Fails when a pooled logit moves beyond the tolerance, or when a
+file that pools by itself pools otherwise than the code.
+"""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 import pytest
 
 from ecdd.inference.pooling import pool
 from ecdd.parity.pooled_logit_parity import pooled_parity
-from gates.g5.conftest import SameTensors, limits_of, missing, record, runtime_of
+from gates.support.fixtures import Bundle, Evidence, PolicyContract
+from gates.support.mode_parity import SameTensors, hold, limits_of, runtime_of
 
 
 @pytest.mark.experiment("E5.3")
-def test_pooled_logits_agree(evidence: Any, bundle: Any, policy: Any, same_tensors: SameTensors, mode: str) -> None:
-    if missing(evidence, bundle, mode):
-        return
+def test_pooled_logits_agree(
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract, same_tensors: SameTensors, mode: str
+) -> None:
     found, names = runtime_of(bundle, policy, mode).outputs(same_tensors.batch), same_tensors.names
     reference = np.array([pool(one, policy.pooling) for one in same_tensors.reference.maps])
     own = np.array([pool(one, policy.pooling) for one in found.maps])
-    record(evidence, mode, pooled_parity(reference, own).metrics(limits_of(bundle, policy, mode), names))
+    hold(evidence, mode, pooled_parity(reference, own).metrics(limits_of(bundle, policy, mode), names))
 
 
 @pytest.mark.experiment("E5.3")
 def test_the_file_pools_as_the_detector(
-    evidence: Any, bundle: Any, policy: Any, same_tensors: SameTensors, mode: str
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract, same_tensors: SameTensors, mode: str
 ) -> None:
     """Pooling is part of what ships: the file's pooled logit is the rule applied to the file's own map."""
-    if missing(evidence, bundle, mode):
-        return
     found = runtime_of(bundle, policy, mode).outputs(same_tensors.batch)
     evidence.check(f"{mode}.files_without_a_pooled_logit", int(found.pooled is None), limit=0, op="==", n=1)
     if found.pooled is not None:

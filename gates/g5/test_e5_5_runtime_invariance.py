@@ -1,13 +1,17 @@
-"""E5.5: threads, batch and repetition change no bit; the pinned configuration is the one that ran; exact integers.
+"""E5.5 runtime invariance: the answers do not depend on XNNPACK on or off or on 1, 2 or 4 threads; the bundle's
+pinned configuration is the one measured; delegates that cannot be had on this machine (NNAPI, GPU) are recorded as
+not tested, never as passed.
 
-The tensors are the golden faces' S4, computed from their frozen S3, so that nothing before the model takes part.
+Threads and kernels add in another order, and a phone chooses both. The tensors are the golden faces' S4, computed
+from their frozen S3, so that nothing before the model takes part. Fails when a configuration moves a bit where none
+may move, leaves the tolerance, or was not the one that ran, or when memory exceeds the contract's budget.
 """
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import psutil
@@ -21,15 +25,26 @@ from ecdd.bundle.variants import place
 from ecdd.bundle.writing import write_manifest
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.stages import judge
-from ecdd.pipeline.preprocess import normalise
-from ecdd.runtimes.base import DelegateError, RuntimeFileError
+from ecdd.parity.runtime_invariance import invariance
+from ecdd.runtimes.base import DelegateError, PatchRuntime, RuntimeFileError
 from ecdd.runtimes.integer_io import AffineQuantisation
 from ecdd.runtimes.tflite import NOT_HERE, TFLiteRuntime, wants_xnnpack
 from gates.benchmarks.processes import keeping_compiled, launch
-from gates.g5.conftest import missing
-from gates.g5.made_models import MadeModel
+from gates.support.fixtures import (
+    Bundle,
+    Detector,
+    Evidence,
+    FrozenStages,
+    GoldenSet,
+    LoadedContract,
+    NotTested,
+    PolicyContract,
+)
+from gates.support.made_models import MadeModel
+from gates.support.mode_parity import Tensors, frozen_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
+PINNED = "the pinned configuration"
 THREADS, REPEATS = (1, 2, 4), 2
 FLOAT_ACTIVATIONS = ("float32", "float16")
 BATCH = 8
@@ -42,54 +57,40 @@ BOUNDARIES = (
 
 
 @pytest.fixture(scope="module")
-def tensors(golden: Any, frozen: Any, policy: Any) -> tuple[list[str], NDArray[np.float32]]:
-    """Names and S4 of every golden face of the in-scope set."""
-    names, batch = [], []
-    for item in golden.by_set("in_scope"):
-        stored = frozen.picture(item.id)
-        for index, face in enumerate(() if stored is None else stored.faces):
-            names.append(f"{item.id} face {index}")
-            batch.append(normalise(face.s3, policy.pixel_pipeline))
-    assert names, "the golden set has no frozen face"
-    return names, np.stack(batch)
+def tensors(golden: GoldenSet, frozen: FrozenStages, policy: PolicyContract) -> Tensors:
+    """Every golden face of the in-scope set."""
+    return frozen_tensors(golden.by_set("in_scope"), frozen, policy)
 
 
-def _models(bundle: Any) -> list[str]:
-    """Every TFLite file that the bundle ships: the pinned one and its variants."""
-    return sorted(name for name in bundle.manifest.files if name.endswith(".tflite"))
-
-
-def _in_batches(runtime: TFLiteRuntime, batch: NDArray[np.float32], size: int) -> NDArray[np.float32]:
-    """Maps and, as one more column block, pooled logits of all tensors; the last batch is the shorter one."""
-    rows = []
-    for start in range(0, len(batch), size):
-        found = runtime.outputs(batch[start : start + size])
-        maps = found.maps.reshape(len(found.maps), -1)
-        rows.append(maps if found.pooled is None else np.column_stack([maps, found.pooled]))
-    return np.concatenate(rows)
+def _outputs(runtime: PatchRuntime, batch: NDArray[np.float32], size: int) -> dict[str, NDArray[np.float32]]:
+    """Maps and pooled logits of all tensors in batches of a size; the last batch is the shorter one."""
+    parts = [runtime.outputs(batch[start : start + size]) for start in range(0, len(batch), size)]
+    maps = np.concatenate([one.maps for one in parts])
+    pooled = [one.pooled for one in parts if one.pooled is not None]
+    return {"maps": maps, "pooled": np.concatenate(pooled)} if pooled else {"maps": maps}
 
 
 @pytest.mark.experiment("E5.5")
 def test_threads_batches_and_repeats_change_no_bit(
-    evidence: Any, bundle: Any, policy: Any, tensors: tuple[list[str], NDArray[np.float32]], mode: str
+    evidence: Evidence,
+    bundle: Bundle,
+    policy: PolicyContract,
+    tensors: Tensors,
+    mode: str,
 ) -> None:
     """In the pinned delegate; the other one is tabled beside it."""
-    if missing(evidence, bundle, mode):
-        return
     pinned, rows, model = wants_xnnpack(policy.runtime.delegate), [], place(bundle, mode, MODEL_FILE)
     for xnnpack in (pinned, not pinned):
-        names, batch = tensors if xnnpack == pinned else (tensors[0][:BATCH], tensors[1][:BATCH])
-        content, wrong, n = bundle.read(model), [], 0
-        alone = TFLiteRuntime(content, threads=policy.runtime.threads, xnnpack=xnnpack, verified=True)
-        expected = _in_batches(alone, batch, 1)
+        faces, repeats = (len(tensors.batch), REPEATS) if xnnpack == pinned else (BATCH, 1)
+        alone = TFLiteRuntime(bundle.read(model), threads=policy.runtime.threads, xnnpack=xnnpack, verified=True)
+        found = {PINNED: _outputs(alone, tensors.batch[:faces], 1)}
         for threads in THREADS:
-            runtime = TFLiteRuntime(content, threads=threads, xnnpack=xnnpack, verified=True)
-            for size in (1, BATCH):
-                for _ in range(REPEATS if xnnpack == pinned else 1):
-                    found = _in_batches(runtime, batch, size)
-                    differs = [k for k in range(len(names)) if found[k].tobytes() != expected[k].tobytes()]
-                    wrong += [f"{names[k]}, {threads} threads, batch {size}" for k in differs]
-                    n += len(names)
+            runtime = TFLiteRuntime(bundle.read(model), threads=threads, xnnpack=xnnpack, verified=True)
+            for size, time in itertools.product((1, BATCH), range(1, repeats + 1)):
+                found[f"{threads} threads, batch {size}, time {time}"] = _outputs(runtime, tensors.batch[:faces], size)
+        changed = invariance(found, PINNED)
+        wrong = [f"{tensors.names[place]}, {one.name}" for one in changed for place in one.differing]
+        n = sum(one.n for one in changed)
         rows.append({"file": model, "xnnpack": xnnpack, "maps": n, "differing": len(wrong)})
         if xnnpack == pinned:
             evidence.none(f"{model} maps_with_another_bit", wrong, n=n, unit="map")
@@ -98,21 +99,19 @@ def test_threads_batches_and_repeats_change_no_bit(
 
 @pytest.mark.experiment("E5.5")
 def test_threads_are_really_started(
-    evidence: Any, bundle: Any, policy: Any, tensors: tuple[list[str], NDArray[np.float32]]
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract, tensors: Tensors
 ) -> None:
     """The invariance would be worthless where every setting ran on one thread: the system counts them."""
     if not wants_xnnpack(policy.runtime.delegate):
-        evidence.not_tested("threads by count", "the pool of the kernels without XNNPACK keeps its threads")
-        return
+        raise NotTested("threads by count", "the pool of the kernels without XNNPACK keeps its threads")
     process, wrong, started = psutil.Process(), [], {}
     for threads in THREADS:
         before = process.num_threads()
         runtime = TFLiteRuntime(bundle.read(MODEL_FILE), threads=threads, verified=True)
-        runtime.patch_map(tensors[1][:1])
+        runtime.patch_map(tensors.batch[:1])
         started[threads] = process.num_threads() - before
-        wrong += (
-            [] if started[threads] == threads - 1 else [f"{threads} threads: {started[threads]} beside the caller's"]
-        )
+        if started[threads] != threads - 1:
+            wrong.append(f"{threads} threads: {started[threads]} beside the caller's")
         del runtime
     evidence.none("settings_with_another_count_of_threads", wrong, n=len(THREADS), unit="setting")
     evidence.table("threads started", [{"threads": t, "beside_the_caller": count} for t, count in started.items()])
@@ -120,16 +119,13 @@ def test_threads_are_really_started(
 
 @pytest.mark.experiment("E5.5")
 def test_other_kernels_are_measured(
-    evidence: Any, bundle: Any, policy: Any, tensors: tuple[list[str], NDArray[np.float32]]
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract, tensors: Tensors
 ) -> None:
     """XNNPACK on against off: float kernels keep the contract's budget, integer kernels round otherwise."""
-    names, batch = tensors
-    calibration, grid = AppliedCalibration.of(bundle.calibration), policy.patch_grid
-    for model in _models(bundle):
-        on, off = (
-            TFLiteRuntime(bundle.read(model), xnnpack=xnnpack, verified=True).patch_map(batch)
-            for xnnpack in (True, False)
-        )
+    calibration, grid, names = AppliedCalibration.of(bundle.calibration), policy.patch_grid, tensors.names
+    for model in sorted(name for name in bundle.manifest.files if name.endswith(".tflite")):
+        both = [TFLiteRuntime(bundle.read(model), xnnpack=xnnpack, verified=True) for xnnpack in (True, False)]
+        on, off = (runtime.patch_map(tensors.batch) for runtime in both)
         spread = np.ptp(on, axis=(1, 2))
         patch = np.abs(on - off).max(axis=(1, 2)) / spread
         faces = [judge(maps, len(maps), grid, policy.pooling, calibration) for maps in (on, off)]
@@ -149,7 +145,11 @@ def test_other_kernels_are_measured(
 
 @pytest.mark.experiment("E5.5")
 def test_the_pinned_configuration_is_the_one_that_ran(
-    evidence: Any, bundle: Any, policy: Any, detector: Any, tensors: tuple[list[str], NDArray[np.float32]]
+    evidence: Evidence,
+    bundle: Bundle,
+    policy: PolicyContract,
+    detector: Detector,
+    tensors: Tensors,
 ) -> None:
     """By what the detector's runtime says and by its bits; preserving all tensors is another configuration."""
     about, pinned = detector.runtime.describe(), policy.runtime
@@ -160,23 +160,22 @@ def test_the_pinned_configuration_is_the_one_that_ran(
         "preserve_all_tensors": False,
         "model_sha256": bundle.manifest.files[MODEL_FILE].sha256,
     }
-    wrong = [
-        f"{key} is {about.get(key)!r}, pinned {value!r}" for key, value in wanted.items() if about.get(key) != value
-    ]
+    other = [key for key, value in wanted.items() if about.get(key) != value]
+    wrong = [f"{key} is {about.get(key)!r}, pinned {wanted[key]!r}" for key in other]
     evidence.none("settings_other_than_the_contract_s", wrong, n=len(wanted), unit="setting")
     fitted_on = bundle.calibration.fitted_on_model_sha256
     evidence.none("calibration_of_another_file", [] if about["model_sha256"] == fitted_on else [fitted_on], n=1)
     for key, value in about.items():
         evidence.measure(key, value)
-    names, batch = tensors
     plain = TFLiteRuntime(bundle.read(MODEL_FILE), threads=pinned.threads, xnnpack=wants_xnnpack(pinned.delegate))
-    expected, found = (_in_batches(runtime, batch, 1) for runtime in (plain, detector.runtime))
-    differing = [name for k, name in enumerate(names) if expected[k].tobytes() != found[k].tobytes()]
-    evidence.none("maps_other_than_the_pinned_configuration_s", differing, n=len(names), unit="map")
+    runtimes = {PINNED: plain, "the detector": detector.runtime}
+    (found,) = invariance({name: _outputs(one, tensors.batch, 1) for name, one in runtimes.items()}, PINNED)
+    differing = [tensors.names[place] for place in found.differing]
+    evidence.none("maps_other_than_the_pinned_configuration_s", differing, n=found.n, unit="map")
 
 
 @pytest.mark.experiment("E5.5")
-def test_delegates_that_cannot_be_had_are_not_tested(evidence: Any) -> None:
+def test_delegates_that_cannot_be_had_are_not_tested(evidence: Evidence) -> None:
     """Asking for one is an error with a name; it never falls back to another in silence."""
     silent = []
     for name in NOT_HERE:
@@ -191,7 +190,7 @@ def test_delegates_that_cannot_be_had_are_not_tested(evidence: Any) -> None:
 
 @pytest.mark.experiment("E5.5")
 @pytest.mark.parametrize(("given", "answered"), BOUNDARIES, ids=lambda one: f"{one.dtype}-{one.scale:g}")
-def test_integer_boundary_is_exact(evidence: Any, given: AffineQuantisation, answered: AffineQuantisation) -> None:
+def test_integer_boundary_is_exact(evidence: Evidence, given: AffineQuantisation, answered: AffineQuantisation) -> None:
     """Integer input and output against LiteRT's own QUANTIZE and DEQUANTIZE around the same graph, bit for bit."""
     probes = _probes(given)
     ours = TFLiteRuntime(MadeModel(given, answered).content()).patch_map(probes)
@@ -225,7 +224,7 @@ def _probes(quantisation: AffineQuantisation) -> NDArray[np.float32]:
 
 
 @pytest.mark.experiment("E5.5")
-def test_a_scale_that_is_not_above_zero_is_refused(evidence: Any) -> None:
+def test_a_scale_that_is_not_above_zero_is_refused(evidence: Evidence) -> None:
     """At the input and at the output; LiteRT itself loads such files."""
     good, accepted, n = AffineQuantisation("int8", 0.02, 0), [], 0
     for scale in (0.0, -0.02, float("nan"), float("inf")):
@@ -241,24 +240,18 @@ def test_a_scale_that_is_not_above_zero_is_refused(evidence: Any) -> None:
 
 
 @pytest.mark.experiment("E5.5")
-def test_a_stale_file_is_refused(evidence: Any, bundle: Any, tmp_path: Path) -> None:
+def test_a_stale_file_is_refused(evidence: Evidence, bundle: Bundle, tmp_path: Path) -> None:
     """Last week's model: beside a manifest of this week's, with a manifest of its own, and put in after loading."""
+    ways = {"old_file": _beside_the_manifest, "old_file_listed": _listed, "changed_later": _after_loading}
     accepted = []
-    for name, arrange in (("old_file", _put_in), ("old_file_listed", _put_in_and_list), ("changed_later", None)):
-        copy = tmp_path / name
-        shutil.copytree(bundle.path, copy)
+    for name, read_stale in ways.items():
+        shutil.copytree(bundle.path, tmp_path / name)
         try:
-            if arrange is None:
-                loaded = load_bundle(copy)
-                _put_in(copy)
-            else:
-                arrange(copy)
-                loaded = load_bundle(copy)
-            loaded.read(MODEL_FILE)
+            read_stale(tmp_path / name)
         except BundleError:
             continue
         accepted.append(name)
-    evidence.none("stale_files_accepted", accepted, n=3, unit="bundle")
+    evidence.none("stale_files_accepted", accepted, n=len(ways), unit="bundle")
 
 
 def _put_in(folder: Path) -> None:
@@ -269,9 +262,21 @@ def _put_in(folder: Path) -> None:
     TFLiteRuntime(bytes(content))
 
 
-def _put_in_and_list(folder: Path) -> None:
+def _beside_the_manifest(folder: Path) -> None:
+    _put_in(folder)
+    load_bundle(folder).read(MODEL_FILE)
+
+
+def _listed(folder: Path) -> None:
     _put_in(folder)
     write_manifest(folder)
+    load_bundle(folder).read(MODEL_FILE)
+
+
+def _after_loading(folder: Path) -> None:
+    loaded = load_bundle(folder)
+    _put_in(folder)
+    loaded.read(MODEL_FILE)
 
 
 def _weight(content: bytes) -> int:
@@ -286,18 +291,15 @@ def _weight(content: bytes) -> int:
 
 @pytest.mark.experiment("E5.5")
 def test_a_cold_prediction_keeps_the_memory_budget(
-    evidence: Any, bundle: Any, contract: Any, golden: Any, tmp_path: Path
+    evidence: Evidence, bundle: Bundle, contract: LoadedContract, golden: GoldenSet, tmp_path: Path
 ) -> None:
     """A process of its own judges one golden face with this bundle; the operating system says how large it grew."""
     if contract.digest != bundle.contract.digest:
-        evidence.not_tested(
-            "peak memory", "a process of its own runs under the bundle's contract, not under --contract"
-        )
-        return
+        raise NotTested("peak memory", "a process of its own runs under the bundle's contract, not under --contract")
     settings, portrait = bundle.contract.policy.runtime, Path(golden.by_set("in_scope")[0].path)
     command = ["-m", "ecdd", "predict", str(portrait), "--json", "--bundle", str(bundle.path)]
     done = launch(command, keeping_compiled(tmp_path) | {"PYTHONPATH": str(ROOT)})
-    evidence.check("peak_memory", done.megabytes, limit=settings.max_memory, unit="MB", worst=[portrait.name], n=1,
-                   clause="runtime.max_memory")  # fmt: skip
+    limit, clause = settings.max_memory, "runtime.max_memory"
+    evidence.check("peak_memory", done.megabytes, limit=limit, unit="MB", worst=[portrait.name], n=1, clause=clause)
     why = f"{settings.max_latency:g} ms are timed on a quiet machine by make bench; gates time nothing"
     evidence.not_tested("runtime.max_latency", why)

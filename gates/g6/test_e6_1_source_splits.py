@@ -1,26 +1,34 @@
-"""E6.1: operating-point metrics by source, compression and, where a manifest says so, device and platform."""
+"""E6.1 source splits: metrics at the operating point are measured per source group (generator, device or platform,
+compression); the worst group is named and its drop is bounded.
+
+A mean over sources hides the one on which the detector fails. Fails when a group's error bound exceeds the contract's
+limit, or when a split that the contract claims cannot be made.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Literal
 
 import pytest
 
+from ecdd.contract.model_sections import OperatingPoint
 from ecdd.evaluation.intervals import separation
-from ecdd.evaluation.metrics import accuracy_on_faces, at_operating_point, scores_and_labels
-from ecdd.evaluation.splits import groups, members, worst_group
+from ecdd.evaluation.metrics import Row, accuracy_on_faces, at_operating_point, scores_and_labels
+from ecdd.evaluation.splits import Group, GroupSplit, groups, members, worst_group
 from ecdd.evaluation.transforms import UNTOUCHED
-from gates.g6 import figures
-from gates.g6.conftest import has_scores
+from gates.support import battery_figures as figures
+from gates.support.fixtures import Evidence, PolicyContract
+from gates.support.score_tables import Scores
+from gates.support.shown_rates import shown_interval, shown_rate
 
-SPLITS = ("source", "compression", "device", "platform")
+SPLITS: tuple[GroupSplit, ...] = ("source", "compression", "device", "platform")
+ERRORS: tuple[Literal["fpr", "fnr"], ...] = ("fpr", "fnr")
 
 
 @pytest.mark.experiment("E6.1")
-def test_held_out_operating_point(evidence: Any, policy: Any, scores: Any) -> None:
+def test_held_out_operating_point(evidence: Evidence, policy: PolicyContract, scores: Scores) -> None:
     """All held-out pictures at the contract's thresholds; the bound of the promise itself is E4.4's."""
-    if not has_scores(evidence, scores):
-        return
     point, rows = policy.operating_point, scores.held_out.of(UNTOUCHED)
     found = at_operating_point(rows, point)
     for name, rate, limit in (
@@ -41,10 +49,8 @@ def test_held_out_operating_point(evidence: Any, policy: Any, scores: Any) -> No
 
 
 @pytest.mark.experiment("E6.1")
-def test_no_group_is_much_worse(evidence: Any, policy: Any, scores: Any) -> None:
+def test_no_group_is_much_worse(evidence: Evidence, policy: PolicyContract, scores: Scores) -> None:
     """Every group with enough pictures of a class; smaller ones are shown. Unclaimed columns are said to be so."""
-    if not has_scores(evidence, scores):
-        return
     limits, point, rows = policy.evaluation, policy.operating_point, scores.held_out.of(UNTOUCHED)
     everything, shown, empty = at_operating_point(rows, point), [], []
     for split in SPLITS:
@@ -56,31 +62,27 @@ def test_no_group_is_much_worse(evidence: Any, policy: Any, scores: Any) -> None
             continue
         if not found:
             empty.append(split)
-        for error in ("fpr", "fnr"):
+        for error in ERRORS:
             worst = worst_group(found, everything, error)
             if worst is None:
-                evidence.not_tested(
-                    f"{error} by {split}", f"no group has {limits.min_group_pictures} pictures of the class"
-                )
+                why = f"no group has {limits.min_group_pictures} pictures of the class"
+                evidence.not_tested(f"{error} by {split}", why)
                 continue
-            evidence.check(f"{split}_{error}_increase", worst.increase, limit=limits.max_group_error_increase,
-                           unit="rate", worst=worst.name, n=worst.n)  # fmt: skip
+            name, limit = f"{split}_{error}_increase", limits.max_group_error_increase
+            evidence.check(name, worst.increase, limit=limit, unit="rate", worst=worst.name, n=worst.n)
     evidence.none("claimed_splits_without_column", empty, n=len(limits.splits), unit="split")
     evidence.table("groups", [_row(group, rows, point) for group in shown])
     caption = "Error rates by group with exact intervals."
     evidence.figure("groups", figures.groups(shown, everything, limits.min_group_pictures), caption)
 
 
-def _row(group: Any, rows: Any, point: Any) -> dict[str, Any]:
-    row: dict[str, Any] = {"group": f"{group.split}: {group.name}"}
+def _row(group: Group, rows: Sequence[Row], point: OperatingPoint) -> dict[str, str]:
+    row = {"group": f"{group.split}: {group.name}"}
     for name in ("fpr", "fnr", "abstain_real", "abstain_fake"):
         rate = getattr(group.measured, name)
-        shown = (
-            "no pictures" if rate.value is None else f"{rate.value:.3f} [{rate.low:.3f}, {rate.high:.3f}] of {rate.n}"
-        )
-        row[name] = shown
+        row[name] = "no pictures" if rate.value is None else f"{shown_rate(rate)} of {rate.n}"
     found = separation(members(rows, group.split, group.name), point.max_fpr, point.confidence)
     for name in ("tpr_at_fpr", "ece"):
         value = found.get(name)
-        row[name] = "one class" if value is None else f"{value.estimate:.3f} [{value.low:.3f}, {value.high:.3f}]"
+        row[name] = "one class" if value is None else shown_interval(value)
     return row | {"judged": " ".join(k for k in ("fpr", "fnr") if getattr(group, f"judged_{k}")) or "too few"}

@@ -49,7 +49,7 @@ def calibration_train_overlap() -> None:
 
     def planted(pictures: Any) -> Any:
         from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
-        from gates.g2.portraits import SPLIT
+        from gates.support.portraits import SPLIT
 
         row = load_split(SPLIT).rows_with([LineageTag.TRAIN])[0]
         first = next(picture for picture in pictures if picture.logit is not None)

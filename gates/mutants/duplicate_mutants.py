@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from gates.mutants.stored_results import points_that_pictures_share
+
 
 def rotated_duplicate_missed() -> None:
     """Pictures are compared as they are only: what was turned or mirrored is another picture."""
@@ -20,6 +22,7 @@ def unreadable_skipped() -> None:
     """A file that cannot be read is left out of the scan without a word."""
     from ecdd.dataset_governance import leakage_scan, picture_hashes
 
+    points_that_pictures_share()
     hashes, features = leakage_scan.hashes_of, leakage_scan.features_of
 
     def readable(files: Any, pixels: Any) -> Any:
@@ -33,6 +36,7 @@ def distance_limit_ignored() -> None:
     """Hashes that share little more than chance are copies."""
     from ecdd.dataset_governance import near_pairs
 
+    points_that_pictures_share()
     really = near_pairs.near_pairs
     near_pairs.near_pairs = lambda codes, size, _limit, **more: really(codes, size, 110, **more)
 
@@ -40,6 +44,8 @@ def distance_limit_ignored() -> None:
 def groups_not_transitive() -> None:
     """A picture joins the first it is paired with, not all that those are paired with."""
     from ecdd.dataset_governance import leakage_scan
+
+    points_that_pictures_share()
 
     def planted(keys: Any, pairs: Any) -> Any:
         return {key: key for key in keys} | {second: first for first, second in reversed(pairs)}
@@ -51,6 +57,7 @@ def tables_without_mirrors() -> None:
     """The tables look up hashes as they are: a mirrored copy has another key in each."""
     from ecdd.dataset_governance import near_pairs
 
+    points_that_pictures_share()
     really = near_pairs._Tables._key
     near_pairs._Tables._key = lambda self, bits, turned: really(self, bits, turned * 0)  # type: ignore[method-assign]
 
@@ -59,4 +66,5 @@ def crossings_unseen() -> None:
     """Two copies may lie in any two lineages."""
     from ecdd.dataset_governance import duplicate_groups
 
+    points_that_pictures_share()
     duplicate_groups.crossings = lambda _pairs, _lineage, _names: []

@@ -88,10 +88,10 @@ def stale_score_table() -> None:
 
 def _tables(change: Any) -> None:
     """Exchange what is read for another whole and consistent table, as one would who wants to pass."""
-    from gates.g6 import conftest
+    from gates.support import score_tables
 
-    really = conftest.read_table
-    conftest.read_table = lambda path: change(really, path)
+    really = score_tables.read_table
+    score_tables.read_table = lambda path: change(really, path)
 
 
 def calibration_as_held_out() -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from gates.mutants.catalogue import MUTANTS
+from gates.mutants.stored_results import FOLDER
 from gates.mutants.warm_processes import run_pytest
 
 
@@ -47,7 +48,7 @@ class Outcome:
         return asdict(self)
 
 
-def kill(name: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
+def kill(name: str, folder: Path, options: Sequence[str] = (), *, shared: Path | None = None) -> Outcome:
     """Plant one mutant and run the tests that must see it.
 
     Parameters
@@ -58,6 +59,8 @@ def kill(name: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
         For the run's records.
     options : sequence of str
         For pytest: ``--bundle`` and ``--golden``.
+    shared : Path, optional
+        Folder of the session, in which runs store what no defect of theirs touches.
 
     Returns
     -------
@@ -66,7 +69,8 @@ def kill(name: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
         metric ``tests.COUNT``, when that count shows what is missing and the experiment failed.
     """
     mutant, begun = MUTANTS[name], time.monotonic()
-    finished = run_pytest([mutant.tests], folder, mutant=name, options=options)
+    environment = {FOLDER: str(shared)} if shared is not None else {}
+    finished = run_pytest([mutant.tests], folder, mutant=name, options=options, environment=environment)
     whole = "" if "::" not in mutant.tests else ".incomplete"
     path = folder / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}{whole}.json"
     killed, reason = _judged(path, mutant.metric, finished.exit_code)
@@ -111,3 +115,25 @@ def control(file: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
 def control_files(gate: str | None = None) -> list[str]:
     """Files of the tests that mutants need, each once."""
     return sorted({m.tests.partition("::")[0] for m in MUTANTS.values() if gate in (None, m.gate)})
+
+
+def controls_needed(collected: Iterable[str], may_be_red: Collection[str]) -> set[str]:
+    """Files whose control a session still has to run.
+
+    Parameters
+    ----------
+    collected : iterable of str
+        Node ids of the session.
+    may_be_red : collection of str
+        Experiments that the session expects red: their tests may fail there, so they are no control.
+
+    Returns
+    -------
+    set of str
+        Files of which a mutant needs tests that the session does not run, or that may be red in it.
+    """
+    own: set[str] = set()
+    for nodeid in collected:
+        own |= {nodeid, nodeid.partition("[")[0], nodeid.partition("::")[0]}
+    lacking = (m for m in MUTANTS.values() if m.experiment in may_be_red or m.tests not in own)
+    return {mutant.tests.partition("::")[0] for mutant in lacking}

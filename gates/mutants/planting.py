@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 
@@ -19,3 +21,8 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(msg)
     if (plugin := MUTANTS[name].plant()) is not None:  # a defect of the suite itself takes effect in pytest's hooks
         config.pluginmanager.register(plugin, "ecdd-planted")
+
+
+def pytest_exception_interact(node: pytest.Item | pytest.Collector, report: Any) -> None:
+    """Say at once what failed: these runs end without a summary, and so without a page that nobody would open."""
+    node.config.get_terminal_writer().line(report.longreprtext)

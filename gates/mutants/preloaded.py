@@ -4,7 +4,12 @@ Nothing of this project may be imported here: a defect is planted before the pro
 """
 
 import contextlib
+import gc
 import importlib
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # as in the root's conftest.py, also for `ecdd mutants`
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 LIBRARIES = (
     "numpy", "PIL.Image", "PIL.ImageCms", "yaml", "pydantic", "pytest", "syrupy", "hypothesis", "scipy.stats",
@@ -15,3 +20,5 @@ LIBRARIES = (
 for _name in LIBRARIES:
     with contextlib.suppress(ImportError):  # an extra that is not installed; the tests that need it say so
         importlib.import_module(_name)
+
+gc.freeze()  # what is loaded here is never garbage; else every collection of every run would walk all of it

@@ -24,7 +24,7 @@ Blob.prototype.arrayBuffer = async function () {
 
 def client_reencodes() -> None:
     """The page draws the picture on a canvas and sends what the canvas saves; its digest is of that."""
-    from gates import site
+    from gates.support import site
 
     site.SCRIPTS.append(_REENCODE)
 
@@ -40,7 +40,7 @@ def digest_not_checked() -> None:
 
 
 def _served_with(mutant: Callable[[], None]) -> None:
-    from gates import site
+    from gates.support import site
 
     site.COMMAND[:] = [sys.executable, "-m", _SERVER, mutant.__name__]
 

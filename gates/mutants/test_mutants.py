@@ -15,9 +15,13 @@ def _options(config: pytest.Config) -> list[str]:
 
 
 @pytest.mark.parametrize("name", list(MUTANTS))
-def test_mutant_is_killed(name: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_mutant_is_killed(
+    name: str, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> None:
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if hasattr(request.config, "workerinput") else base  # that of the clauses of this session
     request.node.user_properties.append(("mutant", f"{MUTANTS[name].gate} {name}"))
-    outcome = kill(name, tmp_path, _options(request.config))
+    outcome = kill(name, tmp_path, _options(request.config), shared=shared)
     assert outcome.killed, f"{name}: {outcome.reason}"
 
 

@@ -11,10 +11,12 @@ import contextlib
 import multiprocessing
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ecdd.evidence.session import SPECIFICATION_ARGUMENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 300.0  # seconds; the longest run takes below 30 on two shared cores
@@ -30,7 +32,12 @@ class Finished:
 
 
 def run_pytest(
-    tests: Sequence[str], folder: Path, *, mutant: str | None = None, options: Sequence[str] = ()
+    tests: Sequence[str],
+    folder: Path,
+    *,
+    mutant: str | None = None,
+    options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
 ) -> Finished:
     """Run tests in a process of their own, with a defect planted where one is named.
 
@@ -44,6 +51,8 @@ def run_pytest(
         Name in the catalogue.
     options : sequence of str
         For pytest.
+    environment : mapping of str to str, optional
+        Variables to add.
 
     Returns
     -------
@@ -51,13 +60,13 @@ def run_pytest(
         Exit code -9 after `TIMEOUT` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = [*tests, "--report-dir", str(folder), "-q", "-p", "no:cacheprovider", *options]
+    arguments = [*tests, *SPECIFICATION_ARGUMENTS, "--report-dir", str(folder), "-q", *options]
     if mutant is not None:
-        arguments += ["-p", "gates.mutants.planting", "--mutant", mutant]
+        arguments += ["-p", "gates.mutants.planting", "--mutant", mutant, "--no-summary"]
     for plugin in _PLUGINS:
         arguments += ["-p", plugin]
     output = folder / "output.txt"
-    process = _server().Process(target=_child, args=(arguments, str(output)))
+    process = _server().Process(target=_child, args=(arguments, str(output), dict(environment or {})))
     process.start()
     process.join(TIMEOUT)
     if process.is_alive():
@@ -73,13 +82,13 @@ def _server() -> Any:
     return context
 
 
-def _child(arguments: list[str], output: str) -> None:
+def _child(arguments: list[str], output: str, environment: dict[str, str]) -> None:
     with Path(output).open("w", encoding="utf-8") as stream:
         os.dup2(stream.fileno(), 1)
         os.dup2(stream.fileno(), 2)
         sys.stdout = sys.stderr = stream
         os.chdir(ROOT)
-        os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+        os.environ.update(environment, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
         for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
             del os.environ[name]
         if str(ROOT) not in sys.path:

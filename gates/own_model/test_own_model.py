@@ -15,13 +15,13 @@ from ecdd.bundle import load_bundle
 from ecdd.evidence.merging import read_records
 from ecdd.runtimes.onnx import OnnxRuntime
 from ecdd.runtimes.tflite import TFLiteRuntime
-from gates.g5.made_models import MadeModel, with_pooled
 from gates.own_model.bringing import ONNX, ROOT, TFLITE, ecdd, gates, own_contract, own_data
+from gates.support.made_models import MadeModel, with_pooled
 
 # an experiment of every kind: pixels, geometry, calibration, parity, battery
 SELECTED = (
     "gates/g1/test_e1_9_normalisation.py",
-    "gates/g3/test_golden_outputs.py",
+    "gates/g3/units/test_golden_outputs.py",
     "gates/g3/test_e3_1_grid_shape.py",
     "gates/g3/test_e3_2_cell_mapping.py",
     "gates/g3/test_e3_3_pooling_rules.py",
@@ -173,7 +173,7 @@ def test_what_does_not_fit_is_refused_by_name(brought: Path, tmp_path: Path, nam
     given = {"contract": brought / "own_contract.yaml", "scores": brought / "bundle" / SCORES} | change(tmp_path)
     scores, contract = given.pop("scores"), given.pop("contract")
     done = _build(tmp_path / "out", contract, "--scores", scores, **given)
-    assert done.returncode == 1, done.stdout
+    assert done.returncode == 2, done.stdout
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "out").exists(), "nothing is left of a bundle that was refused"
@@ -185,7 +185,7 @@ def test_logits_of_pictures_kept_for_another_use_are_refused(brought: Path, tmp_
     tagged.write_text(split.read_text().replace("CALIBRATION", "TRAIN"))
     own, scores = brought / "own_contract.yaml", brought / "bundle" / SCORES
     done = _build(tmp_path / "out", own, "--scores", scores, "--split", tagged)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "is tagged TRAIN, not CALIBRATION" in done.stderr
 
 

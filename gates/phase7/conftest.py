@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from gates.g6.conftest import scores
+from gates.support.score_tables import found_tables, scores
 
-__all__ = ["scores"]
+__all__ = ["found_tables", "scores"]

@@ -1,31 +1,42 @@
-"""E7.2: drift of real pictures' events fires the right trigger and playbook in time; a quiet stream fires nothing."""
+"""E7.2 drift triggers: mixing in heavily compressed pictures or a new device class fires the right trigger and
+playbook, and a quiet stream does not; the false-alarm rate is stated.
+
+An alarm that never rings and one that always rings are equally ignored. Fails when a planted drift is not reported in
+time by its trigger, when another trigger takes its place, or when quiet streams fire more often than stated.
+"""
 
 from __future__ import annotations
 
 import datetime
 import math
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from ecdd.calibration.binomial_bounds import clopper_pearson_upper as upper_bound
+from ecdd.contract.process_sections import Monitoring, Trigger
+from ecdd.evaluation.score_table import ScoreTable
 from ecdd.evaluation.transforms import UNTOUCHED
 from ecdd.monitoring.drift_triggers import limits_of
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.playbook import LEVELS, check
 from ecdd.monitoring.reference import TRIGGERS, reference_of, rows_of_scores
-from gates.g6.conftest import has_scores
-from gates.phase7 import figures
-from gates.phase7.field_log import DAY, events_of_rows
-from gates.phase7.streams import LOOK_EVERY, Plan, population_effects, watch, with_device
+from gates.support import drift_figures as figures
+from gates.support.field_log import DAY, events_of_rows
+from gates.support.fixtures import Bundle, Evidence, PolicyContract
+from gates.support.score_tables import Scores
+from gates.support.streams import LOOK_EVERY, Plan, Watched, population_effects, watch, with_device
 
 REPETITIONS, CONFIDENCE, SEED = 320, 0.95, 20_072
 REFERENCE, QUIET, WATCH = 1000, 1000, 8000
 OLD_DEVICES = ("phone_mid", "phone_mid", "phone_mid", "phone_high", "phone_high")
+QUIETLY = "quiet"  # in place of a level
 HELD_OUT_GENERATOR = "sd3"
 # trigger that must fire, share of drifted events
-SCENARIOS = {
+SCENARIOS: dict[str, tuple[Trigger, float]] = {
     "heavy compression 30 %": ("compression_shift", 0.3),
     "heavy compression 100 %": ("compression_shift", 1.0),
     "new device class 30 %": ("device_shift", 0.3),
@@ -36,7 +47,7 @@ SCENARIOS = {
 }
 
 
-def plan_of(name: str, table: Any, after: int) -> Plan:
+def plan_of(name: str, table: ScoreTable, after: int) -> Plan:
     share, untouched = SCENARIOS[name][1], table.of(UNTOUCHED)
     population = with_device(rows_of_scores(untouched), OLD_DEVICES)
     if name.startswith("heavy compression"):
@@ -52,10 +63,10 @@ def plan_of(name: str, table: Any, after: int) -> Plan:
 
 @pytest.mark.experiment("E7.2")
 @pytest.mark.parametrize("reference", [650, 1000])
-def test_a_quiet_stream_fires_nothing(evidence: Any, policy: Any, scores: Any, reference: int) -> None:
+def test_a_quiet_stream_fires_nothing(
+    evidence: Evidence, policy: PolicyContract, scores: Scores, reference: int
+) -> None:
     """Also with a reference so small that taking it for the truth would alarm; 650 leaves just enough with a score."""
-    if not has_scores(evidence, scores):
-        return
     knobs, population = policy.monitoring, with_device(rows_of_scores(scores.held_out.of(UNTOUCHED)), OLD_DEVICES)
     seen = watch(Plan(population, population, 0.0, reference, WATCH, 0), knobs, REPETITIONS, SEED + reference)
     fired = np.any([np.isfinite(seen.fired[trigger]) for trigger in TRIGGERS], axis=0)
@@ -63,57 +74,69 @@ def test_a_quiet_stream_fires_nothing(evidence: Any, policy: Any, scores: Any, r
     worst = max(TRIGGERS, key=lambda trigger: (np.isfinite(seen.fired[trigger]).sum(), seen.alone[trigger].sum()))
     for name, alarms in (("false_alarms", fired), ("false_alarms_of_evidence_alone", alone)):
         high = upper_bound(int(alarms.sum()), REPETITIONS, CONFIDENCE)
-        evidence.check(f"{name}_upper_bound", high, limit=knobs.false_alarm_rate, unit="rate", mean=alarms.mean(),
-                       worst=worst, n=REPETITIONS)  # fmt: skip
+        limit, mean = knobs.false_alarm_rate, alarms.mean()
+        evidence.check(f"{name}_upper_bound", high, limit=limit, unit="rate", mean=mean, worst=worst, n=REPETITIONS)
     evidence.measure("reference", reference, "event")
     evidence.measure("watch", WATCH, "event")
     evidence.measure("looks", (WATCH - knobs.drift_min_samples) // LOOK_EVERY + 1, "look")
 
 
 @pytest.mark.experiment("E7.2")
-def test_drift_is_found_in_time(evidence: Any, policy: Any, scores: Any) -> None:
+def test_drift_is_found_in_time(evidence: Evidence, policy: PolicyContract, scores: Scores) -> None:
     """A scenario whose effect on the population stays within the contract's limit is no drift: shown, not held."""
-    if not has_scores(evidence, scores):
-        return
-    knobs, rows, drawn = policy.monitoring, [], {}
+    knobs, drawn = policy.monitoring, {}
+    rows: list[dict[str, Any]] = []
     for name, (expected, _) in SCENARIOS.items():
         plan = plan_of(name, scores.held_out, knobs.max_detection_delay)
         seen = watch(plan, knobs, REPETITIONS, SEED)
         drawn[name] = (QUIET, seen.fired)
-        rows += [_row(name, trigger, plan, seen, knobs) for trigger in TRIGGERS]
-        mine = next(row for row in rows if row["scenario"] == name and row["trigger"] == expected)
+        by_trigger = {trigger: _row(name, trigger, plan, seen, knobs) for trigger in TRIGGERS}
+        rows += by_trigger.values()
         key = name.replace(" %", "").replace(" ", "_")
         early = np.any([seen.fired[trigger] <= QUIET for trigger in TRIGGERS], axis=0)
         high = upper_bound(int(early.sum()), REPETITIONS, CONFIDENCE)
         evidence.check(f"{key}_early_alarms", high, limit=knobs.false_alarm_rate, unit="rate", n=REPETITIONS)
-        still = [row for row in rows if row["scenario"] == name and row["effect_over_limit"] < 0.5]
-        wrong = max((row for row in still), key=lambda row: row["fired"], default=None)
-        if wrong is not None:
-            high = upper_bound(round(wrong["fired"] * REPETITIONS), REPETITIONS, CONFIDENCE)
-            evidence.check(f"{key}_wrong_trigger", high, limit=knobs.false_alarm_rate, unit="rate",
-                           worst=wrong["trigger"], n=REPETITIONS)  # fmt: skip
+        _no_other_trigger(evidence, key, by_trigger, policy)
+        mine = by_trigger[expected]
         if mine["effect_over_limit"] <= 1:
             why = f"its effect is {mine['effect_over_limit']:.2f} of the limit: no drift by the contract"
             evidence.not_tested(f"delay of {name} at {expected}", f"{why}; {mine['fired']:.0%} of the streams fired")
             continue
-        evidence.check(f"{key}_delay_95", _quantile(seen.fired[expected] - QUIET, 0.95),
-                       limit=knobs.max_detection_delay, unit="event", worst=expected, n=REPETITIONS)  # fmt: skip
+        delay, limit = _quantile(seen.fired[expected] - QUIET, 0.95), knobs.max_detection_delay
+        evidence.check(f"{key}_delay_95", delay, limit=limit, unit="event", worst=expected, n=REPETITIONS)
     evidence.table("delays", rows)
     caption = "Every look at every stream; the contract's delay ends each curve. Seeded, pictures held out."
     evidence.figure("detection", figures.detection(drawn, knobs.max_detection_delay), caption)
 
 
-def _row(name: str, trigger: str, plan: Plan, seen: Any, knobs: Any) -> dict[str, Any]:
+def _no_other_trigger(
+    evidence: Evidence, key: str, by_trigger: Mapping[Trigger, Mapping[str, Any]], policy: PolicyContract
+) -> None:
+    """Triggers that the drift moves by less than half of their limit stay quiet; the most frequent is named."""
+    still = [row for row in by_trigger.values() if row["effect_over_limit"] < 0.5]
+    if still:
+        worst = max(still, key=lambda row: row["fired"])
+        high = upper_bound(round(worst["fired"] * REPETITIONS), REPETITIONS, CONFIDENCE)
+        limit, named = policy.monitoring.false_alarm_rate, worst["trigger"]
+        evidence.check(f"{key}_wrong_trigger", high, limit=limit, unit="rate", worst=named, n=REPETITIONS)
+
+
+def _row(name: str, trigger: Trigger, plan: Plan, seen: Watched, knobs: Monitoring) -> dict[str, Any]:
     limits = limits_of(trigger, knobs)
     effects = population_effects(plan, trigger)
     ratio = min(effects[key] / limit for key, limit in limits.items())
     delays = seen.fired[trigger] - plan.quiet
     shown = ", ".join(f"{key} {value:.3f}" for key, value in effects.items())
     return {
-        "scenario": name, "trigger": trigger, "population_effect": shown, "effect_over_limit": ratio,
-        "fired": float(np.isfinite(delays).mean()), "delay_median": _shown(_quantile(delays, 0.5)),
-        "delay_95": _shown(_quantile(delays, 0.95)), "playbook": knobs.playbook[trigger],
-    }  # fmt: skip
+        "scenario": name,
+        "trigger": trigger,
+        "population_effect": shown,
+        "effect_over_limit": ratio,
+        "fired": float(np.isfinite(delays).mean()),
+        "delay_median": _shown(_quantile(delays, 0.5)),
+        "delay_95": _shown(_quantile(delays, 0.95)),
+        "playbook": knobs.playbook[trigger],
+    }
 
 
 def _quantile(delays: np.ndarray, share: float) -> float:
@@ -128,11 +151,9 @@ def _shown(delay: float) -> str:
 @pytest.mark.experiment("E7.2")
 @pytest.mark.parametrize("name", ["heavy compression 100 %", "new device class 100 %", "new generator 100 %"])
 def test_the_playbook_is_named_once_and_escalates(
-    evidence: Any, policy: Any, bundle: Any, scores: Any, tmp_path: Any, name: str
+    evidence: Evidence, policy: PolicyContract, bundle: Bundle, scores: Scores, tmp_path: Path, name: str
 ) -> None:
     """Through a real log: quiet, drift, quiet, drift again; the contract's level, said once, then the next one."""
-    if not has_scores(evidence, scores):
-        return
     knobs, expected = policy.monitoring, SCENARIOS[name][0]
     plan, digest = plan_of(name, scores.held_out, 0), bundle.payload_digest
     random = np.random.default_rng(SEED)
@@ -140,23 +161,23 @@ def test_the_playbook_is_named_once_and_escalates(
     drift = [plan.drifted[i] for i in random.integers(len(plan.drifted), size=2 * 800)]
     frozen = reference_of(quiet[:1000], digest, knobs.drift_min_samples)
     parts = [quiet[1000:2000], drift[:800], [], quiet[2000:], drift[800:]]
-    names, levels, new, at = [], [], [], DAY
-    with EventLog(str(tmp_path / "log.db"), create=True) as log:
-        for part in parts:
-            log.append(events_of_rows(part, digest, at))
-            done = check(log, frozen, knobs, at)
-            mine = [alarm for alarm in done.alarms if alarm.trigger == expected]
-            names.append(sorted(alarm.trigger for alarm in done.alarms))
-            levels.append(mine[0].level if mine else "")
-            new.append(bool(mine and mine[0].new))
-            at += datetime.timedelta(days=1)
     first = knobs.playbook[expected]
     second = LEVELS[min(LEVELS.index(first) + 1, len(LEVELS) - 1)]
-    wanted = ["", first, first, "", second]
-    wrong = [f"check {i + 1}: {got or 'quiet'}, expected {want or 'quiet'}"
-             for i, (got, want) in enumerate(zip(levels, wanted, strict=True)) if got != want]  # fmt: skip
+    wanted = [(QUIETLY, False), (first, True), (first, False), (QUIETLY, False), (second, True)]
+    wrong, said, rows = [], [], []
+    with EventLog(str(tmp_path / "log.db"), create=True) as log:
+        for day, (part, (level, new)) in enumerate(zip(parts, wanted, strict=True)):
+            at = DAY + datetime.timedelta(days=day)
+            log.append(events_of_rows(part, digest, at))
+            alarms = check(log, frozen, knobs, at).alarms
+            mine = next((alarm for alarm in alarms if alarm.trigger == expected), None)
+            found = QUIETLY if mine is None else mine.level
+            if found != level:
+                wrong.append(f"check {day + 1}: {found}, expected {level}")
+            if (mine is not None and mine.new) != new:
+                said.append(f"check {day + 1}")
+            firing = ", ".join(sorted(alarm.trigger for alarm in alarms)) or "nothing"
+            rows.append({"check": day + 1, "firing": firing, "level": found})
     evidence.none("wrong_playbook_levels", wrong, n=len(wanted), unit="check")
-    said = [f"check {i + 1}" for i, (got, want) in enumerate(zip(new, [0, 1, 0, 0, 1], strict=True)) if got != want]
-    evidence.none("reported_twice_or_never", said, n=len(new), unit="check")
-    evidence.table("checks", [{"check": i + 1, "firing": ", ".join(found) or "nothing", "level": level}
-                              for i, (found, level) in enumerate(zip(names, levels, strict=True))])  # fmt: skip
+    evidence.none("reported_twice_or_never", said, n=len(wanted), unit="check")
+    evidence.table("checks", rows)

@@ -1,36 +1,49 @@
-"""E8.1: planted copies are found, strangers are not joined, nothing unreadable is left out, no pair crosses a split."""
+"""E8.1 near-duplicate scan: a scan across splits groups duplicates and never splits a group; it finds rotated and
+re-encoded copies, and unreadable files are errors.
+
+A copy of a training picture in the test set is a test of memory. Fails when a planted copy is not found, strangers
+are joined, a file is passed over in silence, or a pair crosses a split.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from ecdd.dataset_governance import duplicate_groups, leakage_scan, near_pairs, picture_hashes
 from ecdd.dataset_governance.build_split import assign_lineage
+from ecdd.dataset_governance.leakage_scan import NearDuplicate, ScanResult
 from ecdd.dataset_governance.lineage_tags import load_split
 from ecdd.dataset_governance.manifest import ManifestRow, load_manifest
 from ecdd.dataset_governance.picture_hashes import UnreadableError
-from gates.g2.portraits import SPLIT
-from gates.phase8.planted_copies import PARTS, WHOLE, plant
+from gates.support.fixtures import Evidence, GoldenSet, NotTested, PolicyContract
+from gates.support.planted_copies import PARTS, WHOLE, Planted, plant
+from gates.support.portraits import SPLIT
+
+
+@dataclass(frozen=True)
+class Scanned:
+    """The planted set and what a scan of it finds."""
+
+    planted: Planted
+    found: ScanResult
 
 
 @pytest.fixture(scope="session")
-def scanned(golden: Any, policy: Any, tmp_path_factory: Any) -> Any:
-    """The planted set and what a scan of it finds."""
+def scanned(golden: GoldenSet, policy: PolicyContract, tmp_path_factory: pytest.TempPathFactory) -> Scanned:
     planted = plant(golden, tmp_path_factory.mktemp("planted"), policy)
     found = leakage_scan.scan(planted.files, policy.pixel_pipeline, policy.dataset_governance)
-    return SimpleNamespace(planted=planted, found=found)
+    return Scanned(planted, found)
 
 
 @pytest.mark.experiment("E8.1")
-def test_planted_copies_are_found(evidence: Any, scanned: Any) -> None:
+def test_planted_copies_are_found(evidence: Evidence, scanned: Scanned) -> None:
     """Turned, mirrored, re-encoded, resized and recoloured copies all; crops and borders are reported by kind."""
     planted, groups = scanned.planted, scanned.found.groups
-    asked, seen, missed = Counter(), Counter(), []
+    asked, seen, missed = Counter[str](), Counter[str](), []
     for kind, original, copy in planted.copies:
         asked[kind] += 1
         together = groups[original] == groups[copy]
@@ -44,7 +57,7 @@ def test_planted_copies_are_found(evidence: Any, scanned: Any) -> None:
 
 
 @pytest.mark.experiment("E8.1")
-def test_strangers_stay_apart_and_groups_whole(evidence: Any, scanned: Any) -> None:
+def test_strangers_stay_apart_and_groups_whole(evidence: Evidence, scanned: Scanned) -> None:
     """No group holds two photographs; and two pictures that a chain of pairs links are in one group."""
     planted, found = scanned.planted, scanned.found
     first: dict[str, str] = {}
@@ -60,19 +73,20 @@ def test_strangers_stay_apart_and_groups_whole(evidence: Any, scanned: Any) -> N
 
 
 @pytest.mark.experiment("E8.1")
-def test_the_search_for_many_finds_what_comparing_all_finds(evidence: Any, policy: Any, scanned: Any) -> None:
+def test_the_search_for_many_finds_what_comparing_all_finds(
+    evidence: Evidence, policy: PolicyContract, scanned: Scanned
+) -> None:
     """The tables that a million pictures need, on the planted hashes, against every pair."""
     rules = policy.dataset_governance
     size, limit = rules.near_duplicate_hash_size, rules.near_duplicate_max_distance
     files, names = scanned.planted.files, scanned.planted.names
     codes = picture_hashes.hashes_of(files, policy.pixel_pipeline, size, picture_hashes.Work())
-    exact, tables = (
-        {tuple(pair): int(d) for pair, d in zip(*found, strict=True)}
-        for found in (
-            [part.tolist() for part in near_pairs.near_pairs(codes, size, limit, exact_up_to=up_to)]
-            for up_to in (len(files), 0)
-        )
-    )
+
+    def distances(exact_up_to: int) -> dict[tuple[int, int], int]:
+        pairs, apart = near_pairs.near_pairs(codes, size, limit, exact_up_to=exact_up_to)
+        return {(first, second): int(d) for (first, second), d in zip(pairs.tolist(), apart, strict=True)}
+
+    exact, tables = distances(len(files)), distances(0)
     missed = [" and ".join(names[files[k][0]] for k in pair) for pair in sorted(exact.keys() - tables.keys())]
     evidence.none("pairs_missed_by_tables", missed, n=len(exact), unit="pair")
     wrong = [str(pair) for pair, distance in tables.items() if exact.get(pair) != distance]
@@ -80,7 +94,9 @@ def test_the_search_for_many_finds_what_comparing_all_finds(evidence: Any, polic
 
 
 @pytest.mark.experiment("E8.1")
-def test_unreadable_files_are_errors(evidence: Any, policy: Any, scanned: Any, tmp_path: Path) -> None:
+def test_unreadable_files_are_errors(
+    evidence: Evidence, policy: PolicyContract, scanned: Scanned, tmp_path: Path
+) -> None:
     """Cut off, empty, no picture, not there: each is named, and nothing is grouped."""
     good = scanned.planted.files[:2]
     contents = {"cut.jpg": b"\xff\xd8\xff\xe0 cut", "empty.png": b"", "text.jpg": b"no picture", "gone.png": None}
@@ -97,7 +113,7 @@ def test_unreadable_files_are_errors(evidence: Any, policy: Any, scanned: Any, t
 
 
 @pytest.mark.experiment("E8.1")
-def test_a_split_keeps_groups_together(evidence: Any, scanned: Any, tmp_path: Path) -> None:
+def test_a_split_keeps_groups_together(evidence: Evidence, scanned: Scanned, tmp_path: Path) -> None:
     """A split dealt over the written groups tears none; a copy that is moved across it is named with both ends."""
     planted, found = scanned.planted, scanned.found
     rows = [
@@ -107,8 +123,8 @@ def test_a_split_keeps_groups_together(evidence: Any, scanned: Any, tmp_path: Pa
     duplicate_groups.write_groups(tmp_path / "groups.csv", rows, found)
     groups, by_hash = duplicate_groups.read_groups(tmp_path / "groups.csv", rows)
     tags = {row.sha256: row.lineage.value for row in assign_lineage(rows, by_hash, groups)}
-    evidence.none("pairs_across_a_new_split", duplicate_groups.crossings(found.pairs, tags, planted.names),
-                  n=len(found.pairs), unit="pair")  # fmt: skip
+    crossing = duplicate_groups.crossings(found.pairs, tags, planted.names)
+    evidence.none("pairs_across_a_new_split", crossing, n=len(found.pairs), unit="pair")
     unnamed = []
     for kind, original, copy in planted.copies:
         moved = dict.fromkeys(tags, "TRAIN") | {copy: "TEST-NEVER-TOUCH"}
@@ -119,11 +135,10 @@ def test_a_split_keeps_groups_together(evidence: Any, scanned: Any, tmp_path: Pa
 
 
 @pytest.mark.experiment("E8.1")
-def test_shared_data(evidence: Any, policy: Any, data_root: Path | None) -> None:
+def test_shared_data(evidence: Evidence, policy: PolicyContract, data_root: Path | None) -> None:
     """The pictures of ``--data`` under the committed split."""
     if data_root is None:
-        evidence.not_tested("near-duplicates of the labelled pictures", "needs --data")
-        return
+        raise NotTested("near-duplicates of the labelled pictures", "needs --data")
     rows = load_manifest(data_root)
     names = {row.sha256: row.name for row in rows}
     files = [(row.sha256, row.path) for row in rows]
@@ -131,10 +146,18 @@ def test_shared_data(evidence: Any, policy: Any, data_root: Path | None) -> None
     tags = {key: row.lineage.value for key, row in load_split(SPLIT).rows.items()}
     evidence.none("pairs_across_the_split", duplicate_groups.crossings(found.pairs, tags, names), n=len(rows))
     evidence.measure("groups", len(set(found.groups.values())), "group")
-    evidence.table("pairs", [
-        {"first": names[p.first], "second": names[p.second], "bits": p.distance, "points": p.shared_points,
-         "lineage": tags.get(p.first, "")} for p in found.pairs])  # fmt: skip
+    evidence.table("pairs", [_pair_row(pair, names, tags) for pair in found.pairs])
     sizes = Counter(found.groups.values())
     pictures = Counter(row.source for row in rows)
     grouped = Counter(row.source for row in rows if sizes[found.groups[row.sha256]] > 1)
     evidence.table("sources", [{"source": s, "pictures": n, "in_groups": grouped[s]} for s, n in pictures.items()])
+
+
+def _pair_row(pair: NearDuplicate, names: dict[str, str], tags: dict[str, str]) -> dict[str, str | int]:
+    return {
+        "first": names[pair.first],
+        "second": names[pair.second],
+        "bits": pair.distance,
+        "points": pair.shared_points,
+        "lineage": tags.get(pair.first, ""),
+    }

@@ -1,15 +1,23 @@
-"""E8.2: consent before storage, sealed at rest, deleted in time, stratified by quota, and AUDIT for ever."""
+"""E8.2 manual review: consent comes before storage; what is stored is encrypted at rest, purged at its retention
+limit, and drawn to stratified quotas (per cycle 50 false positives, 50 false negatives, 30 abstains, 20 correct);
+reviewed items become AUDIT.
+
+Kept pictures of faces are the most sensitive thing that the project can hold. Fails when anything is written without
+consent or in clear, outlives its retention, exceeds its quota, or returns to training.
+"""
 
 from __future__ import annotations
 
 import datetime
 import io
+import itertools
 import json
 import stat
 import tempfile
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -23,8 +31,9 @@ from ecdd.dataset_governance.manual_review import HISTORY_NAME, Consent, ReviewE
 from ecdd.dataset_governance.review_protocol import review_protocol
 from ecdd.dataset_governance.review_sealing import NONCE_BYTES
 from ecdd.dataset_governance.validate_lineage import check_lineage
-from gates.phase8.file_watch import FileWatch
-from gates.phase8.made_reviews import AGREED, START, Clock, Judged, another, judged_portraits, store_at
+from gates.support.file_watch import FileWatch
+from gates.support.fixtures import Detector, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
+from gates.support.made_reviews import AGREED, START, Clock, Judged, another, judged_portraits, store_at
 
 PIECE = 16  # bytes; a run of the picture as long as this never meets ciphertext by chance
 DAY = datetime.timedelta(days=1)
@@ -32,11 +41,12 @@ SECOND = datetime.timedelta(seconds=1)
 
 
 @pytest.fixture(scope="module")
-def portraits(golden: Any, policy: Any, detector: Any) -> list[Judged]:
+def portraits(golden: GoldenSet, policy: PolicyContract, detector: Detector) -> list[Judged]:
     return judged_portraits(golden, policy, detector, 4)
 
 
-def refusal(step: Any) -> str:
+def refusal(step: Callable[[], object]) -> str:
+    """Code of the error that a step ends with; empty where it goes through."""
     try:
         step()
     except ReviewError as error:
@@ -56,11 +66,18 @@ def files_of(folder: Path) -> list[Path]:
 
 @pytest.mark.experiment("E8.2")
 def test_no_consent_stores_nothing(
-    evidence: Any, contract: Any, portraits: Any, tmp_path: Path, monkeypatch: Any
+    evidence: Evidence,
+    contract: LoadedContract,
+    portraits: list[Judged],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The kernel reports every file made, changed or renamed, in a new store, in a used one and for temporary files."""
-    refused = [Consent(given=False, statement="review consent 1", at=START), Consent(given=True, at=START),
-               Consent(given=True, statement="  ", at=START)]  # fmt: skip
+    refused = [
+        Consent(given=False, statement="review consent 1", at=START),
+        Consent(given=True, at=START),
+        Consent(given=True, statement="  ", at=START),
+    ]
     one, two = portraits[:2]
     for folder in ("new", "tmp"):
         (tmp_path / folder).mkdir()
@@ -70,11 +87,12 @@ def test_no_consent_stores_nothing(
     try:
         watch = FileWatch([tmp_path, *(tmp_path / f for f in ("new", "tmp", "used", "used/items"))])
     except OSError as error:
-        evidence.not_tested("that nothing is written, also not for a moment", str(error))
-        return
+        raise NotTested("that nothing is written, also not for a moment", str(error)) from None
     stores = [store_at(tmp_path / "new" / "store", contract, Clock()), used]
-    codes = [refusal(lambda s=store, c=consent, k=label: s.add(two.picture, two.verdict, c, k))
-             for consent in refused for store in stores for label in (None, "real", "fake")]  # fmt: skip
+    codes = [
+        refusal(partial(store.add, two.picture, two.verdict, consent, label))
+        for consent, store, label in itertools.product(refused, stores, (None, "real", "fake"))
+    ]
     evidence.none("file_system_events_without_consent", watch.events(), n=len(codes), unit="event")
     evidence.none("stored_without_consent", [code for code in codes if code != "no_consent"], n=len(codes))
     used.add(two.picture, two.verdict, AGREED)
@@ -83,7 +101,9 @@ def test_no_consent_stores_nothing(
 
 
 @pytest.mark.experiment("E8.2")
-def test_nothing_can_be_read_at_rest(evidence: Any, contract: Any, portraits: Any, tmp_path: Path) -> None:
+def test_nothing_can_be_read_at_rest(
+    evidence: Evidence, contract: LoadedContract, portraits: list[Judged], tmp_path: Path
+) -> None:
     """No piece of a picture, no verdict, label, name or file name lies open anywhere in the store."""
     store = store_at(tmp_path / "s", contract, Clock())
     for one in portraits:
@@ -113,7 +133,9 @@ def test_nothing_can_be_read_at_rest(evidence: Any, contract: Any, portraits: An
 
 
 @pytest.mark.experiment("E8.2")
-def test_whatever_was_changed_does_not_open(evidence: Any, contract: Any, portraits: Any, tmp_path: Path) -> None:
+def test_whatever_was_changed_does_not_open(
+    evidence: Evidence, contract: LoadedContract, portraits: list[Judged], tmp_path: Path
+) -> None:
     """Flipped bits, cut ends, swapped files, swapped contents, another key: an error with a name, never content."""
     store, folder = store_at(tmp_path, contract, Clock()), tmp_path / "items"
     ids = [store.add(one.picture, one.verdict, AGREED) for one in portraits[:2]]
@@ -148,7 +170,9 @@ def test_whatever_was_changed_does_not_open(evidence: Any, contract: Any, portra
 
 
 @pytest.mark.experiment("E8.2")
-def test_opted_out_at_once_and_purged_in_time(evidence: Any, contract: Any, portraits: Any, tmp_path: Path) -> None:
+def test_opted_out_at_once_and_purged_in_time(
+    evidence: Evidence, contract: LoadedContract, portraits: list[Judged], tmp_path: Path
+) -> None:
     """A day's items of forty days, purged daily without a key; a clock that is set back purges nothing early."""
     keep = datetime.timedelta(days=contract.policy.dataset_governance.review_retention_days)
     clock, stored = Clock(), {}
@@ -163,10 +187,8 @@ def test_opted_out_at_once_and_purged_in_time(evidence: Any, contract: Any, port
     for item_id in out:
         del stored[item_id]
     early, late, purged = [], [], set()
-    for now in [
-        START - 400 * DAY,
-        *(START + keep + day * DAY + shift for day in range(-3, 41) for shift in (-SECOND, 0 * DAY)),
-    ]:
+    ends = [START + keep + day * DAY + shift for day in range(-3, 41) for shift in (-SECOND, 0 * DAY)]
+    for now in [START - 400 * DAY, *ends]:
         clock.now = now
         purged |= set(keyless.purge())
         names = {path.stem for path in files_of(tmp_path / "items")}
@@ -184,7 +206,7 @@ def test_opted_out_at_once_and_purged_in_time(evidence: Any, contract: Any, port
 
 @pytest.mark.experiment("E8.2")
 def test_strata_fill_to_their_quota_and_no_further(
-    evidence: Any, contract: Any, portraits: Any, tmp_path: Path
+    evidence: Evidence, contract: LoadedContract, portraits: list[Judged], tmp_path: Path
 ) -> None:
     rules = contract.policy.dataset_governance
     spec = {"false_positive": 50, "false_negative": 50, "abstain": 30, "correct": 20}
@@ -192,8 +214,12 @@ def test_strata_fill_to_their_quota_and_no_further(
     evidence.none("quotas_other_than_specified", other, n=4, unit="stratum")
     clock = Clock()
     store = store_at(tmp_path, contract, clock)
-    wanted = {"false_positive": ("fake", "real"), "false_negative": ("real", "fake"), "abstain": ("abstain", "real"),
-              "correct": ("real", None)}  # fmt: skip
+    wanted = {
+        "false_positive": ("fake", "real"),
+        "false_negative": ("real", "fake"),
+        "abstain": ("abstain", "real"),
+        "correct": ("real", None),
+    }
     kept: Counter[str] = Counter()
     refused: Counter[str] = Counter()
     number = 0
@@ -201,21 +227,20 @@ def test_strata_fill_to_their_quota_and_no_further(
         for _ in range(rules.review_quota[stratum] + 2):
             number += 1
             picture, verdict = another(portraits[0].verdict, number, label)
-            code = refusal(lambda p=picture, v=verdict, t=truth: store.add(p, v, AGREED, t))
+            code = refusal(partial(store.add, picture, verdict, AGREED, truth))
             kept[stratum] += not code
             refused[stratum] += code == "quota_full"
     for stratum, limit in rules.review_quota.items():
         evidence.check(f"{stratum}_stored", kept[stratum], limit=limit, op="==", unit="picture", n=limit + 2)
     evidence.check("refused_and_counted", store.status().refused.get("quota_full", 0), limit=8, op="==", n=8)
     clock.now = START + rules.review_cycle_days * DAY
-    fresh = [refusal(lambda p=p, v=v: store.add(p, v, AGREED, "real"))
-             for p, v in [another(portraits[0].verdict, 1000, "fake")]]  # fmt: skip
-    evidence.none("refused_in_a_new_cycle", [code for code in fresh if code], n=1)
+    code = refusal(partial(store.add, *another(portraits[0].verdict, 1000, "fake"), AGREED, "real"))
+    evidence.none("refused_in_a_new_cycle", [code] if code else [], n=1)
 
 
 @pytest.mark.experiment("E8.2")
 def test_reviewers_see_every_stratum_and_give_two_labels(
-    evidence: Any, contract: Any, portraits: Any, tmp_path: Path
+    evidence: Evidence, contract: LoadedContract, portraits: list[Judged], tmp_path: Path
 ) -> None:
     clock, rules = Clock(), contract.policy.dataset_governance
     store = store_at(tmp_path, contract, clock)
@@ -235,22 +260,22 @@ def test_reviewers_see_every_stratum_and_give_two_labels(
     one = store.next()
     assert one is not None
     wrong = "real" if one.verdict.label == "fake" else "fake"
-    forms = [(wrong, None, "ann"), (wrong, "because", "ann"), ("unsure", "other", "ann"), (wrong, "other", " "),
-             ("real" if wrong == "fake" else "fake", "other", "ann")]  # fmt: skip
-    if one.verdict.label == "abstain":
-        forms = forms[:4]
-    codes = [refusal(lambda f=form: store.label(one.id, *f)) for form in forms]
+    forms = [(wrong, None, "ann"), (wrong, "because", "ann"), ("unsure", "other", "ann"), (wrong, "other", " ")]
+    if one.verdict.label != "abstain":  # a reason for a failure of what was right
+        forms.append((one.verdict.label, "other", "ann"))
+    codes = [refusal(partial(store.label, one.id, *form)) for form in forms]
     evidence.none("bad_forms_taken", [code for code in codes if code != "bad_form"], n=len(forms), unit="form")
     text = review_protocol(contract)
     rows = [f"| {name.replace('_', ' ')} | {limit} |" for name, limit in rules.review_quota.items()]
-    said = [*rows, *(f"`{reason}`" for reason in rules.review_failure_reasons), f"{rules.review_retention_days} days",
-            f"{rules.review_cycle_days} days", rules.review_encryption, contract.digest]  # fmt: skip
+    days = [f"{rules.review_retention_days} days", f"{rules.review_cycle_days} days"]
+    reasons = [f"`{reason}`" for reason in rules.review_failure_reasons]
+    said = [*rows, *reasons, *days, rules.review_encryption, contract.digest]
     evidence.none("rules_missing_in_the_protocol", [s for s in said if s not in text], n=len(said), unit="rule")
 
 
 @pytest.mark.experiment("E8.2")
 def test_reviewed_pictures_are_audit_and_nothing_else(
-    evidence: Any, contract: Any, portraits: Any, tmp_path: Path
+    evidence: Evidence, contract: LoadedContract, portraits: list[Judged], tmp_path: Path
 ) -> None:
     """By digest, and by near-duplicate: the picture itself and a re-encoded smaller copy, under every other tag."""
     key = ReviewKey.make(tmp_path / "key")

@@ -1,12 +1,18 @@
-"""E8.3: every picture has one tag, with a history that nobody can edit; whatever crosses a boundary fails the run."""
+"""E8.3 lineage tags: every picture has one lineage tag, TRAIN, CALIBRATION, AUDIT or TEST-NEVER-TOUCH; an item that
+crosses a boundary fails the run.
+
+One calibration picture in training is enough to make a threshold a guess. Fails when a picture or its copy stands on
+both sides, a tag changes without a record, or the history was edited.
+"""
 
 from __future__ import annotations
 
 import datetime
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +37,12 @@ from ecdd.dataset_governance.lineage_tags import (
     read_table,
     split_digest,
 )
-from ecdd.dataset_governance.manifest import ManifestError, load_manifest
+from ecdd.dataset_governance.manifest import ManifestError, ManifestRow, load_manifest
 from ecdd.dataset_governance.validate_lineage import Use, check_lineage, training_differs
 from ecdd.evaluation.transforms import UNTOUCHED
-from gates.g2.portraits import SPLIT
-from gates.g6.conftest import stored_scores
+from gates.support.fixtures import Bundle, Evidence, LoadedContract, NotTested, PolicyContract
+from gates.support.portraits import SPLIT
+from gates.support.score_tables import stored_scores
 
 TRAIN, CALIBRATION, AUDIT, TEST = LineageTag
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -44,9 +51,18 @@ FORBIDDEN = [(AUDIT, to) for to in (TRAIN, CALIBRATION, TEST)] + [(TEST, to) for
 FORBIDDEN += [(TRAIN, CALIBRATION), (TRAIN, TEST), (CALIBRATION, TRAIN), (CALIBRATION, TEST)]
 
 
-def problems_of(*arguments: Any, **options: Any) -> list[str]:
+def problems_of(
+    split: DataSplit,
+    manifest: list[ManifestRow] | None = None,
+    own: LineageHistory | None = None,
+    *,
+    others: Sequence[LineageHistory] = (),
+    held_out: Sequence[str] = (),
+    uses: Sequence[Use] = (),
+) -> list[str]:
+    """What `check_lineage` says against a split."""
     try:
-        check_lineage(*arguments, **options)
+        check_lineage(split, manifest, own, others, held_out, uses)
     except LineageError as error:
         return error.problems
     return []
@@ -64,7 +80,7 @@ def alone(split: DataSplit, tag: LineageTag) -> str:
 
 
 @pytest.mark.experiment("E8.3")
-def test_the_split_keeps_its_boundaries(evidence: Any, policy: Any, data_root: Path | None) -> None:
+def test_the_split_keeps_its_boundaries(evidence: Evidence, policy: PolicyContract, data_root: Path | None) -> None:
     """Tags, groups, persons and history of the split that the project's bundle is made with."""
     split, own = load_split(SPLIT), read_history(history_path(SPLIT))
     found = problems_of(split, None, own)
@@ -76,8 +92,7 @@ def test_the_split_keeps_its_boundaries(evidence: Any, policy: Any, data_root: P
     for tag, count in sorted(Counter(row.lineage for row in split.rows.values()).items()):
         evidence.measure(f"pictures_{tag}", count, "picture")
     if data_root is None:
-        evidence.not_tested("the split against the pictures themselves", "needs --data")
-        return
+        raise NotTested("the split against the pictures themselves", "needs --data")
     try:
         manifest = load_manifest(data_root, need_digests=True)
     except ManifestError as error:
@@ -92,15 +107,14 @@ def test_the_split_keeps_its_boundaries(evidence: Any, policy: Any, data_root: P
 
 
 @pytest.mark.experiment("E8.3")
-def test_the_bundle_used_what_it_may(evidence: Any, bundle: Any, contract: Any) -> None:
+def test_the_bundle_used_what_it_may(evidence: Evidence, bundle: Bundle, contract: LoadedContract) -> None:
     """Training record, calibration pictures and score tables of the bundle, each held to its tag."""
     record_file, logits = bundle.path / "training_record.json", bundle.path / "calibration_scores.csv"
     record = json.loads(record_file.read_text("utf-8")) if record_file.is_file() else {}
     split = split_cited(SPLIT, record)
     own = bundle.path.resolve() == default_bundle_path().resolve()
     if not own and record.get("data_split_digest") != split.digest:
-        evidence.not_tested("pictures of this bundle", f"it was not made with {SPLIT.name}")
-        return
+        raise NotTested("pictures of this bundle", f"it was not made with {SPLIT.name}")
     evidence.none("differences_of_the_training_record", training_differs(split, record), n=1, unit="difference")
     train = tuple(row.sha256 for row in split.rows_with([TRAIN]))
     fitted = tuple(cells["sha256"] for _, cells in read_table(logits, ("sha256",), exactly=False))
@@ -119,38 +133,36 @@ def _crossings(split: DataSplit, folder: Path) -> Iterator[tuple[str, Callable[[
     """Name, what the check says, and the ends that it must name."""
     train, calibration, test = (alone(split, tag) for tag in (TRAIN, CALIBRATION, TEST))
     own = read_history(history_path(SPLIT))
-    group = split.rows[test].near_duplicate_group
-    yield ("near-duplicate group alone", lambda: problems_of(with_row(split, train, near_duplicate_group=group)),
-           (train, test))  # fmt: skip
+    joined = with_row(split, train, near_duplicate_group=_group(split, test))
+    yield "near-duplicate group alone", lambda: problems_of(joined), (train, test)
     persons = with_row(with_row(split, train, identity="ann"), calibration, identity="ann")
     yield "person", lambda: problems_of(persons), (train, calibration)
-    yield ("tag edited in the split alone", lambda: problems_of(with_row(split, test, lineage=TRAIN), None, own),
-           (test, "line"))  # fmt: skip
+    retagged = with_row(split, test, lineage=TRAIN)
+    yield "tag edited in the split alone", lambda: problems_of(retagged, None, own), (test, "line")
     stray = with_row(split, train, source="new")
     yield "held-out source", lambda: problems_of(stray, held_out=["new"]), (train, "new")
     held = LineageHistory("h", dict(own.standing), {"new": "line 9"})
     yield "source held out by the history", lambda: problems_of(stray, None, held), (train, "line 9")
     uses = [Use("training", (train,), (TRAIN,)), Use("calibration", (train,), (CALIBRATION,))]
     yield "calibrated on a training picture", lambda: problems_of(split, uses=uses), (train, "training", "calibration")
-    yield (
-        "audit picture trained on",
-        lambda: problems_of(with_row(split, train, lineage=AUDIT), uses=uses[:1]),
-        (train,),
-    )
+    audit = with_row(split, train, lineage=AUDIT)
+    yield "audit picture trained on", lambda: problems_of(audit, uses=uses[:1]), (train,)
     for tag, key in ((TRAIN, train), (CALIBRATION, calibration), (TEST, test)):
         for kind in ("picture", "near-duplicate"):
             reviews = folder / f"{kind}-{tag}.jsonl"
             what = key if kind == "picture" else "ab" * 32
-            line = Change(when=NOW, who="review", reason="r", what=(what,), to_tag=AUDIT,
-                          group=split.rows[key].near_duplicate_group)  # fmt: skip
+            line = Change(when=NOW, who="review", reason="r", what=(what,), to_tag=AUDIT, group=_group(split, key))
             append_changes(reviews, [line])
-            read = read_history(reviews)
-            yield (f"reviewed {kind} in {tag}", lambda read=read: problems_of(split, others=[read]),
-                   (what, key, AUDIT, tag))  # fmt: skip
+            history = [read_history(reviews)]
+            yield f"reviewed {kind} in {tag}", partial(problems_of, split, others=history), (what, key, AUDIT, tag)
+
+
+def _group(split: DataSplit, key: str) -> str:
+    return split.rows[key].near_duplicate_group
 
 
 @pytest.mark.experiment("E8.3")
-def test_whatever_crosses_is_named_with_both_ends(evidence: Any, tmp_path: Path) -> None:
+def test_whatever_crosses_is_named_with_both_ends(evidence: Evidence, tmp_path: Path) -> None:
     split = load_split(SPLIT)
     accepted, unnamed, n = [], [], 0
     for name, check, ends in _crossings(split, tmp_path):
@@ -165,7 +177,7 @@ def test_whatever_crosses_is_named_with_both_ends(evidence: Any, tmp_path: Path)
 
 
 @pytest.mark.experiment("E8.3")
-def test_tags_change_only_as_allowed(evidence: Any, tmp_path: Path) -> None:
+def test_tags_change_only_as_allowed(evidence: Evidence, tmp_path: Path) -> None:
     """Asked for, and written into a history past the code that asks."""
     key, asked, written = "cd" * 32, [], []
     for before, after in FORBIDDEN:
@@ -184,7 +196,7 @@ def test_tags_change_only_as_allowed(evidence: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.experiment("E8.3")
-def test_a_history_cannot_be_edited(evidence: Any, tmp_path: Path) -> None:
+def test_a_history_cannot_be_edited(evidence: Evidence, tmp_path: Path) -> None:
     """Every line changed, removed, exchanged; every end cut off; single bytes flipped anywhere."""
     path = tmp_path / "h.jsonl"
     for k in range(12):
@@ -193,8 +205,8 @@ def test_a_history_cannot_be_edited(evidence: Any, tmp_path: Path) -> None:
     lines = whole.splitlines(keepends=True)
     edits = {f"line {k + 1} gone": b"".join(lines[:k] + lines[k + 1 :]) for k in range(12)}
     edits |= {f"cut after line {k}": b"".join(lines[:k]) for k in range(12)}
-    edits |= {f"lines {k + 1} and {k + 2} exchanged": b"".join([*lines[:k], lines[k + 1], lines[k], *lines[k + 2 :]])
-              for k in range(11)}  # fmt: skip
+    for k in range(11):
+        edits[f"lines {k + 1} and {k + 2} exchanged"] = b"".join([*lines[:k], lines[k + 1], lines[k], *lines[k + 2 :]])
     rng = np.random.default_rng(83)
     for place, bit in zip(rng.integers(0, len(whole), 400), rng.integers(0, 8, 400), strict=True):
         edits[f"bit {bit} of byte {place}"] = whole[:place] + bytes([whole[place] ^ (1 << bit)]) + whole[place + 1 :]

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from ecdd.dataset_governance.manifest import ManifestRow
+from ecdd.errors import EcddError
 from ecdd.training.forgeries.face_reader import CutSettings, FaceReader
 from ecdd.training.forgeries.forged_cells import FORGED, UNDECIDED, cell_labels
 from ecdd.training.forgeries.forgery import ForgeryRefused
@@ -36,7 +37,7 @@ RED: Final = (214, 30, 40)
 YELLOW: Final = (235, 180, 20)
 
 
-class SheetError(Exception):
+class SheetError(EcddError):
     """A sheet that cannot be drawn; the message says what to do."""
 
 

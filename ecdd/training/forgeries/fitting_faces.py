@@ -12,7 +12,7 @@ import numpy as np
 from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
 from ecdd.dataset_governance.manifest import load_manifest
 from ecdd.pipeline.decode import decode
-from ecdd.pipeline.face import load_detector
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.training.forgeries.face_shape import frame_of
 from ecdd.training.forgeries.forgery import Picture
 

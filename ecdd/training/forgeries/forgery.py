@@ -7,13 +7,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecdd.errors import EcddError
 from ecdd.pipeline.face import Face
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.float32]
 
 
-class ForgeryRefused(ValueError):  # noqa: N818 - a refusal is an outcome that is counted, not a fault
+class ForgeryRefused(EcddError):  # noqa: N818 - a refusal is an outcome that is counted, not a fault
     """A face that cannot be forged this way; the message says why.
 
     Parameters

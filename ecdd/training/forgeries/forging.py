@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, SplitRow
-from ecdd.pipeline.face import FaceBackend, load_detector
+from ecdd.pipeline.face import FaceBackend
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.stages import prepare
 from ecdd.training.forgeries.face_reader import CutSettings, FaceReader
 from ecdd.training.forgeries.forged_cells import cell_shares, mask_in_s3

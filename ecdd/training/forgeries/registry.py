@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from ecdd.errors import EcddError
 from ecdd.training.forgeries import face_swap, generated, latent_resampling, self_blended, upsampling
 from ecdd.training.forgeries.forgery import FacePicture, Forgery
 from ecdd.training.harmonise import is_grey
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 Make = Callable[[FacePicture, int, FacePicture | None], Forgery]
 
 
-class UnknownGeneratorError(Exception):
+class UnknownGeneratorError(EcddError):
     """No generator of this name; the message lists those that there are."""
 
 

@@ -1,0 +1,58 @@
+"""Peak memory of the largest pictures that are still decoded, each in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from gates.support.made_pictures import exif_with_orientation
+from gates.support.pixel_policies import PIXELS
+
+# The rest of a predicting process (interpreter, numpy, LiteRT, two models) measured 71 MiB; 100 MiB are left for it.
+REST_BYTES = 100 * 2**20
+MEASURE = """
+import sys
+from gates.support.pixel_policies import PIXELS
+from gates.support.pixel_policies import PIXELS
+from gates.support.run_corpus import peak_bytes
+from ecdd.pipeline.decode import decode, read_file
+decode(read_file("{small}", PIXELS), PIXELS)
+before = peak_bytes()
+decode(read_file("{large}", PIXELS), PIXELS)
+print(peak_bytes() - before)
+"""
+KINDS: dict[str, tuple[str, int, str, dict[str, Any]]] = {
+    "turned JPEG": ("RGB", 4980, "JPEG", {"exif": exif_with_orientation(6)}),
+    "CMYK JPEG": ("CMYK", 4900, "JPEG", {}),
+    "progressive JPEG": ("RGB", 4980, "JPEG", {"progressive": True}),
+    "progressive JPEG 4:4:4": ("RGB", 4550, "JPEG", {"progressive": True, "subsampling": 0}),
+    "PNG with alpha": ("RGBA", 4900, "PNG", {"compress_level": 1}),
+    "turned grey PNG": ("L", 4980, "PNG", {"compress_level": 1, "exif": exif_with_orientation(6)}),
+    "16-bit grey PNG": ("I;16", 4980, "PNG", {"compress_level": 1}),
+    "lossy WebP": ("RGB", 3780, "WEBP", {"method": 0}),
+    "lossless WebP": ("RGB", 3640, "WEBP", {"method": 0, "lossless": True, "quality": 0}),
+    "turned WebP with alpha": ("RGBA", 3780, "WEBP", {"method": 0, "exif": exif_with_orientation(6)}),
+}
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_the_largest_picture_of_a_kind_stays_within_memory(kind: str, tmp_path: Path) -> None:
+    mode, side, image_format, options = KINDS[kind]
+    paths = {name: tmp_path / name for name in ("small", "large")}
+    Image.linear_gradient("L").convert("RGB").save(paths["small"], image_format)
+    gradient = Image.linear_gradient("L").resize((side, side)).convert("RGB" if mode != "I;16" else "L")
+    gradient.convert(mode).save(paths["large"], image_format, **options)
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE.format(**{name: path.as_posix() for name, path in paths.items()})],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3], timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1500:]
+    grown = int(done.stdout)
+    # far below the limit the case would not be the largest of its kind, and the test would show nothing
+    least = PIXELS.max_decode_bytes * (0.5 if kind == "turned grey PNG" else 0.7)
+    assert least < grown <= 300 * 2**20 - REST_BYTES, f"{kind}: {grown / 2**20:.0f} MiB"

@@ -1,0 +1,59 @@
+"""Variance of the Laplacian."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageFilter
+
+from ecdd.pipeline.blur import laplacian_variance, luma
+from gates.support.drawn_faces import draw_face, texture
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_luma_is_the_decoder_library_s_own_integer_formula(seed: int) -> None:
+    rgb = np.random.default_rng(seed).integers(0, 256, (17, 23, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(luma(rgb), np.asarray(Image.fromarray(rgb).convert("L")))
+
+
+@settings(max_examples=30, deadline=None)
+@given(seed=st.integers(0, 2**32 - 1), height=st.integers(3, 40), width=st.integers(3, 40))
+def test_integer_variance_equals_the_definition(seed: int, height: int, width: int) -> None:
+    rgb = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    y = luma(rgb).astype(np.float64)
+    edges = np.zeros((height - 2, width - 2))
+    for dy, dx, weight in ((0, 1, 1), (2, 1, 1), (1, 0, 1), (1, 2, 1), (1, 1, -4)):
+        edges += weight * y[dy : dy + height - 2, dx : dx + width - 2]
+    assert laplacian_variance(rgb) == pytest.approx(edges.var(), rel=1e-12, abs=1e-9)
+
+
+def test_largest_value_does_not_overflow() -> None:
+    chequer = np.indices((256, 256)).sum(axis=0) % 2 * 255
+    rgb = np.repeat(chequer[..., None], 3, axis=2).astype(np.uint8)
+    assert laplacian_variance(rgb) == pytest.approx(1020.0**2)
+
+
+def test_a_flat_picture_and_a_ramp_have_none() -> None:
+    assert laplacian_variance(np.full((256, 256, 3), 77, np.uint8)) == 0
+    ramp = np.repeat(np.tile(np.arange(256, dtype=np.uint8), (256, 1))[..., None], 3, axis=2)
+    assert laplacian_variance(ramp) == 0
+
+
+def test_it_falls_with_every_blur() -> None:
+    picture = texture(0, 256).convert("RGB")
+    values = [
+        laplacian_variance(np.asarray(picture.filter(ImageFilter.GaussianBlur(radius)) if radius else picture))
+        for radius in (0, 1, 2, 4, 8)
+    ]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > 4 * values[2]
+
+
+def test_noise_defeats_it() -> None:
+    """A known weakness, stated so that nobody relies on the opposite."""
+    blurred = np.asarray(draw_face(256).filter(ImageFilter.GaussianBlur(4)), np.float64)
+    noisy = np.clip(np.rint(blurred + np.random.default_rng(0).normal(0, 6, blurred.shape)), 0, 255)
+    assert laplacian_variance(noisy.astype(np.uint8)) > laplacian_variance(np.asarray(draw_face(256)))

@@ -1,0 +1,1 @@
+"""Unit and property tests that support this gate."""

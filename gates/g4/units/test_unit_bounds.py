@@ -1,0 +1,145 @@
+"""Exact bounds by hand, thresholds by Learn-then-Test, sample sizes, bands, and the weighted bootstrap."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import norm
+
+from ecdd.calibration.abstain_policy import band_rates, choose_t_real, count_decisions, risk_coverage
+from ecdd.calibration.binomial_bounds import (
+    allowed_errors,
+    clopper_pearson,
+    clopper_pearson_upper,
+    learn_then_test,
+    least_auc,
+    pictures_needed,
+)
+from ecdd.calibration.bootstrap import calibration_intervals, resampled_weights
+from ecdd.calibration.metrics import (
+    auc,
+    bootstrap_interval,
+    brier,
+    expected_calibration_error,
+    negative_log_likelihood,
+    sigmoid,
+)
+from gates.support.planted_miscalibration import planted_logits
+
+
+@settings(deadline=None, max_examples=60, derandomize=True)
+@given(st.integers(1, 600), st.floats(0.01, 0.5), st.floats(0.8, 0.99))
+def test_allowed_errors_are_the_last_that_the_bound_permits(n: int, limit: float, confidence: float) -> None:
+    errors = allowed_errors(n, limit, confidence)
+    assert -1 <= errors < n
+    if errors >= 0:
+        assert clopper_pearson_upper(errors, n, confidence) <= limit
+    if errors + 1 < n:
+        assert clopper_pearson_upper(errors + 1, n, confidence) > limit
+
+
+def test_two_sided_interval_by_the_rule_of_three_and_symmetry() -> None:
+    low, high = clopper_pearson(0, 100, 0.95)
+    assert low == 0
+    assert high == pytest.approx(1 - 0.025 ** (1 / 100))
+    low, high = clopper_pearson(30, 100, 0.95)
+    mirrored = clopper_pearson(70, 100, 0.95)
+    assert (low, high) == pytest.approx((1 - mirrored[1], 1 - mirrored[0]))
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(st.integers(60, 300), st.integers(0, 10_000))
+def test_learn_then_test_allows_as_many_errors_as_the_order_statistic(n: int, seed: int) -> None:
+    scores = np.random.default_rng(seed).random(n)
+    found = learn_then_test(scores, np.concatenate([scores + 1e-9, [1.0]]), 0.05, 0.95)
+    assert found is not None
+    assert int((scores >= found).sum()) == allowed_errors(n, 0.05, 0.95)
+
+
+def test_learn_then_test_promises_nothing_without_enough_pictures() -> None:
+    assert learn_then_test(np.random.default_rng(0).random(58), np.linspace(0, 1, 50), 0.05, 0.95) is None
+
+
+def test_pictures_needed_suffice_and_fewer_do_not() -> None:
+    assert pictures_needed(0.0, 0.05, 0.95) == 59
+    assert pictures_needed(0.05, 0.05, 0.95) is None
+    needed = pictures_needed(0.02, 0.05, 0.95)
+    assert needed is not None
+    assert clopper_pearson_upper(int(np.ceil(0.02 * needed)), needed, 0.95) <= 0.05
+    assert clopper_pearson_upper(int(np.ceil(0.02 * needed / 2)), needed // 2, 0.95) > 0.05
+
+
+def test_least_auc_meets_all_three_limits_in_a_simulation() -> None:
+    needed = least_auc(0.05, 0.1, 0.3)
+    distance = np.sqrt(2) * norm.ppf(needed)
+    rng = np.random.default_rng(1)
+    real, fake = rng.normal(0, 1, 400_000), rng.normal(distance, 1, 400_000)
+    t_fake, t_real = np.quantile(real, 0.95), np.quantile(fake, 0.1)
+    abstain = [float(((x > t_real) & (x < t_fake)).mean()) for x in (real, fake)]
+    assert max(abstain) == pytest.approx(0.3, abs=0.005)
+    assert least_auc(0.5, 0.5, 0.9) == 0.5
+
+
+def test_band_rates_by_hand() -> None:
+    p, y = np.array([0.1, 0.4, 0.9, 0.05, 0.5, 0.95]), np.array([0, 0, 0, 1, 1, 1])
+    rates = band_rates(p, y, 0.2, 0.8)
+    assert (rates.fpr, rates.fnr) == pytest.approx((1 / 3, 1 / 3))
+    assert (rates.abstain_real, rates.abstain_fake) == pytest.approx((1 / 3, 1 / 3))
+    assert (rates.coverage, rates.selective_risk) == pytest.approx((4 / 6, 0.5))
+    assert (rates.selective_fpr, rates.selective_fnr) == pytest.approx((0.5, 0.5))
+    coverage, risk = risk_coverage(p, y)
+    assert coverage[-1] == 1
+    assert risk[-1] == pytest.approx(2 / 6)  # 0.9 is real, 0.05 is fake; 0.5 counts as fake
+
+
+@settings(deadline=None, max_examples=40, derandomize=True)
+@given(st.integers(0, 10_000), st.floats(0.05, 0.9))
+def test_t_real_has_least_risk_among_those_that_keep_the_abstain_limit(seed: int, limit: float) -> None:
+    rng = np.random.default_rng(seed)
+    y = np.repeat([0, 1], 40)
+    p = sigmoid(rng.normal(2 * y - 1, 1.2))
+    highest, t_fake = 0.45, 0.7
+    found = choose_t_real(p, y, highest, t_fake, limit)
+    tried = [highest, *[float(v) + 1.5e-6 for v in p if v + 1.5e-6 < highest]]
+    kept = [r for r in (band_rates(p, y, t, t_fake) for t in tried) if max(r.abstain_real, r.abstain_fake) <= limit]
+    if not kept:
+        assert found == highest
+        return
+    now = band_rates(p, y, found, t_fake)
+    assert max(now.abstain_real, now.abstain_fake) <= limit
+    assert now.selective_risk == pytest.approx(min(r.selective_risk for r in kept))
+
+
+def test_abstaining_is_never_correct() -> None:
+    counts = count_decisions(
+        [(0, "real", ()), (1, "real", ()), (1, "abstain", ("MD-001",)), (0, "abstain", ("GR-004",))]
+    )
+    assert (counts.correct, counts.wrong, counts.abstained) == (1, 1, 2)
+    assert counts.accuracy == 0.25
+    assert counts.by_reason == {"GR-004": 1, "MD-001": 1}
+
+
+def test_intervals_have_the_metrics_own_estimates_and_ties_count_half() -> None:
+    x, y = planted_logits(300, 1.0, 0.2, 7)
+    x = np.round(x, 1)  # many ties
+    found = calibration_intervals(x, y, resamples=200)
+    p = sigmoid(x)
+    wanted = {"auc": auc(x, y), "nll": negative_log_likelihood(x, y), "brier": brier(p, y),
+              "ece_equal_mass": expected_calibration_error(p, y),
+              "ece_equal_width": expected_calibration_error(p, y, binning="equal_width")}  # fmt: skip
+    for name, value in wanted.items():
+        assert found[name].estimate == pytest.approx(value), name
+        assert found[name].low <= found[name].high
+    plain = bootstrap_interval(lambda k: auc(x[k], y[k]), y, resamples=400)
+    assert (found["auc"].low, found["auc"].high) == pytest.approx(plain, abs=0.02)
+
+
+def test_weights_draw_whole_groups_within_their_class() -> None:
+    labels = np.repeat([0, 1], 30)
+    groups = np.arange(60) // 3
+    for weights in resampled_weights(labels, groups, 20, seed=0):
+        assert weights.sum() == 60
+        assert weights[labels == 1].sum() == 30
+        assert all(len(set(weights[groups == g])) == 1 for g in range(20))

@@ -1,0 +1,107 @@
+"""``ecdd calibrate``: a new bundle from the committed logits, never in place; a broken set is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ecdd.bundle import default_bundle_path, load_bundle
+from ecdd.bundle.variants import SCORES_FILE
+from ecdd.calibration.calibration_error import CalibrationError
+from ecdd.calibration.calibration_set_contract import judged_set, read_scores
+
+BUNDLE = default_bundle_path()
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    command = [sys.executable, "-m", "ecdd", "calibrate", *arguments]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture(autouse=True)
+def needs_torch() -> None:
+    pytest.importorskip("torch", reason="not tested here: ecdd calibrate reads checkpoints with torch")
+
+
+def test_the_default_bundle_follows_bit_for_bit_from_its_own_logits(tmp_path: Path) -> None:
+    code, output = run("--bundle", str(BUNDLE), "--out", str(tmp_path / "new"))
+    assert code == 0, output
+    old, new = load_bundle(BUNDLE), load_bundle(tmp_path / "new")
+    for name in (
+        "method",
+        "temperature",
+        "bias",
+        "knots",
+        "thresholds",
+        "calibration_set_digest",
+        "created",
+    ):
+        assert getattr(new.calibration, name) == getattr(old.calibration, name), name
+    # what was measured on harmonised pictures cannot follow from logits, and is left out rather than carried over
+    follows = {name: value for name, value in old.calibration.metrics.items() if not name.startswith("harmonised_")}
+    # the last digit of a mean depends on the processor's vector width; nothing that is applied is one
+    numbers = {name for name, value in follows.items() if isinstance(value, float)}
+    assert new.calibration.metrics == {
+        n: pytest.approx(v, rel=1e-12) if n in numbers else v for n, v in follows.items()
+    }
+    assert new.manifest.files["model.tflite"] == old.manifest.files["model.tflite"]
+    assert new.contract.digest == old.contract.digest
+    assert new.manifest.version != old.manifest.version
+
+
+def test_a_bundle_is_never_changed_in_place(tmp_path: Path) -> None:
+    before = load_bundle(BUNDLE).payload_digest
+    code, output = run("--bundle", str(BUNDLE), "--out", str(BUNDLE))
+    assert code == 2
+    assert "never changed in place" in output
+    assert load_bundle(BUNDLE).payload_digest == before
+    (tmp_path / "note.txt").write_text("mine")
+    assert run("--out", str(tmp_path))[0] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_method_and_limits_go_into_the_new_contract(tmp_path: Path) -> None:
+    code, output = run("--out", str(tmp_path / "new"), "--method", "platt", "--fpr", "0.1", "--confidence", "0.9")
+    assert code == 0, output
+    new = load_bundle(tmp_path / "new")
+    assert new.calibration.method == new.contract.policy.calibration.method == "platt"
+    point = new.contract.policy.operating_point
+    assert (point.max_fpr, point.confidence) == (0.1, 0.9)
+    assert point.t_fake < load_bundle(BUNDLE).contract.policy.operating_point.t_fake
+    assert "platt accepted" in output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--method", "spline"], "calibration.method"),
+        (["--method", "isotonic"], "needs 1000 pictures"),
+        (["--fpr", "1.5"], "operating_point.max_fpr"),
+    ],
+)
+def test_wrong_wishes_are_refused_without_a_traceback(arguments: list[str], message: str, tmp_path: Path) -> None:
+    code, output = run("--out", str(tmp_path / "new"), *arguments)
+    assert code == 2
+    assert message in output
+    assert "Traceback" not in output
+    assert not (tmp_path / "new").exists()
+
+
+def test_every_violation_of_the_set_is_listed() -> None:
+    policy = load_bundle(BUNDLE).contract.policy.calibration
+    pictures = read_scores(BUNDLE / SCORES_FILE)
+    twice = next(p for p in pictures if p.logit is not None)
+    endless = dataclasses.replace(twice, sha256="f" * 64, logit=float("inf"))
+    lost = dataclasses.replace(twice, sha256="e" * 64, source="nobody", logit=None, outcome="GR-001")
+    few = [p for p in pictures if p.label == 1 or p.logit is None][:60]
+    with pytest.raises(CalibrationError) as caught:
+        judged_set([*few, *([twice] if twice not in few else []), twice, endless, lost], policy)
+    text = str(caught.value)
+    for part in ("stands 2 times", "finite logits", "source nobody: none", "min_samples_per_class is 40"):
+        assert part in text, text

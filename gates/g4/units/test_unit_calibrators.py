@@ -1,0 +1,129 @@
+"""Calibrators against scikit-learn on the same data, and against every kind of bad input."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ecdd.calibration.calibration_error import CalibrationError
+from ecdd.calibration.calibrators import METHODS, apply, deal_folds, fit_calibrator
+from ecdd.calibration.isotonic import LEAST_PICTURES
+from ecdd.calibration.metrics import (
+    classwise_calibration_error,
+    expected_calibration_error,
+    reliability_curve,
+    sigmoid,
+)
+from ecdd.inference.calibration import AppliedCalibration
+from gates.support.planted_miscalibration import planted_logits
+
+
+def test_platt_is_scikit_learn_s_sigmoid_calibration() -> None:
+    from sklearn.calibration import _SigmoidCalibration
+
+    x, y = planted_logits(500, 0.7, 0.4, 1)
+    ours = METHODS["platt"](x, y)
+    theirs = _SigmoidCalibration().fit(x, y)
+    assert 1 / ours.temperature == pytest.approx(-theirs.a_, rel=1e-4)
+    assert ours.bias == pytest.approx(-theirs.b_, abs=1e-4)
+
+
+def test_temperature_is_scikit_learn_s() -> None:
+    calibration = pytest.importorskip("sklearn.calibration")
+    if not hasattr(calibration, "_TemperatureScaling"):
+        pytest.skip("not tested here: this scikit-learn has no temperature scaling")
+    x, y = planted_logits(800, 0.4, 0.0, 2)
+    theirs = calibration._TemperatureScaling().fit(x, y)
+    # it writes a logit x as the two classes' (-x, x): its slope counts twice
+    assert 1 / METHODS["temperature"](x, y).temperature == pytest.approx(2 * float(theirs.beta_), rel=1e-3)
+
+
+def test_isotonic_follows_scikit_learn_s_steps() -> None:
+    from sklearn.isotonic import IsotonicRegression
+
+    x, y = planted_logits(3000, 0.5, 0.3, 3)
+    p = sigmoid(apply(METHODS["isotonic"](x, y), x))
+    theirs = IsotonicRegression(out_of_bounds="clip").fit(x, y).predict(x)
+    assert np.abs(p - theirs).mean() < 0.02  # steps joined by lines, and shares of half a picture more
+    assert (np.diff(p[np.argsort(x)]) >= 0).all()
+    with pytest.raises(CalibrationError, match=f"needs {LEAST_PICTURES} pictures, got 999"):
+        fit_calibrator("isotonic", x[:999], y[:999])
+
+
+@pytest.mark.parametrize("method", ["temperature", "platt", "isotonic"])
+def test_many_at_once_are_the_same_as_one_by_one(method: str) -> None:
+    x, y = planted_logits(1500, 0.5, 0.3, 4)
+    applied = METHODS[method](x, y)  # type: ignore[index]
+    one_by_one = [applied.logit(float(v)) for v in x[:200]]
+    assert apply(applied, x[:200]).tolist() == pytest.approx(one_by_one, rel=1e-12, abs=1e-12)
+
+
+def test_expected_calibration_error_by_hand_and_by_scikit_learn() -> None:
+    from sklearn.calibration import calibration_curve
+
+    rng = np.random.default_rng(5)
+    p = rng.random(400) ** 2
+    y = (rng.random(400) < p).astype(np.int64)
+    by_hand = 0.0
+    for k in range(10):
+        inside = (p >= k / 10) & ((p < (k + 1) / 10) | (k == 9))
+        by_hand += inside.sum() * abs(p[inside].mean() - y[inside].mean())
+    assert expected_calibration_error(p, y, binning="equal_width") == pytest.approx(by_hand / 400)
+    share, mean = calibration_curve(y, p, n_bins=10)
+    curve = reliability_curve(p, y, binning="equal_width")
+    assert [b.share_fake for b in curve] == pytest.approx(share.tolist())
+    assert [b.mean_probability for b in curve] == pytest.approx(mean.tolist())
+    assert all(b.low <= b.share_fake <= b.high for b in curve)
+    both = classwise_calibration_error(p, y)
+    assert both["fake"] == pytest.approx(by_hand / 400)
+    assert both["real"] == pytest.approx(both["fake"], abs=0.01)
+
+
+LOGITS, LABELS = planted_logits(200, 1.0, 0.0, 6)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "message"),
+    [
+        (LOGITS, np.zeros(200, int), "both 0"),
+        (np.full(200, 1.5), LABELS, "all 200 logits are 1.5"),
+        (np.where(np.arange(200) == 3, np.nan, LOGITS), LABELS, "1 of 200 scores are not finite"),
+        (np.where(np.arange(200) == 3, np.inf, LOGITS), LABELS, "1 of 200 scores are not finite"),
+        (-LOGITS, LABELS, "labels or score may be swapped"),
+        (sigmoid(LOGITS), LABELS, "look like probabilities"),
+        (LOGITS[:100], LABELS, "one length"),
+    ],
+)
+def test_bad_logits_are_errors_that_say_what_was_seen(logits: np.ndarray, labels: np.ndarray, message: str) -> None:
+    with pytest.raises(CalibrationError, match=message):
+        fit_calibrator("temperature", logits, labels)
+
+
+def test_an_area_below_a_half_by_chance_is_a_warning() -> None:
+    x = np.array([-2.0, 3.0, -1.0, 0.5, 1.0, -0.5, 2.0, -3.0, 0.2, -0.1, 0.3, -0.4])
+    y = np.array([1, 1, 0, 1, 0, 0, 0, 1, 0, 1, 1, 0])
+    fit = fit_calibrator("temperature", x, y, folds=2)
+    assert len(fit.warnings) == 1
+    assert "may be chance" in fit.warnings[0]
+
+
+def test_folds_keep_groups_together_and_hold_both_classes() -> None:
+    labels = np.tile([0, 0, 1], 40)
+    groups = np.arange(120) // 3 * 7
+    fold = deal_folds(labels, groups, 5, seed=0)
+    assert all(len(set(fold[groups == g].tolist())) == 1 for g in set(groups.tolist()))
+    assert set(fold.tolist()) == set(range(5))
+    assert all(set(labels[fold == k].tolist()) == {0, 1} for k in range(5))
+
+
+def test_unknown_methods_are_named() -> None:
+    with pytest.raises(CalibrationError, match="choose one of temperature, platt, isotonic"):
+        fit_calibrator("spline", LOGITS, LABELS)  # type: ignore[arg-type]
+
+
+def test_a_perfect_separation_stays_finite() -> None:
+    x = np.concatenate([np.linspace(-3, -1, 60), np.linspace(1, 3, 60)])
+    applied = METHODS["platt"](x, np.repeat([0, 1], 60))
+    assert isinstance(applied, AppliedCalibration)
+    assert 0 < applied.temperature < 1
+    assert abs(applied.bias) < 0.1

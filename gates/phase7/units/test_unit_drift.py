@@ -1,0 +1,182 @@
+"""The parts of the drift triggers: bounds, learner, starts, windows; and the playbook's memory."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ecdd.contract.schema import PolicyContract
+from ecdd.monitoring import drift_triggers
+from ecdd.monitoring.logger import EventLog
+from ecdd.monitoring.monitoring_error import MonitoringError
+from ecdd.monitoring.playbook import check
+from ecdd.monitoring.reference import TRIGGERS, Reference, class_names, load, reference_of, save
+from gates.support.field_log import DAY, DIGEST, event, events_of_rows
+
+_COUNTS = st.lists(st.integers(0, 200), min_size=4, max_size=4)
+
+
+def rows(n: int, **changed: Any) -> list[dict[str, Any]]:
+    """Events in the columns of the log, with scores all over."""
+    base = {
+        "label": "abstain",
+        "reason_codes": "MD-001",
+        "face_confidence": 0.9,
+        "compression_proxy": 90.0,
+        "device_class": "phone_mid",
+    }
+    return [{**base, "calibrated_probability": (37 * i % 101) / 100, **changed} for i in range(n)]
+
+
+@given(_COUNTS, _COUNTS, st.integers(0, 2**31))
+@settings(max_examples=60, deadline=None)
+def test_the_supremum_is_never_too_small(counts: list[int], reference: list[int], seed: int) -> None:
+    """No distribution of the ball gives the counts more than the bound; else evidence would be claimed that is none."""
+    if not sum(reference):
+        return
+    seen, known = np.array(counts), np.array(reference, dtype=float)
+    ball = drift_triggers.radius(known.sum(), 4, 0.01)
+    bound = drift_triggers.log_supremum(seen, known, ball)
+    near = known / known.sum()
+    tried = np.random.default_rng(seed).dirichlet(known + 0.5, size=4000)
+    mixed = np.array([(seen + k * near + 1e-9) for k in np.geomspace(1e-3, 1e5, 60)])
+    tried = np.concatenate([tried, mixed / mixed.sum(axis=1, keepdims=True)])
+    inside = np.where(near > 0, near * np.log(np.where(near > 0, near, 1) / tried), 0).sum(axis=1) <= ball
+    likelihood = (seen * np.log(tried)).sum(axis=1)[inside]
+    assert likelihood.max(initial=-math.inf) <= bound + 1e-6
+
+
+@pytest.mark.parametrize(("n", "classes", "alpha"), [(50, 4, 0.05), (650, 10, 0.05), (500, 2, 0.02)])
+def test_the_ball_holds_the_truth(n: int, classes: int, alpha: float) -> None:
+    random = np.random.default_rng(5)
+    truth = random.dirichlet(np.ones(classes))
+    share = random.multinomial(n, truth, size=4000) / n
+    distance = np.where(share > 0, share * np.log(np.where(share > 0, share, 1) / truth), 0).sum(axis=1)
+    assert (distance > drift_triggers.radius(n, classes, alpha)).mean() <= alpha
+
+
+def test_the_learner_is_a_probability() -> None:
+    whole = 0.0
+    for sequence in itertools.product(range(3), repeat=5):
+        whole += math.exp(drift_triggers.log_learner(np.bincount(sequence, minlength=3)[None])[0])
+    assert whole == pytest.approx(1)
+
+
+def test_starts_are_fixed_by_ids_so_that_a_purge_changes_nothing() -> None:
+    random = np.random.default_rng(1)
+    codes, ids = random.integers(-1, 3, size=(2, 1000)), np.sort(random.choice(5000, 1000, replace=False)) + 1
+    whole, starts = drift_triggers.since_starts(codes, ids, 0, 3)
+    kept = ids > 2300
+    rest, later = drift_triggers.since_starts(codes[:, kept], ids[kept], 0, 3)
+    same = np.isin(starts, later[1:])
+    assert (starts[same] == later[1:]).all()
+    assert (whole[:, same] == rest[:, 1:]).all()
+    for place, start in enumerate(starts):
+        tail = codes[:, ids > start * drift_triggers.START_STEP]
+        assert (whole[:, place] == np.stack([(tail == k).sum(axis=1) for k in range(3)], axis=1)).all()
+
+
+def test_every_start_costs_and_all_together_cost_one() -> None:
+    starts = np.arange(100_000)
+    assert 0.99 < (1 / ((starts + 1.0) * (starts + 2.0))).sum() <= 1
+
+
+def test_too_few_events_are_not_judged(policy: PolicyContract) -> None:
+    knobs = policy.monitoring
+    reference = reference_of(rows(700), DIGEST, knobs.drift_min_samples)
+    from ecdd.monitoring.reference import coded
+
+    few = rows(knobs.drift_min_samples - 1, device_class="tablet")
+    found = drift_triggers.judge(coded(few, reference.score_edges), np.arange(1, len(few) + 1), reference, knobs)
+    assert not any(finding.judged or finding.fires for finding in found)
+    assert all("needed are 500" in finding.why for finding in found)
+    unscored = [{**row, "calibrated_probability": None} for row in rows(2000)]
+    found = drift_triggers.judge(coded(unscored, reference.score_edges), np.arange(1, 2001), reference, knobs)
+    assert {finding.trigger for finding in found if not finding.judged} == {"score_shift"}
+
+
+def test_a_reference_without_devices_judges_none(policy: PolicyContract) -> None:
+    reference = reference_of(rows(700, device_class="unknown"), DIGEST, 500)
+    assert sum(reference.counts["device_shift"]) == 0
+    from ecdd.monitoring.reference import coded
+
+    stream = rows(1000, device_class="tablet")
+    found = drift_triggers.judge(coded(stream, reference.score_edges), np.arange(1, 1001), reference, policy.monitoring)
+    assert [finding.trigger for finding in found if not finding.judged] == ["device_shift"]
+
+
+def test_one_score_for_all_is_a_reference_of_few_classes() -> None:
+    reference = reference_of(rows(700, calibrated_probability=0.5), DIGEST, 500)
+    assert sum(reference.counts["score_shift"]) == 700
+    assert len(class_names("score_shift", reference.score_edges)) == 2
+
+
+def test_references_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(MonitoringError, match=r"needs 500 events.*here are 3"):
+        reference_of(rows(3), DIGEST, 500)
+    with pytest.raises(MonitoringError, match="none of the 600 events has a probability"):
+        reference_of(rows(600, calibrated_probability=None), DIGEST, 500)
+    path = tmp_path / "reference.json"
+    reference = reference_of(rows(600), DIGEST, 500)
+    save(reference, path)
+    assert load(path) == reference
+    content = json.loads(path.read_text())
+    for key, value in (("score_edges", [0.5, 0.1]), ("counts", {"score_shift": [1]}), ("bundle_digest", "x"),
+                       ("format", 2)):  # fmt: skip
+        path.write_text(json.dumps(content | {key: value}))
+        with pytest.raises(MonitoringError, match="is no reference"):
+            load(path)
+    path.write_bytes(b"\x00\xff")
+    with pytest.raises(MonitoringError, match="is no reference"):
+        load(path)
+
+
+def test_a_trigger_that_reads_what_is_not_logged_is_not_judged(tmp_path: Path, policy: PolicyContract) -> None:
+    knobs = policy.monitoring
+    fields = [name for name in knobs.logged_fields if name != "device_class"]
+    reference = reference_of(rows(700), DIGEST, 500)
+    with EventLog(str(tmp_path / "log.db"), fields, create=True) as log:
+        log.append(events_of_rows(rows(600), DIGEST, DAY))
+        found = {finding.trigger: finding for finding in check(log, reference, knobs, DAY).findings}
+    assert found["device_shift"].why == "monitoring.logged_fields lacks device_class"
+    assert all(found[name].judged for name in TRIGGERS if name != "device_shift")
+
+
+def test_a_trigger_that_fires_again_after_the_time_begins_anew(tmp_path: Path, policy: PolicyContract) -> None:
+    knobs, at = policy.monitoring, DAY
+    reference = reference_of(rows(700), DIGEST, 500)
+    levels = []
+    with EventLog(str(tmp_path / "log.db"), create=True) as log:
+        for device, days in (("tablet", 1), ("phone_mid", 1), ("tablet", 2), ("phone_mid", 40), ("tablet", 0)):
+            log.append(events_of_rows(rows(800, device_class=device), DIGEST, at))
+            done = check(log, reference, knobs, at)
+            levels.append([alarm.level for alarm in done.alarms])
+            at += datetime.timedelta(days=days)
+    assert levels == [["recalibrate"], [], ["augment_retrain"], [], ["recalibrate"]]
+
+
+def test_a_drift_that_nobody_looked_at_in_time_is_still_seen_while_it_lasts(
+    tmp_path: Path, policy: PolicyContract
+) -> None:
+    reference = reference_of(rows(700), DIGEST, 500)
+    with EventLog(str(tmp_path / "log.db"), create=True) as log:
+        log.append(events_of_rows(rows(9000, compression_proxy=30.0), DIGEST, DAY))
+        done = check(log, reference, policy.monitoring, DAY)
+    assert [alarm.trigger for alarm in done.alarms] == ["compression_shift"]
+    assert done.events == policy.monitoring.max_detection_delay
+
+
+def test_the_reference_model_is_whole() -> None:
+    reference = reference_of(rows(700), DIGEST, 500)
+    assert Reference.model_validate_json(reference.model_dump_json()) == reference
+    assert set(reference.counts) == set(TRIGGERS)
+    assert event().bundle_digest == DIGEST

@@ -1,0 +1,123 @@
+"""The table search against the comparison of all pairs, and the folder of kept hashes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from ecdd.cli import app
+from ecdd.contract.loading import load_contract
+from ecdd.dataset_governance import picture_hashes
+from ecdd.dataset_governance.near_pairs import distances_of, near_pairs, pack
+from ecdd.dataset_governance.picture_hashes import UnreadableError, Work, hashes_of
+from ecdd.dataset_governance.spreading import spread
+from gates.phase8.units.test_leakage_scan import drawn
+from gates.phase8.units.test_own_split import write_pictures
+from gates.support.made_hashes import symmetric
+
+POLICY = load_contract().policy
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(2, 60))
+@settings(max_examples=25, deadline=None)
+def test_tables_find_what_all_pairs_find(seed: int, n: int) -> None:
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2, (n, 16, 16)).astype(bool)
+    for place in range(n // 2, n):  # a turned or mirrored neighbour of an earlier one
+        flipped = bits[rng.integers(0, n // 2)] ^ (rng.random((16, 16)) < rng.uniform(0, 0.15))
+        mirrored = flipped ^ (np.arange(16) % 2 == 1) if rng.integers(2) else flipped
+        bits[place] = mirrored.T if rng.integers(2) else mirrored
+    codes = symmetric(bits)
+    exact, found = near_pairs(codes, 16, 36), near_pairs(codes, 16, 36, exact_up_to=0)
+    assert [part.tolist() for part in exact] == [part.tolist() for part in found]
+
+
+def test_no_picture_and_one_picture_have_no_pair() -> None:
+    for n in (0, 1):
+        pairs, distances = near_pairs(symmetric(np.zeros((n, 16, 16), bool)), 16, 36)
+        assert (pairs.shape, len(distances)) == ((0, 2), 0)
+
+
+def test_identical_hashes_are_chained_however_many() -> None:
+    codes = symmetric(np.repeat(np.random.default_rng(0).integers(0, 2, (1, 16, 16)).astype(bool), 500, axis=0))
+    pairs, distances = near_pairs(codes, 16, 36, exact_up_to=0, tables=4)
+    reached = {0}
+    for first, second in pairs.tolist():
+        if reached & {first, second}:
+            reached |= {first, second}
+    assert (len(reached), set(distances.tolist())) == (500, {0})
+
+
+def test_distance_is_the_smallest_over_the_symmetries() -> None:
+    bits = np.random.default_rng(1).integers(0, 2, (2, 16, 16)).astype(bool)
+    bits[1] = bits[0].T
+    bits[1, 3, 4] ^= True
+    assert distances_of(symmetric(bits), np.array([[0, 1]])).tolist() == [1]
+    assert pack(np.ones((2, 70), bool)).tolist() == [[2**64 - 1, 63]] * 2
+
+
+def files_in(folder: Path, n: int) -> list[tuple[str, Path]]:
+    for seed in range(n):
+        drawn(seed, 90, 70).save(folder / f"{seed}.png")
+    return [(f"key {seed}", folder / f"{seed}.png") for seed in range(n)]
+
+
+def test_kept_hashes_are_read_again_and_a_stopped_scan_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, work = files_in(tmp_path, 5), Work(kept=tmp_path / "kept")
+    monkeypatch.setattr(picture_hashes, "SHARD", 2)
+    (tmp_path / "4.png").write_bytes(b"")
+    with pytest.raises(UnreadableError, match=r"4\.png"):
+        hashes_of(files, POLICY.pixel_pipeline, 16, work)
+    assert len(list((tmp_path / "kept").glob("*.npz"))) == 2
+    for seed in range(4):
+        (tmp_path / f"{seed}.png").unlink()  # never read again
+    drawn(4, 90, 70).save(tmp_path / "4.png")
+    went_on = hashes_of(files, POLICY.pixel_pipeline, 16, work)
+    assert np.array_equal(went_on, hashes_of(files_in(tmp_path, 5), POLICY.pixel_pipeline, 16, Work()))
+    assert not np.array_equal(went_on.shape, hashes_of(files, POLICY.pixel_pipeline, 8, work).shape)
+    next((tmp_path / "kept").glob("*.npz")).write_bytes(b"PK\x03\x04 damaged")
+    with pytest.raises(UnreadableError, match="remove it"):
+        hashes_of(files, POLICY.pixel_pipeline, 16, work)
+
+
+def _ends_on_two(item: int) -> int:
+    if item == 2:
+        os._exit(3)
+    return item * 10
+
+
+def test_a_process_that_dies_takes_only_its_item() -> None:
+    assert list(spread(_ends_on_two, range(4), lambda item: -item, jobs=2)) == [0, 10, -2, 30]
+
+
+def test_command_groups_splits_and_names_a_crossing(tmp_path: Path) -> None:
+    rows = [f"p{k}.png,{k % 2},face,s,," for k in range(6)] + ["p0-copy.jpg,0,face,s,,"]
+    data, groups = write_pictures(tmp_path, rows), tmp_path / "groups.csv"
+    run = CliRunner().invoke
+    clean = run(app, ["govern", "scan", "--data", str(data), "--out", str(groups)])
+    assert (clean.exit_code, "7 pictures in 6 groups" in clean.output) == (0, True), clean.output
+    both = [["--groups", str(groups)], []]
+    texts = []
+    for k, options in enumerate(both):
+        done = run(app, ["govern", "split", "--data", str(data), "--out", str(tmp_path / f"{k}.csv"), *options])
+        assert done.exit_code == 0, done.output
+        texts.append((tmp_path / f"{k}.csv").read_text())
+    assert texts[0] == texts[1]
+    torn = [*rows[1:6], "p0.png,0,face,s,,TRAIN", "p0-copy.jpg,0,face,s,,TEST-NEVER-TOUCH"]
+    crossing = run(app, ["govern", "scan", "--data", str(write_pictures(tmp_path, torn))])
+    assert (crossing.exit_code, "p0.png in TRAIN" in crossing.output) == (1, True), crossing.output
+    (tmp_path / "p3.png").write_bytes(b"no picture")
+    broken = run(app, ["govern", "scan", "--data", str(data), "--out", str(tmp_path / "none.csv")])
+    assert (broken.exit_code, "p3.png" in broken.output, (tmp_path / "none.csv").exists()) == (2, True, False)
+    groups.write_text("sha256,near_duplicate_group,hash_group,path\n")
+    write_pictures(tmp_path, rows)
+    stale = run(
+        app, ["govern", "split", "--data", str(data), "--out", str(tmp_path / "s.csv"), "--groups", str(groups)]
+    )
+    assert (stale.exit_code, "scan again" in stale.output) == (2, True)

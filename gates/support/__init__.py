@@ -1,0 +1,1 @@
+"""What the clauses share: makers of pictures and networks, figures, streams, planted inputs."""

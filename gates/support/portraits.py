@@ -1,0 +1,89 @@
+"""Labelled faces for the sweeps: the golden set always, and the pictures of ``--data`` when given.
+
+Sweeps that choose a contract value read CALIBRATION only; TEST-NEVER-TOUCH is read to report, never to choose.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ecdd.contract.schema import PolicyContract
+from ecdd.detector import Detector
+from ecdd.pipeline.decode import decode, read_file
+from gates.support.fixtures import GoldenSet
+
+SPLIT = Path(__file__).resolve().parents[2] / "golden" / "data_split.csv"
+
+
+@dataclass(frozen=True)
+class Portrait:
+    """One labelled picture: 1 fake, 0 real, None out of scope."""
+
+    name: str
+    path: Path
+    label: int | None
+
+
+def golden_portraits(golden: GoldenSet, name: str = "in_scope") -> list[Portrait]:
+    """The pictures of one golden set."""
+    labels = {"real": 0, "fake": 1, None: None}
+    return [Portrait(item.id, Path(item.path), labels[item.expected.label]) for item in golden.by_set(name)]
+
+
+def data_portraits(data_root: Path | None, scope: str, tags: Sequence[str]) -> list[Portrait]:
+    """The pictures of ``--data`` with one of the lineage tags; empty without the option."""
+    if data_root is None:
+        return []
+    from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
+    from ecdd.dataset_governance.manifest import load_manifest
+    from ecdd.dataset_governance.validate_lineage import assert_lineage, join
+
+    rows = load_manifest(data_root)
+    pairs = join(rows, load_split(SPLIT))
+    wanted = {LineageTag(tag) for tag in tags}
+    chosen = [row for row, tagged in pairs if tagged.lineage in wanted and row.scope == scope]
+    assert_lineage(load_split(SPLIT), [row.sha256 for row in chosen], wanted)
+    return [Portrait(row.name, row.path, row.label) for row in sorted(chosen, key=lambda row: row.sha256)]
+
+
+def sweep_portraits(golden: GoldenSet, data_root: Path | None) -> dict[str, list[Portrait]]:
+    """The golden pictures, and those of CALIBRATION in ``--data`` when given, by where they come from."""
+    from_data = data_portraits(data_root, "face", ("CALIBRATION",))
+    return {"golden": golden_portraits(golden)} | ({"data": from_data} if from_data else {})
+
+
+def open_portrait(portrait: Portrait, policy: PolicyContract) -> Image.Image:
+    """S1 of a portrait."""
+    return decode(read_file(portrait.path, policy.pixel_pipeline), policy.pixel_pipeline).image
+
+
+def jpeg(image: Image.Image, quality: int = 95, **options: Any) -> bytes:
+    """A picture as JPEG, 4:4:4 so that chroma is not degraded on the way."""
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, **({"subsampling": 0} | options))
+    return buffer.getvalue()
+
+
+def png(image: Image.Image) -> bytes:
+    """A picture without loss."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def relaxed(detector: Detector, **values: Any) -> Detector:
+    """A detector whose quality gates let everything through, so that a sweep sees what the gates prevent."""
+    gates = {
+        "quality_gates.min_image_side": 1,
+        "quality_gates.min_face_side": 8,
+        "quality_gates.blur_threshold": 0.0,
+        "quality_gates.min_jpeg_quality": 1,
+        "quality_gates.max_blockiness": 100.0,
+    }
+    return Detector(detector.bundle, detector.contract.with_values(gates | values))

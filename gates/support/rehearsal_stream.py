@@ -1,0 +1,89 @@
+"""The stream of the rehearsal: golden pictures and what becomes of them on their way, as files with a manifest."""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ecdd.bundle import Bundle
+from ecdd.contract.loading import LoadedContract
+from ecdd.contract.schema import PolicyContract
+from ecdd.evaluation.scoring import Request
+from ecdd.evaluation.transforms import UNTOUCHED, apply, load_suite
+from ecdd.files import write_bytes, write_text
+from ecdd.golden.golden_sets import GoldenSet
+from ecdd.monitoring.canary_scoring import answers
+from ecdd.pipeline.decode import read_file
+from gates.support.rehearsed_bundles import CANDIDATES
+
+_LABELS = {"real": "0", "fake": "1", None: ""}
+# of which no golden face reaches the model, or few: they would only cost time
+_LEFT_OUT = ("blur_1", "blur_2", "blur_4", "down_up_33")
+Rows = list[dict[str, Any]]
+
+
+def make_stream(golden: GoldenSet, folder: Path, policy: PolicyContract) -> tuple[Path, dict[str, str]]:
+    """Write the golden pictures that reach the model under the transform suite, edge cases and pictures out of scope.
+
+    Returns
+    -------
+    tuple of (Path, dict of str to str)
+        Folder with ``manifest.csv``; photograph by SHA-256 of every file: the clusters.
+    """
+    photographs = {item.id: item.photograph for item in golden.items}
+    lines, groups = [], {}
+    for item in golden.items:
+        kind = item.set
+        if kind != "out_of_scope" and item.expected.outcome != "reaches_model":
+            continue
+        source = Path(item.path)
+        data = read_file(source, policy.pixel_pipeline)
+        whole = [t for t in load_suite().transforms if t.name not in _LEFT_OUT]
+        for transform in whole if kind == "in_scope" else [load_suite().named(UNTOUCHED)]:
+            made, name = apply(transform, data, source.name, policy.pixel_pipeline)
+            path = f"{item.id}-{transform.name}{Path(name).suffix}"
+            write_bytes(folder / path, made)
+            digest = hashlib.sha256(made).hexdigest()
+            scope = "ood" if kind == "out_of_scope" else "face"
+            label = "" if scope == "ood" else _LABELS[item.expected.label]
+            lines.append({"path": path, "label": label, "scope": scope, "source": "golden", "sha256": digest})
+            origin = item.photograph or next((photographs.get(o) or o for o in item.derived_from), item.id)
+            groups[digest] = origin
+    with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as handle:
+        writer = csv.DictWriter(handle, fieldnames=list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    return folder, groups
+
+
+class Rehearsal:
+    """Answers of the shipped bundle and of every candidate, computed once for all workers of a run."""
+
+    def __init__(self, golden: GoldenSet, bundle: Bundle, contract: LoadedContract, folder: Path) -> None:
+        self._golden, self._bundle, self.policy, self._folder = golden, bundle, contract.policy, folder
+
+    def _stream(self) -> tuple[Path, dict[str, str]]:
+        known = self._folder / "groups.json"
+        if not known.exists():
+            (self._folder / "stream").mkdir(parents=True, exist_ok=True)
+            _, groups = make_stream(self._golden, self._folder / "stream", self.policy)
+            write_text(known, json.dumps(groups))
+        return self._folder / "stream", json.loads(known.read_text())
+
+    def answers(self, name: str) -> tuple[Rows, Rows, dict[str, str]]:
+        """Rows of the shipped bundle, of a candidate of `CANDIDATES`, and the clusters."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            stream, groups = self._stream()
+            stored = self._folder / f"{name}.json"
+            if not stored.exists():
+                candidate = CANDIDATES[name](self._bundle, self._folder / "bundles" / name)
+                found = answers(self._bundle, candidate, Request(stream, self._bundle))
+                write_text(stored, json.dumps(found))
+        current, newer = json.loads(stored.read_text())
+        return current, newer, groups

@@ -1,0 +1,103 @@
+"""Score tables for G6 and phase 7: committed for the default bundle, a bundle's own, or made from ``--data``."""
+
+from __future__ import annotations
+
+import fcntl
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ecdd.bundle.loading import Bundle, default_bundle_path
+from ecdd.bundle.manifest import RELEASE_FOLDER
+from ecdd.contract.loading import LoadedContract
+from ecdd.evaluation.manifest_stream import Selection
+from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table
+from ecdd.evaluation.scoring import Request, score
+from ecdd.evidence.session import payload_digest_of
+from ecdd.evidence.unmeasured import NotTested
+from gates.support.portraits import SPLIT
+
+COMMITTED = Path(__file__).resolve().parents[2] / "reports" / "default" / "scores"
+HELD_OUT, EARLIER = "TEST-NEVER-TOUCH", "CALIBRATION"
+
+
+@dataclass(frozen=True)
+class FoundTables:
+    """Tables of held-out and calibration pictures; ``why``: why there is none, ``refused``: why one was not used."""
+
+    held_out: ScoreTable | None = None
+    calibration: ScoreTable | None = None
+    why: str = ""
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Tables of this very bundle and contract."""
+
+    held_out: ScoreTable
+    calibration: ScoreTable | None
+
+    @property
+    def by_name(self) -> dict[str, ScoreTable]:
+        """Those that there are."""
+        return {"held_out": self.held_out} | ({} if self.calibration is None else {"calibration": self.calibration})
+
+
+@pytest.fixture(scope="session")
+def scores(found_tables: FoundTables) -> Scores:
+    """Without a table of this very bundle and contract nothing that needs it is tested."""
+    if found_tables.held_out is None:
+        raise NotTested("release battery of this bundle", found_tables.why)
+    return Scores(found_tables.held_out, found_tables.calibration)
+
+
+@pytest.fixture(scope="session")
+def found_tables(
+    request: pytest.FixtureRequest,
+    bundle: Bundle,
+    contract: LoadedContract,
+    data_root: Path | None,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> FoundTables:
+    if data_root is None:
+        return stored_scores(bundle, contract)
+    base = tmp_path_factory.getbasetemp()
+    return _scored(bundle, contract, data_root, base.parent if hasattr(request.config, "workerinput") else base)
+
+
+def stored_scores(bundle: Bundle, contract: LoadedContract) -> FoundTables:
+    """Tables inside the bundle, or the committed ones where it is the default bundle or a copy of it."""
+    folder, names = bundle.path / RELEASE_FOLDER, ("scores.parquet", "calibration_scores.parquet")
+    default = bundle.path.resolve() == default_bundle_path().resolve()
+    if not (folder / names[0]).exists() and (default or bundle.payload_digest == payload_digest_of(None)):
+        folder, names = COMMITTED, ("test.parquet", "calibration.parquet")
+    if not (folder / names[0]).exists():
+        why = f"this bundle has no {RELEASE_FOLDER}/scores.parquet; give --data, or make it with ecdd score"
+        return FoundTables(why=why)
+    try:
+        tables = [read_table(folder / name) if (folder / name).exists() else None for name in names]
+    except ScoreTableError as error:
+        return FoundTables(why=str(error), refused=str(error))
+    for table in tables:
+        if table is not None and (text := table.why_not_of(bundle.payload_digest, contract.digest)):
+            return FoundTables(why=f"{text}; give --data, or score again", refused=text)
+    return FoundTables(tables[0], tables[1])
+
+
+def _scored(bundle: Bundle, contract: LoadedContract, data: Path, folder: Path) -> FoundTables:
+    """Score ``--data`` once for all workers of a run."""
+    from ecdd.dataset_governance.lineage_tags import load_split
+
+    tags = {key: row.lineage.value for key, row in load_split(SPLIT).rows.items()}
+    tables = []
+    with (folder / "g6.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for tag in (HELD_OUT, EARLIER):
+            out = folder / f"g6-{tag}.parquet"
+            if not out.exists():
+                wanted = Selection(tags, frozenset({tag}))
+                score(Request(data, bundle, contract, transforms=tag == HELD_OUT, selection=wanted), out, jobs=2)
+            tables.append(read_table(out))
+    return FoundTables(tables[0], tables[1])

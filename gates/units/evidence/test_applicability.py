@@ -1,0 +1,45 @@
+"""A release believes *not applicable* only where the contract's value rules the thing out."""
+
+from __future__ import annotations
+
+import pytest
+
+from ecdd.bundle.loading import default_bundle_path
+from ecdd.contract.loading import load_contract
+from ecdd.evidence.applicability import RULED_OUT, not_ruled_out
+from ecdd.evidence.merging import read_records
+from ecdd.evidence.records import ExperimentRecord, RuledOut, record_text
+from gates.support.spec_binding import ROOT
+
+
+@pytest.fixture(scope="module")
+def record() -> ExperimentRecord:
+    return read_records(ROOT / "reports" / "default")["E3.2"]
+
+
+def _with(record: ExperimentRecord, knob: str) -> ExperimentRecord:
+    return record.model_copy(update={"not_applicable": (RuledOut(what="boxes in the file", knob=knob),)})
+
+
+def test_the_value_decides(record: ExperimentRecord) -> None:
+    knob = "face_detector.crop_alignment"
+    assert not_ruled_out(_with(record, knob), {knob: "eye_line"}) == []
+    (said,) = not_ruled_out(_with(record, knob), {knob: "axis_aligned"})
+    assert f"{knob} = axis_aligned does not rule it out" in said
+
+
+def test_another_knob_or_experiment_rules_nothing_out(record: ExperimentRecord) -> None:
+    assert not_ruled_out(_with(record, "pooling.rule"), {"pooling.rule": "mean"})
+    other = _with(record, "face_detector.crop_alignment").model_copy(update={"id": "E1.8"})
+    assert not_ruled_out(other, {"face_detector.crop_alignment": "eye_line"})
+
+
+def test_the_table_names_knobs_of_the_contract() -> None:
+    values = load_contract(default_bundle_path() / "policy_contract.yaml").values
+    assert {knob for knobs in RULED_OUT.values() for knob in knobs} <= set(values)
+
+
+def test_records_before_this_verdict_keep_their_text(record: ExperimentRecord) -> None:
+    path = ROOT / "reports" / "default" / "phase3_results" / "E3.2.json"
+    assert record_text(record) == path.read_text(encoding="utf-8")
+    assert '"knob": "pooling.rule"' in record_text(_with(record, "pooling.rule"))

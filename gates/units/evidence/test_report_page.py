@@ -1,0 +1,327 @@
+"""The report as a page: what it says, and that a browser shows it without a network."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ecdd.bundle.loading import default_bundle_path, load_bundle
+from ecdd.evidence.claims import compare_claims
+from ecdd.evidence.declarations import load_declared, load_expected
+from ecdd.evidence.merging import read_records, write_records
+from ecdd.evidence.mutation_table import MUTANTS_FILE, MutantRow, MutationTable, write_mutants
+from ecdd.evidence.records import ExperimentRecord, Figure, Table
+from ecdd.evidence.report import render, verdict_of, write_report
+from ecdd.evidence.session import RunOptions, identify
+from gates.support.browser import browser_path, open_browser
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+ROOT = Path(__file__).resolve().parents[3]
+DECLARED = load_declared(ROOT / "gates" / "declared.yaml")
+EXPECTED = load_expected(ROOT / "gates" / "expected_verdicts.yaml", DECLARED)
+MANY = 1000
+HOSTILE = "</code></script><script>document.title='owned'</script><img src=x onerror=alert(1)>\"' onload='x"
+
+
+def options_of(folder: Path, **changes: Any) -> RunOptions:
+    plain = RunOptions(ROOT, None, None, ROOT / "golden", None, folder, None, datetime.date(2026, 11, 27))
+    return dataclasses.replace(plain, **changes)
+
+
+def rendered(folder: Path, **changes: Any) -> str:
+    return render(options_of(folder, **changes), DECLARED, EXPECTED)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a real run of a green and a red experiment, with figures and golden worst samples."""
+    folder = tmp_path_factory.mktemp("run")
+    tests = ["gates/g1/test_e1_9_normalisation.py", "gates/g6/test_e6_1_source_splits.py"]
+    command = [sys.executable, "-m", "pytest", *tests, "-q", "-n", "0", "-p", "no:cacheprovider"]
+    command += ["--report-dir", str(folder), "--junitxml", str(folder / "junit.xml")]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=False)
+    return folder
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with open_browser(browser_path()) as opened:
+        yield opened
+
+
+def opened(browser: Browser, page_file: Path, width: int = 1280, scheme: Any = "light") -> tuple[Page, list[str]]:
+    """Load a page; the second part is all that it said on the console and asked of anybody."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
+    page, said = context.new_page(), list[str]()
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.on("request", lambda request: said.append(request.url))
+    page.goto(page_file.as_uri())
+    return page, [text for text in said if text != page_file.as_uri() and not text.startswith("data:")]
+
+
+def change(folder: Path, key: str, **fields: Any) -> ExperimentRecord:
+    """Store a record again with other fields, as a run would have written it."""
+    record = read_records(folder)[key].model_copy(update=fields)
+    write_records(folder, {key: record})
+    return record
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "light"), (1280, "dark")])
+def test_a_browser_shows_it_alone(run: Path, browser: Browser, width: int, scheme: str) -> None:
+    page, said = opened(browser, write_report(options_of(run), DECLARED, EXPECTED), width, scheme)
+    assert said == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    for key in DECLARED:
+        assert page.locator(f'[id="o-{key}"]').count() == 1, key
+    first = page.locator(".verdict").bounding_box()
+    assert first is not None
+    assert first["y"] < 200, "the verdict comes first"
+    assert page.locator("script").count() == 0
+    page.context.close()
+
+
+def test_it_says_what_the_run_found(run: Path, browser: Browser) -> None:
+    page, _ = opened(browser, write_report(options_of(run), DECLARED, EXPECTED))
+    top = page.inner_text("body").partition("Overview")[0]
+    assert "No release can rest on this run" in top
+    assert re.search(r"Supported:\s*E1\.9\.", top)
+    for said in ("NNAPI delegate", "GPU delegate", "device split", "abstain rate real = 0.81", "must be ≤ 0.3"):
+        assert said in top, said
+    assert "E6.1 source splits expected" in " ".join(top.split())
+    row = page.locator('[id="o-E6.1"]')
+    assert "\u2212181 %" in row.inner_text()
+    provenance = page.inner_text("body").partition("Provenance")[2]
+    assert "vector instructions" in provenance
+    assert read_records(run)["E1.9"].identity.golden_digest in provenance
+    page.context.close()
+
+
+def test_worst_samples_have_thumbnail_and_heatmap(run: Path, browser: Browser) -> None:
+    page, _ = opened(browser, write_report(options_of(run), DECLARED, EXPECTED))
+    row = page.locator('[id="o-E1.9"]')
+    assert row.locator("svg use").count() == 2
+    assert "of real_" in " ".join(filter(None, [svg.get_attribute("aria-label") for svg in row.locator("svg").all()]))
+    boxes = [svg.bounding_box() for svg in row.locator("svg").all()]
+    assert all(box is not None and min(box["width"], box["height"]) > 30 for box in boxes)
+    page.context.close()
+
+
+def test_every_link_and_picture_is_there_and_held_once(run: Path) -> None:
+    text = rendered(run)
+    ids = re.findall(r' id="([^"]+)"', text)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'href="#([^"]+)"', text)) <= set(ids)
+    uris = re.findall(r'href="(data:image[^"]+)"', text)
+    assert len(uris) == len(set(uris)) == 3, "a figure, a thumbnail and a heatmap"
+    files = [link for link in re.findall(r'href="([^"#]+)"', text) if not link.startswith("data:")]
+    assert {"evidence.jsonl", "junit.xml", "index.json"} <= set(files)
+    for link in files:
+        assert (run / link).is_file(), link
+
+
+def test_it_prints_with_everything_open(run: Path, browser: Browser) -> None:
+    page, _ = opened(browser, write_report(options_of(run), DECLARED, EXPECTED), scheme="dark")
+    closed = page.locator("details.experiment:not([open]) > div").first
+    page.emulate_media(media="print")
+    box = closed.bounding_box()
+    assert box is not None
+    assert box["height"] > 100, "closed on the screen, open on paper"
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.pdf(format="A4")[:5] == b"%PDF-"
+    page.context.close()
+
+
+def test_the_latest_page_links_into_its_run(run: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(run, tmp_path / "reports" / "runs" / "abc"))
+    page = write_report(options_of(folder, root=tmp_path), DECLARED, EXPECTED)
+    assert page == tmp_path / "reports" / "index.html"
+    assert 'href="runs/abc/evidence.jsonl"' in page.read_text(encoding="utf-8")
+
+
+def test_names_are_no_markup(copy: Path, browser: Browser) -> None:
+    record = read_records(copy)["E1.9"]
+    metrics = tuple(
+        m.model_copy(update={"name": HOSTILE, "worst": (HOSTILE,), "unit": HOSTILE}) for m in record.metrics
+    )
+    tables = (Table(name=HOSTILE, test="test_a", rows=({HOSTILE: HOSTILE},)),)
+    change(copy, "E1.9", title=HOSTILE, metrics=metrics, tables=tables, failures=(HOSTILE,))
+    page, said = opened(browser, write_report(options_of(copy), DECLARED, EXPECTED))
+    assert said == []
+    assert page.title() == "ECDD evidence"
+    assert page.locator("script, img, [onload], [onerror]").count() == 0
+    assert page.inner_text('[id="o-E1.9"]').count("onerror=alert(1)") >= 2
+    page.context.close()
+
+
+def _table(payload: str, contract: str, *, killed: bool = True, gate: str | None = None) -> MutationTable:
+    row = MutantRow(
+        name="bgr",
+        gate="G1",
+        experiment="E1.5",
+        metric="max_difference",
+        killed=killed,
+        reason="r",
+        record="",
+        seconds=1,
+    )
+    control = row.model_copy(update={"name": "gates/g1/test_a.py", "metric": "control", "killed": True})
+    return MutationTable(
+        payload_digest=payload, contract_digest=contract, gate=gate, seconds=2, mutants=(row,), controls=(control,)
+    )
+
+
+def test_mutants_of_this_bundle_are_shown(copy: Path) -> None:
+    now = identify(options_of(copy))
+    write_mutants(copy / MUTANTS_FILE, _table(now.payload_digest, now.contract_digest))
+    assert "1 of 1 killed, 1 of 1 controls" in rendered(copy)
+    write_mutants(copy / MUTANTS_FILE, _table(now.payload_digest, now.contract_digest, killed=False, gate="G1"))
+    text = rendered(copy)
+    assert "SURVIVED" in text
+    assert "0 of 1 killed (gate G1 alone was asked for)" in text
+
+
+def test_mutants_of_anything_else_are_not(copy: Path) -> None:
+    now = identify(options_of(copy))
+    others = {
+        "of payload 0000": _table("0" * 64, now.contract_digest).model_dump_json(),
+        "of contract 0000": _table(now.payload_digest, "0" * 64).model_dump_json(),
+        "cannot be used": '{"mutants": []}',
+        "cannot be used (1 wrong": "{not json",
+        "no mutants.json": None,
+    }
+    for said, content in others.items():
+        (copy / MUTANTS_FILE).unlink(missing_ok=True)
+        if content is not None:
+            (copy / MUTANTS_FILE).write_text(content, encoding="utf-8")
+        text = rendered(copy)
+        assert "not run for this bundle" in text, said
+        assert said in text
+        assert "killed" not in text.partition("Planted defects")[2].partition("Experiments")[0]
+
+
+def test_a_record_of_another_bundle_supports_nothing(copy: Path) -> None:
+    identity = read_records(copy)["E1.9"].identity
+    change(copy, "E1.9", identity=identity.model_copy(update={"payload_digest": "0" * 64}))
+    text = rendered(copy)
+    assert "ANOTHER BUNDLE" in text
+    assert re.search(r"Supported:</b> nothing", text)
+    assert "come from 2 runs" in text
+
+
+def test_edited_evidence_is_said_first(copy: Path) -> None:
+    path = copy / "phase6_results" / "E6.1.json"
+    path.write_text(path.read_text().replace('"verdict": "fail"', '"verdict": "pass"'))
+    text = rendered(copy)
+    assert "Evidence not intact" in text
+    assert "E6.1: the record is not the one in index.json" in text
+
+
+def test_a_decoder_without_evidence_is_said_first(copy: Path) -> None:
+    for key, record in read_records(copy).items():
+        other = {**record.identity.versions, "libjpeg_turbo": "2.1.5"}
+        change(copy, key, identity=record.identity.model_copy(update={"versions": other}))
+    page_one = rendered(copy).partition("<h2>Gates</h2>")[0]
+    assert "no evidence covers (libjpeg_turbo 2.1.5, frozen with 3.2.0): E1.9, E6.1; run the gates" in page_one
+    assert "Evidence not intact" not in page_one
+
+
+def test_no_release_rests_on_another_decoder(copy: Path) -> None:
+    record = read_records(copy)["E1.9"]
+    contract = load_bundle(default_bundle_path()).contract
+    claims = contract.policy.release.model_copy(update={"claims": ["E1.9"]})
+    contract = dataclasses.replace(contract, policy=contract.policy.model_copy(update={"release": claims}))
+    assert verdict_of({"E1.9": record}, compare_claims(contract, {"E1.9": record}, DECLARED), [])[0] == "pass"
+    other = record.model_copy(update={"identity": record.identity.model_copy(update={"versions": {}})})
+    state, text = verdict_of({"E1.9": other}, compare_claims(contract, {"E1.9": other}, DECLARED), [])
+    assert (state, "a decoder that no evidence covers" in text) == ("fail", True)
+
+
+def test_a_figure_that_the_run_did_not_draw_is_not_shown(copy: Path) -> None:
+    figure = read_records(copy)["E6.1"].figures[0]
+    other = (ROOT / "reports" / "default" / "figures" / "E4.5-histograms.png").read_bytes()
+    (copy / figure.file).write_bytes(other)
+    text = rendered(copy)
+    assert "the file is not the one that the run drew" in text
+    assert hashlib.sha256(other).hexdigest()[:16] not in text
+
+
+def test_only_golden_pictures_get_a_thumbnail(copy: Path) -> None:
+    record = read_records(copy)["E1.9"]
+    for name, shown in (("real_collins face 0", True), ("real/congress/real_collins.jpg", False), ("", False)):
+        change(copy, "E1.9", metrics=tuple(m.model_copy(update={"worst": (name,)}) for m in record.metrics))
+        assert ("image/webp" in rendered(copy)) == shown, name
+    identity = record.identity.model_copy(update={"golden_digest": "0" * 64})
+    change(copy, "E1.9", metrics=record.metrics, identity=identity)
+    assert "image/webp" not in rendered(copy), "another golden set may call another picture by that name"
+
+
+def test_a_face_that_was_not_judged_has_a_reason(copy: Path) -> None:
+    record = read_records(copy)["E1.9"]
+    change(copy, "E1.9", metrics=tuple(m.model_copy(update={"worst": ("blur_radius_8",)}) for m in record.metrics))
+    assert "no such face reached the model (GR-004)" in rendered(copy)
+
+
+def test_a_thousand_records(run: Path, tmp_path: Path, browser: Browser) -> None:
+    """Of the models of real records, each with a figure of its own and a golden worst sample."""
+    real = read_records(run)["E1.9"]
+    ids = sorted(path.stem for path in (ROOT / "golden" / "in_scope").iterdir())
+    drawn = (default_bundle_path().parents[2] / "reports" / "default" / "figures" / "E4.5-histograms.png").read_bytes()
+    records = {}
+    for number in range(MANY):
+        key, content = f"E{1 + number % 8}.{1 + number // 8}", drawn + str(number).encode()
+        file = f"figures/{key}.png"
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(content)
+        figure = Figure(name="f", test="test_a", file=file, caption=key, sha256=hashlib.sha256(content).hexdigest())
+        worst = (f"{ids[number % len(ids)]} face 0",)
+        metrics = tuple(metric.model_copy(update={"worst": worst}) for metric in real.metrics)
+        fields = {
+            "id": key,
+            "title": f"experiment {key}",
+            "gate": f"G{key[1]}",
+            "metrics": metrics,
+            "figures": (figure,),
+        }
+        records[key] = real.model_copy(update=fields)
+    write_records(tmp_path, records)
+    path = write_report(options_of(tmp_path), {}, {})
+    text = path.read_text(encoding="utf-8")
+    webp = len(re.findall(r'href="data:image/webp', text))
+    assert len(ids) <= webp <= 2 * len(ids), "a thumbnail and a heatmap for each golden picture, not for each record"
+    assert len(text) < MANY * (len(drawn) * 4 / 3 + 8000)
+    page, said = opened(browser, path, 390)
+    assert said == []
+    assert page.locator("tr.row").count() == len(records)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    last = f"E8.{MANY // 8}"
+    page.goto(f"{path.as_uri()}#{last}")
+    assert page.locator(f'[id="{last}"]').is_visible(), "a link opens the experiment that it leads to"
+    page.context.close()
+
+
+def test_a_broken_record_is_named(copy: Path) -> None:
+    (copy / "phase1_results" / "E1.9.json").write_text(json.dumps({"id": "E1.9"}))
+    command = [sys.executable, "-m", "ecdd", "report", str(copy)]
+    result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "E1.9.json: not a record" in result.stderr
+    assert "Traceback" not in result.stderr

@@ -1,0 +1,127 @@
+"""Stored evidence: edits are found, and the same numbers can be held to another contract."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ecdd.bundle.loading import default_bundle_path
+from ecdd.contract.loading import load_contract
+from ecdd.evidence.chain import find_edits
+from ecdd.evidence.contract_limits import limit_key
+from ecdd.evidence.merging import read_records
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a run of two experiments, one green and one red."""
+    folder = tmp_path_factory.mktemp("run")
+    command = [sys.executable, "-m", "pytest", "gates/g4", "gates/g6/test_e6_2_time_split.py", "-q", "-n", "0"]
+    command += ["-p", "no:cacheprovider", "--report-dir", str(folder), "-k", "test_e4_4 or test_e6_2"]
+    subprocess.run([*command, "--junitxml", str(folder / "junit.xml")], cwd=ROOT, capture_output=True, check=False)
+    return folder
+
+
+@pytest.fixture
+def copy(run: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(run, tmp_path / "copy"))
+
+
+def _judge(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ecdd", "judge", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_a_run_agrees_with_itself(run: Path) -> None:
+    assert find_edits(run) == []
+    lines = (run / "evidence.jsonl").read_text(encoding="utf-8").splitlines()
+    tests = {json.loads(line)["test"]["nodeid"] for line in lines}
+    assert len(tests) == len(lines) == sum(record.tests.collected for record in read_records(run).values())
+
+
+def _raise_value(folder: Path) -> None:
+    path = folder / "phase4_results" / "E4.4.json"
+    path.write_text(path.read_text().replace('"verdict": "fail"', '"verdict": "pass"'))
+
+
+def _drop_line(folder: Path) -> None:
+    path = folder / "evidence.jsonl"
+    path.write_text("".join(line + "\n" for line in path.read_text().splitlines()[1:]))
+
+
+def _edit_line(folder: Path) -> None:
+    path = folder / "evidence.jsonl"
+    path.write_text(path.read_text().replace('"outcome": "failed"', '"outcome": "passed"', 1))
+
+
+def _edit_junit(folder: Path) -> None:
+    path = folder / "junit.xml"
+    text = path.read_text()
+    begin, end = text.index("<failure"), text.index("</failure>") + len("</failure>")
+    path.write_text(text[:begin] + text[end:])
+
+
+def _drop_record(folder: Path) -> None:
+    (folder / "phase6_results" / "E6.2.json").unlink()
+
+
+EDITS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "record": (_raise_value, "E4.4: the record is not the one in index.json"),
+    "line removed": (_drop_line, "evidence.jsonl line 1: edited, removed or exchanged"),
+    "line edited": (_edit_line, "edited, removed or exchanged"),
+    "junit": (_edit_junit, "is passed there and failed in evidence.jsonl"),
+    "record removed": (_drop_record, "E6.2: in index.json, but its record is gone"),
+}
+
+
+@pytest.mark.parametrize("name", list(EDITS))
+def test_an_edit_is_found_and_named(copy: Path, name: str) -> None:
+    edit, said = EDITS[name]
+    edit(copy)
+    assert any(said in text for text in find_edits(copy))
+    refused = _judge(copy)
+    assert refused.returncode == 2
+    assert said in refused.stderr
+
+
+def test_limits_of_the_contract_are_found(run: Path) -> None:
+    """Each metric that is tied to a contract key was held to the value of that key."""
+    contract = load_contract(default_bundle_path() / "policy_contract.yaml")
+    tied = [
+        (metric, key) for record in read_records(run).values() for metric in record.metrics
+        if (key := limit_key(record.id, metric)) is not None
+    ]  # fmt: skip
+    assert len(tied) >= 4
+    for metric, key in tied:
+        assert contract.values[key] == metric.limit, metric.name
+
+
+def test_another_contract_judges_the_same_numbers(run: Path, tmp_path: Path) -> None:
+    text = (default_bundle_path() / "policy_contract.yaml").read_text(encoding="utf-8")
+    other = tmp_path / "other.yaml"
+    other.write_text(text.replace("max_abstain_rate: {value: 0.3,", "max_abstain_rate: {value: 0.95,"))
+    assert "E4.4  FAIL" in _judge(run).stdout
+    lax = _judge(run, "--contract", other)
+    assert "E4.4  PASS (was fail)" in lax.stdout
+    assert lax.returncode == 0
+    other.write_text(text.replace("max_later_fpr_increase: {value: 0.05,", "max_later_fpr_increase: {value: 0.0,"))
+    before = read_records(run)["E6.2"]
+    value = next(m.value for m in before.metrics if m.name == "later_fpr_increase")
+    assert value is not None
+    strict = _judge(run, "--contract", other)
+    assert ("E6.2  FAIL" in strict.stdout) == (value > 0)
+    assert strict.returncode == 1
+
+
+def test_a_folder_without_evidence_is_named(tmp_path: Path) -> None:
+    result = _judge(tmp_path)
+    assert result.returncode == 2
+    assert "no index.json" in result.stderr

@@ -1,0 +1,114 @@
+"""``ecdd parity`` as a user meets it: exit codes, messages, files, and a pair that other tools made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from ecdd.bundle import default_bundle_path
+from ecdd.cli import app
+from ecdd.parity.parity_report import judge_stored
+
+FOREIGN = Path(__file__).resolve().parents[2] / "support" / "foreign_pair"
+PAIR = [f"--reference=onnx:{FOREIGN / 'small_map.onnx'}", f"--candidate=tflite:{FOREIGN / 'small_map.tflite'}"]
+BUNDLE = default_bundle_path()
+FEW = ["--data", "golden", "--most", "4"]
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(app, ["parity", *arguments])
+
+
+def test_the_shipped_file_says_what_the_reference_says(tmp_path: Path) -> None:
+    done = run("--data", "golden", "--most", "24", "--limits", "exact", "--layers", "--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    stored = json.loads((tmp_path / "parity.json").read_text())
+    judged = {one["name"]: one for one in stored["metrics"] if one["verdict"] is not None}
+    for name in ("same_tensor.patch.max_relative_difference", "same_file.probability.decision_flips"):
+        assert judged[name]["verdict"] == "pass"
+    assert stored["layers"]["first_above_its_budget"] is None
+    assert {path.name for path in tmp_path.iterdir()} == {"parity.json", "worst.png", "cells.png", "layers.png"}
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in tmp_path.glob("*.png"))
+
+
+def test_a_mode_that_is_too_far_away_fails(tmp_path: Path) -> None:
+    done = run("--candidate", "bundle::dynamic_range", "--data", "golden", "--out", str(tmp_path))
+    assert done.exit_code == 1, done.output
+    stored = json.loads((tmp_path / "parity.json").read_text())
+    failed = {one["name"] for one in stored["metrics"] if one["verdict"] == "fail"}
+    assert "same_tensor.probability.max_difference" in failed
+    assert stored["flips"], "which decisions change is said one by one"
+    # what was stored can be judged again under other limits, without running anything
+    loose = dict.fromkeys(failed, 0.1)
+    assert judge_stored(stored["metrics"]) == "fail"
+    assert judge_stored(stored["metrics"], loose) == "pass"
+
+
+def test_a_pair_made_by_other_tools(tmp_path: Path) -> None:
+    done = run(*PAIR, *FEW, "--whole-picture", "--limits", "exact", "--layers", "--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert "probability and decisions: no calibration" in done.output
+    stored = json.loads((tmp_path / "parity.json").read_text())
+    assert stored["candidate"]["input"]["height"] == 96
+    assert stored["candidate"]["input"]["width"] == 128
+    layers = stored["layers"]["layers"]
+    assert len(layers) == 5, "every convolution of the small network has its partner"
+    assert {one["matched"] for one in layers} == {"order and shape"}
+
+
+def test_other_calibrations_decide() -> None:
+    done = run(*PAIR, *FEW, "--whole-picture", "--temperature", "1.5", "--t-real", "0.2", "--t-fake", "0.8")
+    assert done.exit_code == 0, done.output
+    assert "decision_flips" in done.output
+
+
+def _broken(folder: Path) -> dict[str, tuple[list[str], str]]:
+    """Options that cannot be used, and what must be said of them."""
+    content = (BUNDLE / "model.tflite").read_bytes()
+    files = {"empty": b"", "half": content[: len(content) // 2], "noise": b"no model at all" * 50}
+    paths = {name: folder / f"{name}.tflite" for name in files}
+    for name, path in paths.items():
+        path.write_bytes(files[name])
+    (folder / "none").mkdir()
+    text = folder / "text"
+    text.mkdir()
+    (text / "a.jpg").write_bytes(b"no picture")
+    shipped = f"tflite:{BUNDLE / 'model.tflite'}"
+    return {
+        "no_file": (["--candidate", "tflite:nowhere.tflite"], "nowhere.tflite"),
+        "empty_file": (["--candidate", f"tflite:{paths['empty']}"], "empty.tflite"),
+        "half_a_file": (["--candidate", f"tflite:{paths['half']}"], "half.tflite"),
+        "noise": (["--candidate", f"tflite:{paths['noise']}"], "noise.tflite"),
+        "another_kind": (["--candidate", f"tflite:{BUNDLE / 'model.onnx'}"], "a TFLite file"),
+        "a_folder": (["--candidate", f"tflite:{folder}"], "a model file"),
+        "no_kind": (["--candidate", "model.tflite"], "onnx:PATH, tflite:PATH"),
+        "unknown_mode": (["--candidate", "bundle::int4"], "int4 is no part of this bundle"),
+        "another_size": ([PAIR[0], "--candidate", shipped], "height 96 and width 128"),
+        "no_pictures": (["--data", str(folder / "none")], "no pictures"),
+        "nothing_decodes": (["--data", str(text)], "reaches a model"),
+        "no_data": (["--data", str(folder / "nowhere")], "no such file or folder"),
+        "temperature_zero": ([*PAIR, "--whole-picture", "--temperature", "0"], "--temperature is 0"),
+        "one_threshold": ([*PAIR, "--whole-picture", "--temperature", "1", "--t-real", "0.2"], "belong together"),
+        "unordered": (
+            [*PAIR, "--whole-picture", "--temperature", "1", "--t-real", "0.8", "--t-fake", "0.2"],
+            "t_real 0.8 and t_fake 0.2",
+        ),
+        "limits": (["--limits", "none"], "quantised or exact"),
+        "size": (["--input-size", "12by13"], "--input-size 12by13"),
+    }
+
+
+@pytest.mark.parametrize("case", [
+    "no_file", "empty_file", "half_a_file", "noise", "another_kind", "a_folder", "no_kind", "unknown_mode",
+    "another_size", "no_pictures", "nothing_decodes", "no_data", "temperature_zero", "one_threshold", "unordered",
+    "limits", "size",
+])  # fmt: skip
+def test_bad_input_is_refused_by_name(tmp_path: Path, case: str) -> None:
+    arguments, said = _broken(tmp_path)[case]
+    done = run(*([] if "--data" in arguments else FEW), *arguments)
+    assert done.exit_code == 2, done.output
+    assert said in " ".join(done.output.split()), done.output
+    assert "Traceback" not in done.output

@@ -1,0 +1,313 @@
+"""A release is approved on evidence of exactly this payload and contract, and refused for every other reason."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ecdd.bundle import BundleError, default_bundle_path, load_bundle, write_manifest
+from ecdd.evidence.claims import DECODER_DIFFERENCES
+from ecdd.evidence.declarations import load_declared
+from ecdd.evidence.merging import read_records, write_records
+from ecdd.evidence.records import Measurement
+from ecdd.release.approval import Decision, decide
+from ecdd.release.approving import PAGE, REPORT, ReleaseError, check_released, release
+from ecdd.release.signing import SIGNATURE, SigningError, make_keys
+from ecdd.release.waivers import Waiver, WaiverError, load_waivers
+from gates.support.releasable import CLAIMS, ROOT, TESTS, make_bundle, measure
+
+TODAY = datetime.date(2026, 11, 24)
+pytest.importorskip("model_signing", reason="signing needs the extra 'release'")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with ``bundle``, ``reports`` and a key pair; tests take copies."""
+    folder = tmp_path_factory.mktemp("release")
+    measure(make_bundle(folder / "bundle"), folder / "reports")
+    make_keys(folder / "key.pem", folder / "key.pub.pem")
+    return folder
+
+
+@pytest.fixture
+def here(made: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(made, tmp_path / "copy"))
+
+
+def _decide(here: Path, *waivers: Waiver) -> Decision:
+    declared = load_declared(ROOT / "gates" / "declared.yaml")
+    return decide(load_bundle(here / "bundle"), [here / "reports"], declared, waivers, TODAY)
+
+
+def _released(here: Path) -> Path:
+    release(load_bundle(here / "bundle"), _decide(here), here / "key.pem")
+    return here / "bundle"
+
+
+def _ecdd(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ecdd", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+def test_approved_signed_and_verified(here: Path) -> None:
+    options = ("--records", here / "reports", "--key", here / "key.pem", "--as-of", TODAY)
+    said = _ecdd("release", here / "bundle", *options)
+    assert said.returncode == 0, said.stderr
+    assert "RELEASE APPROVED" in said.stdout
+    report = json.loads((here / "bundle" / REPORT).read_text())
+    assert report["supported"] == list(CLAIMS)
+    assert report["payload_digest"] == load_bundle(here / "bundle").payload_digest
+    page = (here / "bundle" / PAGE).read_text()
+    assert "NNAPI delegate: not tested" in page
+    assert "device split" in page
+    verified = _ecdd("bundle", "verify", here / "bundle", "--key", here / "key.pub.pem")
+    assert verified.returncode == 0, verified.stderr
+    assert "the signature holds" in verified.stdout
+
+
+def _flips(bundle: Path, places: int) -> Iterator[str]:
+    """Flip one bit of one byte after the other, seeded places of every file; yields a name while it is changed."""
+    rng = np.random.default_rng(8)
+    for path in sorted(path for path in bundle.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        chosen = {0, len(content) - 1} if places > 1 else set()
+        chosen |= {int(rng.integers(len(content))) for _ in range(places)}
+        for place in sorted(chosen):
+            flipped = content[place] ^ (1 << int(rng.integers(8)))
+            path.write_bytes(content[:place] + bytes([flipped]) + content[place + 1 :])
+            yield f"{path.relative_to(bundle)} byte {place}"
+        path.write_bytes(content)
+
+
+def test_no_byte_of_a_signed_bundle_is_free(here: Path) -> None:
+    """The first, the last and some other bytes of every file, the report and the signature included."""
+    bundle, accepted = _released(here), []
+    for name in _flips(bundle, 6):
+        try:
+            check_released(load_bundle(bundle), here / "key.pub.pem")
+            accepted.append(name)
+        except (BundleError, ReleaseError, SigningError):
+            pass
+    assert accepted == []
+    assert "holds" in check_released(load_bundle(bundle), here / "key.pub.pem")
+
+
+def test_no_byte_of_the_default_bundle_is_free(tmp_path: Path) -> None:
+    bundle, accepted = Path(shutil.copytree(default_bundle_path(), tmp_path / "bundle")), []
+    for name in _flips(bundle, 1):
+        try:
+            check_released(load_bundle(bundle), None)
+            accepted.append(name)
+        except (BundleError, ReleaseError):
+            pass
+    assert accepted == []
+    load_bundle(bundle)
+
+
+def _renamed(bundle: Path) -> None:
+    (bundle / "weights.safetensors").rename(bundle / "weights2.safetensors")
+
+
+def _other_case(bundle: Path) -> None:
+    (bundle / "model.tflite").rename(bundle / "Model.tflite")
+
+
+def _exchanged(bundle: Path) -> None:
+    one, two = bundle / "model.tflite", bundle / "weights.safetensors"
+    first, second = one.read_bytes(), two.read_bytes()
+    one.write_bytes(second)
+    two.write_bytes(first)
+
+
+def _linked(bundle: Path) -> None:
+    shutil.move(bundle / "model.tflite", bundle.parent / "model.tflite")
+    (bundle / "model.tflite").symlink_to(bundle.parent / "model.tflite")
+
+
+def _hard_to_see(bundle: Path) -> None:
+    (bundle / "release" / "notes.txt").write_text("approved")
+
+
+def _page_gone(bundle: Path) -> None:
+    (bundle / PAGE).unlink()
+
+
+CHANGES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "renamed": (_renamed, "missing files: weights.safetensors"),
+    "another case": (_other_case, "extra files: Model.tflite"),
+    "exchanged": (_exchanged, "mismatched files: model.tflite, weights.safetensors"),
+    "symbolic link": (_linked, "is a symbolic link"),
+    "extra beside the signature": (_hard_to_see, "the signature does not hold"),
+    "page gone": (_page_gone, "approval.md: cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", list(CHANGES))
+def test_a_changed_bundle_is_refused_by_name(here: Path, name: str) -> None:
+    change, said = CHANGES[name]
+    bundle = _released(here)
+    change(bundle)
+    verified = _ecdd("bundle", "verify", bundle, "--key", here / "key.pub.pem")
+    assert verified.returncode == 2
+    assert said in verified.stderr
+    assert "Traceback" not in verified.stderr
+
+
+def test_extra_and_missing_files_are_listed(here: Path) -> None:
+    bundle = _released(here)
+    (bundle / "extra.txt").write_text("x")
+    (bundle / "weights.safetensors").unlink()
+    said = _ecdd("bundle", "verify", bundle)
+    assert said.returncode == 2
+    assert "extra.txt" in said.stderr
+    assert "weights.safetensors" in said.stderr
+
+
+def test_another_key_and_no_signature_are_refused(here: Path) -> None:
+    bundle = _released(here)
+    make_keys(here / "other.pem", here / "other.pub.pem")
+    with pytest.raises(SigningError, match="does not hold"):
+        check_released(load_bundle(bundle), here / "other.pub.pem")
+    (bundle / SIGNATURE).unlink()
+    with pytest.raises(SigningError, match="unsigned"):
+        check_released(load_bundle(bundle), here / "key.pub.pem")
+    assert check_released(load_bundle(bundle), None) == "released UNSIGNED"
+
+
+def test_unsigned_is_asked_for_and_said(here: Path) -> None:
+    options = ("--records", here / "reports", "--as-of", TODAY)
+    assert _ecdd("release", here / "bundle", *options).returncode == 2
+    said = _ecdd("release", here / "bundle", *options, "--unsigned")
+    assert said.returncode == 0
+    assert "UNSIGNED" in said.stderr
+
+
+def _edit_record(here: Path) -> None:
+    path = here / "reports" / "phase1_results" / "E1.9.json"
+    path.write_text(path.read_text().replace("normalisation", "normalization", 1))
+
+
+def _drop_test(here: Path) -> None:
+    shutil.rmtree(here / "reports")
+    measure(here / "bundle", here / "reports", TESTS[:1])
+
+
+def _another_payload(here: Path) -> None:
+    write_manifest(here / "bundle", version="9.9.9")
+
+
+def _propose(here: Path) -> None:
+    path = here / "bundle" / "policy_contract.yaml"
+    frozen = "max_latency: {value: 12.0, status: frozen"
+    text = path.read_text()
+    assert frozen in text
+    path.write_text(text.replace(frozen, frozen.replace("frozen", "proposed")))
+    write_manifest(here / "bundle")
+    shutil.rmtree(here / "reports")
+    measure(here / "bundle", here / "reports")
+
+
+def _change_records(here: Path, **fields: Any) -> None:
+    """Store the records again with other fields, as a run would have written them."""
+    records = read_records(here / "reports")
+    write_records(here / "reports", {key: record.model_copy(update=fields) for key, record in records.items()})
+
+
+def _another_pillow(here: Path) -> None:
+    identity = read_records(here / "reports")["E1.9"].identity
+    other = {**identity.versions, "pillow": "11.0.0"}
+    _change_records(here, identity=identity.model_copy(update={"versions": other}))
+
+
+def _no_versions(here: Path) -> None:
+    identity = read_records(here / "reports")["E1.9"].identity
+    _change_records(here, identity=identity.model_copy(update={"versions": {}}))
+
+
+def _another_codec_than_the_golden_set(here: Path) -> None:
+    said = Measurement(name=DECODER_DIFFERENCES, test="t", value="webp 1.0.0, frozen with 9.9.9")
+    _change_records(here, measurements=(said,))
+
+
+def _no_folder(here: Path) -> None:
+    shutil.rmtree(here / "reports")
+
+
+REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
+    "edited record": (_edit_record, "E1.9: the record is not the one in index.json"),
+    "claim not run": (_drop_test, "E1.9 normalisation: claimed and not run (no record)"),
+    "evidence of another payload": (_another_payload, "E1.7 alpha: claimed and not run (no record)"),
+    "proposed value": (_propose, "runtime.max_latency is still proposed"),
+    "another Pillow": (_another_pillow, "no evidence covers (pillow 11.0.0, frozen with 13.0.0): E1.7, E1.9; run"),
+    "unknown decoder": (_no_versions, "no evidence covers (pillow unknown, frozen with 13.0.0; libjpeg_turbo unknown"),
+    "golden set of another codec": (_another_codec_than_the_golden_set, "(webp 1.0.0, frozen with 9.9.9): E1.7, E1.9"),
+    "no evidence": (_no_folder, "no index.json"),
+}
+
+
+@pytest.mark.parametrize("name", list(REFUSALS))
+def test_refused_for_the_stated_reason(here: Path, name: str) -> None:
+    change, said = REFUSALS[name]
+    change(here)
+    decision = _decide(here)
+    assert not decision.approved
+    assert any(said in reason for reason in decision.reasons), decision.reasons
+    with pytest.raises(ReleaseError):
+        release(load_bundle(here / "bundle"), decision, here / "key.pem")
+    assert not (here / "bundle" / "release").exists()
+
+
+def _waiver(**changes: object) -> Waiver:
+    content = {"id": "E1.9", "reason": "measured by hand on the device", "owner": "A. Person", "expiry": TODAY}
+    return Waiver.model_validate(content | changes)
+
+
+def test_a_waiver_counts_until_its_day(here: Path) -> None:
+    _drop_test(here)
+    assert _decide(here, _waiver()).approved
+    expired = _decide(here, _waiver(expiry=TODAY - datetime.timedelta(days=1)))
+    assert any("waiver of E1.9 expired on 2026-11-23" in reason for reason in expired.reasons)
+    unmatched = _decide(here, _waiver(), _waiver(id="E1.7"))
+    assert any("waiver of E1.7 matches no claim" in reason for reason in unmatched.reasons)
+
+
+@pytest.mark.parametrize("text", ["", "a: 1", "- {id: E1.9}", "- {id: nine, reason: x, owner: y, expiry: z}", "\x00"])
+def test_wrong_waivers_are_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "waivers.yaml"
+    path.write_text(text)
+    with pytest.raises(WaiverError, match=r"waivers\.yaml"):
+        load_waivers(path)
+
+
+def test_the_default_bundle_says_why_it_is_refused(tmp_path: Path) -> None:
+    said = _ecdd("release", "--dry-run", "--records", tmp_path)
+    assert said.returncode == 1
+    assert "runtime.max_latency is still proposed" in said.stdout
+    assert said.stdout.strip().splitlines()[-1].startswith("RELEASE REFUSED for ")
+
+
+def test_a_bundle_released_earlier_still_verifies() -> None:
+    """Stored when releases began; every later version must read it."""
+    folder = Path(__file__).parent / "fixtures"
+    bundle = load_bundle(folder / "released")
+    assert "the signature holds" in check_released(bundle, folder / "released.pub.pem")
+    relative = folder.relative_to(ROOT)
+    said = _ecdd("bundle", "verify", relative / "released", "--key", relative / "released.pub.pem")
+    assert said.returncode == 0, said.stderr
+
+
+def test_bundle_diff_names_files_and_values(here: Path) -> None:
+    said = _ecdd("bundle", "diff", default_bundle_path(), here / "bundle")
+    assert said.returncode == 1
+    assert "policy_contract.yaml: changed" in said.stdout
+    assert "contract release.claims" in said.stdout
+    assert _ecdd("bundle", "diff", here / "bundle", here / "bundle").returncode == 0

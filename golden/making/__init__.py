@@ -1,0 +1,1 @@
+"""Making the golden pictures: recipes, drawings, renders; needs a checkout and the extra `train`."""
