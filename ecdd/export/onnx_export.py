@@ -91,12 +91,21 @@ def _graph(onnx: Any, folded: FoldedNetwork) -> tuple[list[Any], list[Any]]:  # 
         return name
 
     def conv(step: FoldedConv) -> str:
-        oihw = np.ascontiguousarray(step.kernel.transpose(3, 2, 0, 1), np.float32)
+        order = (2, 3, 0, 1) if step.depthwise else (3, 2, 0, 1)
+        oihw = np.ascontiguousarray(step.kernel.transpose(order), np.float32)
         inputs = [outputs[step.source], constant(f"{step.name}_kernel", oihw)]
         inputs.append(constant(f"{step.name}_bias", np.asarray(step.bias, np.float32)))
-        shape, strides, pads = list(oihw.shape[2:]), [step.stride] * 2, [step.padding] * 4
-        nodes.append(make_node("Conv", inputs, [step.name], kernel_shape=shape, strides=strides, pads=pads))
-        return relu(step.name) if step.relu else step.name
+        shape, strides = list(oihw.shape[2:]), [step.stride] * 2
+        before, after = step.pads()
+        grouped = {"group": len(oihw)} if step.depthwise else {}
+        pads = [before, before, after, after]
+        nodes.append(make_node("Conv", inputs, [step.name], kernel_shape=shape, strides=strides, pads=pads, **grouped))
+        if step.ceiling is None:
+            return relu(step.name) if step.relu else step.name
+        limits = [constant(f"{step.name}_{part}", np.array(value, np.float32)) for part, value in
+                  (("floor", 0.0), ("ceiling", step.ceiling))]  # fmt: skip
+        nodes.append(make_node("Clip", [step.name, *limits], [f"{step.name}_clipped"]))
+        return f"{step.name}_clipped"
 
     def add(step: FoldedSum) -> str:
         short = outputs[step.shortcut]
@@ -106,7 +115,7 @@ def _graph(onnx: Any, folded: FoldedNetwork) -> tuple[list[Any], list[Any]]:  # 
             nodes.append(make_node("Slice", [short, *span], [f"{step.name}_shortcut"]))
             short = f"{step.name}_shortcut"
         nodes.append(make_node("Add", [outputs[step.path], short], [step.name]))
-        return relu(step.name)
+        return relu(step.name) if step.relu else step.name
 
     def relu(name: str) -> str:
         nodes.append(make_node("Relu", [name], [f"{name}_relu"]))
