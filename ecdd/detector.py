@@ -15,7 +15,7 @@ from ecdd.contract.loading import LoadedContract, check_reason_codes, load_contr
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.stages import JudgedFace, ModelOutputError, judge
-from ecdd.pipeline.decode import decoder_fingerprint, read_file
+from ecdd.pipeline.decode import decoder_fingerprint, frozen_decoder, other_libraries, read_file
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.preprocess import check_tensor
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
@@ -64,8 +64,12 @@ class Detector:
         self.model_calls = 0
         self.outcomes: dict[str, int] = {}
         self._identity = DetectorSummary(**vars(self.face_backend.identity()))
-        self._warnings = _override_warnings(bundle.contract, contract)
-        self._versions = {"ecdd": __version__, "numpy": np.__version__, **decoder_fingerprint()}
+        decoder = decoder_fingerprint()
+        self._warnings = (
+            *_decoder_warnings(decoder, self.policy.pixel_pipeline.decoder_version),
+            *_override_warnings(bundle.contract, contract),
+        )
+        self._versions = {"ecdd": __version__, "numpy": np.__version__, **decoder}
         self._versions["runtime"] = str(self.runtime.describe()["library"])
 
     @classmethod
@@ -239,6 +243,12 @@ def _refuse_undecidable(contract: LoadedContract) -> None:
     key = "quality_gates.low_quality_policy"
     text = '"stricter_threshold" needs a threshold that the contract does not have yet; allowed here: "abstain"'
     raise ContractError(str(contract.path), [Problem(contract.provenance[key].line, key, text)])
+
+
+def _decoder_warnings(found: dict[str, str], decoder_version: str) -> tuple[str, ...]:
+    """What a decoder that is not the one of the golden stages means for the evidence."""
+    others = other_libraries(found, frozen_decoder(decoder_version))
+    return (f"no evidence covers this decoder: {others}",) if others else ()
 
 
 def _override_warnings(own: LoadedContract, chosen: LoadedContract) -> tuple[str, ...]:

@@ -1,12 +1,29 @@
-"""Atomic writing: a reader sees the old file or the new one, never half of one. Reading of text that may be none."""
+"""Atomic writing: a reader sees the old file or the new one, never half of one; what ``--out`` may be; reading text."""
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import io
 import os
+import re
 import tempfile
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO, Final
 
 from ecdd.errors import EcddError
+
+_DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_STANDARD: Final = {"/dev/stdout": 1, "/dev/stderr": 2}
+
+
+class OutputError(EcddError, OSError):
+    """An output that cannot be written; ``filename`` is what the user named, ``strerror`` says why and what to do."""
+
+    def __str__(self) -> str:
+        """Name the output first, as every message does."""
+        return f"{self.filename}: {self.strerror}"
 
 
 def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = False) -> None:
@@ -40,8 +57,10 @@ def write_bytes(path: Path, data: bytes, *, mode: int = 0o644, durable: bool = F
         Path(temporary).replace(path)
         if durable:
             sync_folder(path.parent)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (None, temporary):
+            error.filename = str(path)  # a full disk names no file, and nobody knows the temporary one
         raise
 
 
@@ -92,3 +111,149 @@ def sync_folder(folder: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def check_output(path: Path, inputs: Iterable[Path] = (), *, regular: bool = False) -> None:
+    """Refuse an output that would replace what is read; call it before work that takes long.
+
+    Parameters
+    ----------
+    path : Path
+        What ``--out`` names.
+    inputs : iterable of Path
+        Files that are read, and folders of which any file may be read.
+    regular : bool
+        Refuse devices, pipes and standard output too: something else is written beside the output.
+
+    Raises
+    ------
+    OutputError
+        It is a folder, one of the inputs, or a file in a folder of them.
+    """
+    if regular and _is_special(path):
+        raise OutputError(errno.EINVAL, "is no file; name one, for more is written beside it", str(path))
+    if path.is_dir():
+        raise OutputError(errno.EISDIR, "is a folder; name a file", str(path))
+    if not path.exists():
+        return
+    target = path.resolve()
+    for given in inputs:
+        if given.is_dir():
+            if target.is_relative_to(given.resolve()):
+                raise OutputError(errno.EEXIST, f"lies in the input {given}; choose another output", str(path))
+        elif given.exists() and given.samefile(path):
+            raise OutputError(errno.EEXIST, f"is the input {given}; choose another output", str(path))
+
+
+@contextlib.contextmanager
+def open_output(
+    path: Path, *, inputs: Iterable[Path] = (), mode: int = 0o644, keep_lines: bool = False
+) -> Iterator[BinaryIO]:
+    """Open what ``--out`` names; every command does it here.
+
+    A file gets its name when all is written, under a temporary name that no other writer has. A link is followed, not
+    replaced. A device, a pipe or standard output is written to directly.
+
+    Parameters
+    ----------
+    path : Path
+        The output.
+    inputs : iterable of Path
+        See `check_output`.
+    mode : int
+        Permissions of a file.
+    keep_lines : bool
+        When the system refuses to write on, for example on a full disk, keep the whole lines that were written in a
+        file beside the output, and name it in the error. Otherwise nothing is left behind.
+
+    Yields
+    ------
+    BinaryIO
+        For the content, from its start.
+
+    Raises
+    ------
+    OutputError
+        See `check_output`; or writing ended early.
+    OSError
+        The folder is missing or may not be written.
+    """
+    check_output(path, inputs)
+    if _is_special(path):
+        with io.BufferedWriter(_Named(_open_special(path), str(path))) as stream:
+            yield stream
+        return
+    target = path.resolve()
+    if not target.parent.is_dir():
+        raise OutputError(errno.ENOENT, "its folder does not exist", str(path))
+    handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    partial = Path(temporary)
+    try:
+        with io.BufferedWriter(_Named(handle, str(path))) as stream:
+            yield stream
+        partial.chmod(mode)
+        partial.replace(target)
+    except OSError as error:
+        kept = _kept(partial, target) if keep_lines else ""
+        partial.unlink(missing_ok=True)
+        raise OutputError(error.errno, f"{error.strerror or error}{kept}", error.filename or str(path)) from error
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_output(path: Path, data: bytes, *, inputs: Iterable[Path] = (), mode: int = 0o644) -> None:
+    """Write the whole content of what ``--out`` names; its folder is made when missing, the rest as `open_output`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_output(path, inputs=inputs, mode=mode) as stream:
+        stream.write(data)
+
+
+class _Named(io.FileIO):
+    """A file whose refusal to be written names the file; the system's own names none."""
+
+    def __init__(self, descriptor: int, shown: str) -> None:
+        super().__init__(descriptor, "wb")
+        self._shown = shown
+
+    def write(self, data: object) -> int:
+        try:
+            return super().write(data)  # type: ignore[arg-type]
+        except OSError as error:
+            error.filename = self._shown
+            raise
+
+
+def _descriptor(path: Path) -> int | None:
+    """Number of the open file that a name such as ``/dev/stdout`` stands for."""
+    name = os.path.abspath(path)  # noqa: PTH100 - resolving would follow /dev/stdout to the file behind it
+    found = _DESCRIPTOR.fullmatch(name)
+    return int(found[1]) if found else _STANDARD.get(name)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether an output is a device, a pipe or an open file: something that cannot be replaced by a file."""
+    if _descriptor(path) is not None:
+        return True
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
+def _open_special(path: Path) -> int:
+    number = _descriptor(path)
+    try:
+        return os.open(path, os.O_WRONLY) if number is None else os.dup(number)
+    except OSError as error:
+        raise OutputError(error.errno, error.strerror, str(path)) from None
+
+
+def _kept(partial: Path, target: Path) -> str:
+    """Keep the whole lines of a file that could not be finished, and say where; empty where there is none."""
+    content = partial.read_bytes()
+    end = content.rfind(b"\n") + 1
+    if not end:
+        return ""
+    os.truncate(partial, end)
+    lines = content.count(b"\n")
+    kept = target.with_name(f"{target.name}.incomplete{partial.suffix}")
+    partial.rename(kept)
+    return f"; the first {lines} lines are kept in {kept}"

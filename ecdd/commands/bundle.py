@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ecdd.errors import EcddError
+from ecdd.specification import SPLIT
 
 app = typer.Typer(help="Build, verify and show bundles.", no_args_is_help=True, add_completion=False)
 
@@ -110,12 +111,12 @@ def build(
     else:
         if split is not None and not split.is_file():
             raise EcddError(f"{split}: no such file; give lineage tags with --split")
-        tags = split or Path("golden/data_split.csv")
+        tags = split or SPLIT
         pair = _Pair(tflite, onnx, contract, data, tags, scores, training, architecture)
         _build_own(pair, out, frozen_on, name or "own-model", release or "0.1.0")
     typer.echo(
-        f"next: pytest gates/g3 --bundle {out} --snapshot-update -n 0 freezes its golden outputs; "
-        f"then pytest gates --bundle {out}"
+        f"next: ecdd gates G3 --bundle {out} -- --snapshot-update freezes its golden outputs; "
+        f"then ecdd gates --bundle {out}"
     )
 
 
@@ -162,7 +163,7 @@ def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name
     if made.contract.preprocessing_digest != load_bundle().contract.preprocessing_digest:
         typer.echo(
             "the contract makes other pixels or faces than the default one: first freeze S0 to S4 of a golden set of "
-            "your own, pytest gates/g1 --golden COPY --snapshot-update -n 0, and give --golden COPY to every run"
+            "your own, ecdd gates G1 --golden COPY -- --snapshot-update, and give --golden COPY to every run"
         )
     if pair.training is None:
         typer.echo("the bundle has no training record: nothing says what this model was trained on")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecdd.specification import CONFIGS, SPLIT
+
 if TYPE_CHECKING:
     from ecdd.calibration.fitting import FittedCalibration
 
@@ -25,13 +27,14 @@ def calibrate(
         Path | None, typer.Option(help="Data manifest, or its folder; the bundle's own logits where not given.")
     ] = None,
     contract: Annotated[Path | None, typer.Option(help="Policy contract, in place of the bundle's.")] = None,
-    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
     method: Annotated[str | None, typer.Option(help="calibration.method: temperature, platt or isotonic.")] = None,
     fpr: Annotated[float | None, typer.Option(help="operating_point.max_fpr.")] = None,
     fnr: Annotated[float | None, typer.Option(help="operating_point.max_fnr.")] = None,
     confidence: Annotated[float | None, typer.Option(help="operating_point.confidence.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Folder for tensors: also measure on harmonised pictures.")] = None,
-    config: Annotated[Path, typer.Option(help="How to harmonise.")] = Path("configs/student.yaml"),
+    config: Annotated[Path, typer.Option(help="How to harmonise.", show_default="configs/student.yaml")] = CONFIGS
+    / "student.yaml",
     name: Annotated[str | None, typer.Option(help="Name of the new bundle.")] = None,
     release: Annotated[str | None, typer.Option(help="Its version; the old one with its last number raised.")] = None,
     frozen_on: Annotated[
@@ -94,7 +97,8 @@ def calibrate(
             fitted = build_bundle(weights, rows, new, more_metrics=more, progress=lambda _: bar.advance(task))
     _show(fitted)
     typer.echo(
-        f"{out}: bundle {new.name} {new.release}; freeze its golden outputs with pytest --snapshot-update --bundle"
+        f"{out}: bundle {new.name} {new.release}; freeze its golden outputs: "
+        f"ecdd gates G3 --bundle {out} -- --snapshot-update"
     )
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.specification import CONTRACT, SPLIT
+
 if TYPE_CHECKING:
     from ecdd.contract.loading import LoadedContract
     from ecdd.export.representative_data import RepresentativeSet
@@ -16,7 +18,9 @@ if TYPE_CHECKING:
 def export(
     weights: Annotated[Path, typer.Option("--checkpoint", help="weights.safetensors of a training.")],
     out: Annotated[Path, typer.Option(help="Folder for model.onnx and model.tflite, or model_<mode>.tflite.")],
-    contract: Annotated[Path, typer.Option(help="Policy contract.")] = Path("contracts/policy_contract.yaml"),
+    contract: Annotated[
+        Path, typer.Option(help="Policy contract.", show_default="contracts/policy_contract.yaml")
+    ] = CONTRACT,
     mode: Annotated[
         list[str] | None,
         typer.Option(
@@ -33,7 +37,7 @@ def export(
         Path | None,
         typer.Option(help="Data manifest; its CALIBRATION pictures give the ranges of full_int8 and int16x8."),
     ] = None,
-    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
 ) -> None:
     """Export a teacher or student, compare the float files with it, quantise, look inside, and time the files."""
     from ecdd.export.quantised_file import EXPECTED, INTEGER_MODES, ISLANDS, WEIGHTS_ONLY

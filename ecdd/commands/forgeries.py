@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ecdd.specification import SPLIT
+
 app = typer.Typer(help="Make forgeries and look at them.", no_args_is_help=True, add_completion=False)
 
 
@@ -25,7 +27,7 @@ def sheet(
     count: Annotated[int, typer.Option(min=1, max=100, help="Forgeries to show.")] = 12,
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Decides everything.")] = 0,
     contract: Annotated[Path | None, typer.Option(help="Policy contract; the default one where not given.")] = None,
-    split: Annotated[Path, typer.Option(help="Lineage tags.")] = Path("golden/data_split.csv"),
+    split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
 ) -> None:
     """Draw a contact sheet: real, forged, mask, difference, and the cells that see the forgery.
 
@@ -35,22 +37,27 @@ def sheet(
 
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
-    from ecdd.dataset_governance.manifest import load_manifest
+    from ecdd.dataset_governance.manifest import load_manifest, manifest_path
     from ecdd.dataset_governance.usable_faces import usable_faces
-    from ecdd.files import write_bytes
+    from ecdd.files import check_output, write_output
     from ecdd.golden.golden_sets import load_golden
     from ecdd.pipeline.face_detectors import load_detector
     from ecdd.training.forgeries.contact_sheet import draw_sheet, golden_forgeries
     from ecdd.training.forgeries.forging import as_png, forge_part
     from ecdd.training.forgeries.registry import find_generator
 
+    inputs = [path for path in (contract, split) if path is not None]
+    check_output(out, inputs)
     about = find_generator(generator).about
     loaded = load_contract(contract)
     detector = load_detector(loaded.policy.face_detector)
     if data is None:
         outcomes = golden_forgeries(load_golden(), generator, seed, loaded.policy, detector)
     else:
-        rows = usable_faces(load_manifest(data), load_split(split), [LineageTag.TRAIN])
+        listed = load_manifest(data)
+        inputs += [manifest_path(data), *(row.path for row in listed)]
+        check_output(out, inputs)
+        rows = usable_faces(listed, load_split(split), [LineageTag.TRAIN])
         outcomes = forge_part(rows, generator, seed, loaded)
     drawn = draw_sheet(
         track(outcomes, description=generator, total=count, transient=True),
@@ -59,6 +66,6 @@ def sheet(
         detector,
         f"{generator}: {about}; seed {seed}",
     )
-    write_bytes(out, as_png(drawn.image))
+    write_output(out, as_png(drawn.image), inputs=inputs)
     reasons = ", ".join(f"{reason} {n}" for reason, n in drawn.refused.items()) or "none"
     typer.echo(f"{out}: {drawn.rows} forgeries; not forged: {reasons}")

@@ -114,14 +114,14 @@ def show_next(
     contract: _Contract = None,
 ) -> None:
     """Open the item that should be looked at next: the oldest of the stratum that was looked at least."""
-    from ecdd.files import write_bytes
+    from ecdd.files import write_output
 
     opened = _open(store, contract, key)
     item = opened.next(skip or ())
     if item is None:
         typer.echo("nothing waits for review")
         return
-    write_bytes(out, opened.picture(item.id), mode=0o600)
+    write_output(out, opened.picture(item.id), inputs=[store], mode=0o600)
     typer.echo(_shown(item))
 
 
@@ -158,7 +158,7 @@ def export(
     from ecdd.dataset_governance.review_record import write_forms
 
     items, beyond = _open(store, contract, key).reviewed()
-    write_forms(items, out)
+    write_forms(items, out, store)
     typer.echo(f"{len(items)} reviewed items; {beyond} beyond the quota of their stratum left out")
 
 
@@ -226,10 +226,10 @@ def protocol(
     """Write the manual-review protocol, made from the contract."""
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.review_protocol import review_protocol
-    from ecdd.files import write_text
+    from ecdd.files import write_output
 
     text = review_protocol(load_contract(contract))
     if out is not None:
-        write_text(out, text)
+        write_output(out, text.encode(), inputs=[] if contract is None else [contract])
     if out is None:
         typer.echo(text, nl=False)

@@ -37,12 +37,16 @@ def scan(
     from ecdd.dataset_governance.leakage_scan import CROPS_UP_TO
     from ecdd.dataset_governance.leakage_scan import scan as scan_files
     from ecdd.dataset_governance.lineage_tags import load_split
-    from ecdd.dataset_governance.manifest import load_manifest
+    from ecdd.dataset_governance.manifest import load_manifest, manifest_path
     from ecdd.dataset_governance.picture_hashes import Work
+    from ecdd.files import check_output
 
     policy = load_contract(contract).policy
     tags = {key: row.lineage.value for key, row in load_split(split).rows.items()} if split else {}
     rows = load_manifest(data)
+    if out is not None:
+        given = [path for path in (manifest_path(data), split, contract) if path is not None]
+        check_output(out, [*given, *(row.path for row in rows)])
     files = [(row.sha256, row.path) for row in rows]
     found = scan_files(files, policy.pixel_pipeline, policy.dataset_governance, Work(jobs, engine, keep, _say))
     names = {row.sha256: row.name for row in rows}

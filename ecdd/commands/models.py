@@ -36,10 +36,12 @@ def import_(
     unknown or of another shape; each is listed.
     """
     from ecdd.contract.loading import load_contract
+    from ecdd.files import check_output
     from ecdd.models.checkpoint import identity_of, load_public, save_weights
     from ecdd.models.state_dicts import CheckpointError
 
     factor = scale if scale is not None else (2 / 3 if operator == "NPR" else 1.0)
+    check_output(out, [path for path in (checkpoint, contract) if path is not None])
     policy = load_contract(contract).policy
     try:
         model = load_public(checkpoint, operator, factor, arch, width)
@@ -67,8 +69,10 @@ def store(
 
     import torch
 
+    from ecdd.files import check_output
     from ecdd.models.checkpoint import load_weights, save_weights
 
+    check_output(out, [weights], regular=True)
     model, identity = load_weights(weights)
     digest = save_weights(model, dataclasses.replace(identity, storage=storage), out)
     side = identity.input_size

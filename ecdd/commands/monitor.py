@@ -109,7 +109,8 @@ def reference(
         assert url is not None
         with EventLog(url) as log:
             made = reference_from_log(log, loaded.payload_digest, days, least)
-    references.save(made, out)
+    source = scores or Path((url or "").removeprefix("sqlite:///"))
+    references.save(made, out, [loaded.path, source])
     typer.echo(f"{out}: {made.events} events of bundle {made.bundle_digest[:16]}")
 
 

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -56,11 +56,17 @@ def predict(
         raise typer.BadParameter("--log names the bundle that decided; with --contract the bundle would not have")
     files, hidden = find_files(paths)
     counts: dict[str, int] = {}
+    warned: set[str] = set()
     failed = 0
-    with _writer(out) as write, _logged(log, device_class, settings.bundle) as note:
+    inputs = [*paths, settings.bundle.path, *([] if contract is None else [contract])]
+    with _writer(out, inputs) as write, _logged(log, device_class, settings.bundle) as note:
         for line in _watched(judge_all(files, settings, jobs), len(files)):
             counts[line["label"]] = counts.get(line["label"], 0) + 1
             failed += line["outcome"] == "error" or any(code.startswith(_UNREADABLE) for code in line["reason_codes"])
+            for warning in line.get("warnings", ()):  # the same for every picture: a person reads it once
+                if warning not in warned:
+                    typer.echo(f"warning: {warning}", err=True)
+                warned.add(warning)
             write(line)
             note(line)
             print(json.dumps(line, ensure_ascii=True) if as_json else _text(line))  # noqa: T201 - the command's output
@@ -79,15 +85,15 @@ def _text(line: dict[str, Any]) -> str:
 
 
 @contextlib.contextmanager
-def _writer(out: Path | None) -> Iterator[Any]:
-    """Write JSON lines beside the target and rename at the end: half a file never carries the name."""
+def _writer(out: Path | None, inputs: Iterable[Path]) -> Iterator[Any]:
+    """Write JSON lines: half a file never carries the name, and what a full disk allows is kept."""
     if out is None:
         yield lambda _line: None
         return
-    partial = out.with_name(f"{out.name}.partial")
-    with partial.open("w", encoding="utf-8") as handle:
-        yield lambda line: handle.write(json.dumps(line, ensure_ascii=True) + "\n")
-    partial.replace(out)
+    from ecdd.files import open_output
+
+    with open_output(out, inputs=inputs, keep_lines=True) as handle:
+        yield lambda line: handle.write((json.dumps(line, ensure_ascii=True) + "\n").encode())
 
 
 @contextlib.contextmanager

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ecdd.errors import EcddError
+
+if TYPE_CHECKING:
+    from ecdd.bundle import Bundle
+    from ecdd.release.approval import Decision
 
 
 def release(
@@ -32,7 +36,7 @@ def release(
     Every claimed experiment needs a complete and passing record for exactly this payload and this contract.
     """
     from ecdd.bundle import load_bundle
-    from ecdd.evidence.declarations import load_declared
+    from ecdd.evidence.declarations import load_declarations
     from ecdd.release.approval import decide
     from ecdd.release.approving import release as write_release
     from ecdd.release.waivers import load_waivers
@@ -44,27 +48,32 @@ def release(
         raise EcddError("give --key FILE to sign, or --unsigned to release without a signature")
     day = as_of.date() if as_of is not None else datetime.datetime.now(datetime.UTC).date()
     loaded = load_bundle(bundle)
-    declared = load_declared(Path.cwd() / "gates" / "declared.yaml")
+    declared = load_declarations(Path.cwd()).experiments
     asked = load_waivers(waivers) if waivers is not None else []
     folders = records or [Path("reports") / "runs" / loaded.payload_digest[:16]]
     decision = decide(loaded, folders, declared, asked, day)
-    _say(decision.reasons, decision.not_claimed, len(decision.supported))
+    say(loaded, decision)
     if not decision.approved:
         raise typer.Exit(1)
     if not dry_run:
         write_release(loaded, decision, key)
-    typer.echo(f"RELEASE APPROVED: {loaded.manifest.name} {loaded.manifest.version}, payload {loaded.payload_digest}")
     if unsigned and not dry_run:
         typer.echo("UNSIGNED: nobody can tell whether this bundle was changed after this approval", err=True)
 
 
-def _say(reasons: tuple[str, ...], not_claimed: tuple[str, ...], supported: int) -> None:
-    typer.echo(f"{supported} claims are supported by evidence of this payload and contract")
-    typer.echo(f"not claimed: {'; '.join(not_claimed)}")
+def say(bundle: Bundle, decision: Decision, most: int | None = None) -> None:
+    """Print a decision, and every reason against the release or the first ones."""
+    reasons, named = decision.reasons, f"{bundle.manifest.name} {bundle.manifest.version}"
+    typer.echo(f"{len(decision.supported)} claims are supported by evidence of this payload and contract")
+    typer.echo(f"not claimed: {'; '.join(decision.not_claimed)}")
+    for reason in reasons[:most]:
+        typer.echo(f"  - {reason}")
+    if most is not None and len(reasons) > most:
+        typer.echo(f"  - and {len(reasons) - most} more; ecdd release --dry-run --records FOLDER names them all")
     if reasons:
-        for reason in reasons:
-            typer.echo(f"  - {reason}")
         typer.echo(f"RELEASE REFUSED for {len(reasons)} reason{'s' if len(reasons) > 1 else ''}")
+    else:
+        typer.echo(f"RELEASE APPROVED: {named}, payload {bundle.payload_digest}")
 
 
 def _make_keys(name: Path) -> None:

@@ -9,13 +9,17 @@ from typing import Annotated
 import typer
 
 from ecdd.errors import EcddError
+from ecdd.specification import EXPECTED, GOLDEN
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="Folder of a run, for example reports/default.")] = Path(
-        "reports/default"
-    ),
-    golden: Annotated[Path, typer.Option(help="Golden set, for thumbnails of worst samples.")] = Path("golden"),
+    folder: Annotated[
+        Path | None,
+        typer.Argument(help="Folder of a run, for example reports/default; the bundle's own run where not given."),
+    ] = None,
+    golden: Annotated[
+        Path, typer.Option(help="Golden set, for thumbnails of worst samples.", show_default="the specification's")
+    ] = GOLDEN,
     bundle: Annotated[Path | None, typer.Option(help="Bundle that the run judged; the default bundle.")] = None,
     contract: Annotated[Path | None, typer.Option(help="Contract that the run judged by; the bundle's own.")] = None,
     expected: Annotated[
@@ -29,10 +33,12 @@ def report(
     """
     from ecdd.bundle import load_bundle
     from ecdd.contract.loading import load_contract
-    from ecdd.evidence.declarations import load_declared, load_expected
+    from ecdd.evidence.declarations import load_declarations, load_expected
     from ecdd.evidence.report import write_report
-    from ecdd.evidence.session import RunOptions
+    from ecdd.evidence.session import RunOptions, payload_digest_of
 
+    root = Path.cwd()
+    folder = folder or root / "reports" / "runs" / payload_digest_of(bundle)[:16]
     if not (folder / "index.json").is_file():
         raise EcddError(f"{folder}: no index.json; run the gates first, or give the folder of a run")
     for name, path in (("--contract", contract), ("--bundle", bundle), ("--golden", golden)):
@@ -42,10 +48,9 @@ def report(
         load_contract(contract)
     if bundle is not None:
         load_bundle(bundle)
-    root = Path.cwd()
-    declared = load_declared(root / "gates" / "declared.yaml")
-    reds_file = expected or root / "gates" / "expected_verdicts.yaml"
-    reds = load_expected(reds_file, declared) if expected is not None or reds_file.is_file() else {}
+    declared = load_declarations(root).experiments
+    reds_file = expected or EXPECTED
+    reds = load_expected(reds_file, declared)
     today = datetime.datetime.now(datetime.UTC).date()
     options = RunOptions(root, bundle, contract, golden, None, folder.resolve(), reds_file, today)
     typer.echo(f"report: {write_report(options, declared, reds)}")

@@ -8,15 +8,17 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ecdd.specification import CONFIGS, CONTRACT, SPLIT
+
 app = typer.Typer(help="Train a teacher or a student.", no_args_is_help=True, add_completion=False)
 
 INTERRUPTED = 130
 
 Data = Annotated[Path, typer.Option(help="Data manifest, or its folder.")]
 Out = Annotated[Path, typer.Option(help="Folder for weights, record and states; resumes what lies there.")]
-Config = Annotated[Path, typer.Option(help="Settings of the training.")]
-Contract = Annotated[Path, typer.Option(help="Policy contract.")]
-Split = Annotated[Path, typer.Option(help="Lineage tags.")]
+Config = Annotated[Path, typer.Option(help="Settings of the training.", show_default="configs/<teacher|student>.yaml")]
+Contract = Annotated[Path, typer.Option(help="Policy contract.", show_default="contracts/policy_contract.yaml")]
+Split = Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")]
 Cache = Annotated[Path | None, typer.Option(help="Folder for tensors; <out>/tensors where not given.")]
 Init = Annotated[Path | None, typer.Option(help="Checkpoint to begin with (`ecdd models import` reads public ones).")]
 Freeze = Annotated[
@@ -32,9 +34,6 @@ SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave bad rows and pictures out and record them, instead of refusing.")
 ]
 
-POLICY = Path("contracts/policy_contract.yaml")
-TAGS = Path("golden/data_split.csv")
-
 
 @app.callback()
 def _group() -> None:
@@ -46,9 +45,9 @@ def teacher(
     *,
     data: Data,
     out: Out,
-    config: Config = Path("configs/teacher.yaml"),
-    contract: Contract = POLICY,
-    split: Split = TAGS,
+    config: Config = CONFIGS / "teacher.yaml",
+    contract: Contract = CONTRACT,
+    split: Split = SPLIT,
     cache: Cache = None,
     init: Init = None,
     freeze: Freeze = None,
@@ -64,9 +63,9 @@ def student(
     *,
     data: Data,
     out: Out,
-    config: Config = Path("configs/student.yaml"),
-    contract: Contract = POLICY,
-    split: Split = TAGS,
+    config: Config = CONFIGS / "student.yaml",
+    contract: Contract = CONTRACT,
+    split: Split = SPLIT,
     cache: Cache = None,
     init: Init = None,
     freeze: Freeze = None,

@@ -25,8 +25,9 @@ from ecdd.dataset_governance.lineage_tags import (
     split_digest,
     write_split,
 )
-from ecdd.dataset_governance.manifest import UNKNOWN_IDENTITY, ManifestRow, load_manifest
+from ecdd.dataset_governance.manifest import UNKNOWN_IDENTITY, ManifestRow, load_manifest, manifest_path
 from ecdd.dataset_governance.validate_lineage import validate_lineage
+from ecdd.files import check_output
 
 _SHARES: Final = {
     "face": ((LineageTag.TRAIN, 0.5), (LineageTag.CALIBRATION, 0.25), (LineageTag.TEST_NEVER_TOUCH, 0.25)),
@@ -171,6 +172,8 @@ def build_split(
     """
     policy = load_contract(contract).policy
     rows = load_manifest(data)
+    given = [path for path in (manifest_path(data), contract, scanned) if path is not None]
+    check_output(out, [*given, *(row.path for row in rows)], regular=True)
     if missing := sorted(set(held_out) - {row.source for row in rows}):
         raise LineageError([f"held-out source {name}: no picture of the manifest has it" for name in missing])
     if scanned is not None:

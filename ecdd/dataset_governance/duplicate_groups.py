@@ -11,19 +11,19 @@ from typing import Final
 from ecdd.dataset_governance.leakage_scan import NearDuplicate, ScanResult
 from ecdd.dataset_governance.lineage_tags import LineageError, read_table
 from ecdd.dataset_governance.manifest import ManifestRow
-from ecdd.files import write_text
+from ecdd.files import write_output
 
 COLUMNS: Final = ("sha256", "near_duplicate_group", "hash_group", "path")
 
 
 def write_groups(path: Path, rows: Sequence[ManifestRow], found: ScanResult) -> None:
-    """Write every picture's group, sorted by SHA-256, atomically."""
+    """Write every picture's group, sorted by SHA-256."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in sorted(rows, key=lambda row: row.sha256):
         writer.writerow((row.sha256, found.groups[row.sha256], found.hash_groups[row.sha256], row.name))
-    write_text(path, buffer.getvalue())
+    write_output(path, buffer.getvalue().encode())
 
 
 def read_groups(path: Path, rows: Sequence[ManifestRow]) -> tuple[dict[str, str], dict[str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ecdd.errors import ListedError
+from ecdd.files import write_output
 
 SPLIT_COLUMNS: Final = ("sha256", "lineage", "near_duplicate_group", "identity", "label", "scope", "source")
 _SHA256: Final = re.compile("[0-9a-f]{64}")
@@ -95,13 +97,12 @@ def _cells(row: SplitRow) -> tuple[str, ...]:
 
 
 def write_split(rows: Iterable[SplitRow], path: Path) -> None:
-    """Write the split sorted by SHA-256, atomically."""
-    partial = path.with_suffix(".partial")
-    with partial.open("w", encoding="utf-8", newline="") as handle:
-        writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(SPLIT_COLUMNS)
-        writer.writerows(_cells(row) for row in sorted(rows, key=lambda row: row.sha256))
-    partial.replace(path)
+    """Write the split sorted by SHA-256, whole or not at all."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(SPLIT_COLUMNS)
+    writer.writerows(_cells(row) for row in sorted(rows, key=lambda row: row.sha256))
+    write_output(path, text.getvalue().encode())
 
 
 def load_split(path: Path) -> DataSplit:

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ecdd.dataset_governance.review_error import ReviewError
-from ecdd.files import write_bytes
+from ecdd.files import write_output
 from ecdd.verdict import Verdict
 
 Label = Literal["real", "fake"]
@@ -177,7 +177,7 @@ _FORM_COLUMNS: Final = ("id", "stored", "stratum", "verdict", "probability", "re
                         "failure_reason", "reviewers", "bundle_digest", "contract_digest")  # fmt: skip
 
 
-def write_forms(items: Iterable[ReviewItem], path: Path) -> None:
+def write_forms(items: Iterable[ReviewItem], path: Path, store: Path) -> None:
     """Write the forms of reviewed items as CSV, in their order: no picture, no digest of one, no consent.
 
     Parameters
@@ -185,7 +185,9 @@ def write_forms(items: Iterable[ReviewItem], path: Path) -> None:
     items : iterable of ReviewItem
         Each with at least one form.
     path : Path
-        Target, written atomically and readable by its owner alone.
+        Target, readable by its owner alone.
+    store : Path
+        The store's folder, in which nothing is overwritten.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, _FORM_COLUMNS, lineterminator="\n")
@@ -206,4 +208,4 @@ def write_forms(items: Iterable[ReviewItem], path: Path) -> None:
             "bundle_digest": item.verdict.bundle_digest,
             "contract_digest": item.verdict.contract_digest,
         })  # fmt: skip
-    write_bytes(path, text.getvalue().encode(), mode=0o600)
+    write_output(path, text.getvalue().encode(), inputs=[store], mode=0o600)

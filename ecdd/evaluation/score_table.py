@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ecdd.errors import EcddError
+from ecdd.files import open_output
 
 KEY: Final = b"ecdd"
 FORMAT: Final = 1
@@ -135,19 +136,22 @@ def write_table(path: Path, plan: Plan, batches: Iterable[list[dict[str, Any]]])
 
     schema = pa.schema([(name, getattr(pa, kind)()) for name, kind in COLUMNS.items()])
     schema = schema.with_metadata({KEY: plan.text().encode()})
-    partial, count = path.with_name(f".{path.name}.partial"), 0
-    try:
-        with parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
+    count = 0
+    with open_output(path) as stream:
+        with parquet.ParquetWriter(stream, schema, compression="zstd") as writer:
             for rows in batches:
                 writer.write_table(pa.Table.from_pylist(rows, schema=schema))
                 count += len(rows)
         if count != plan.n_expected:
             msg = f"{path.name}: {count} rows, expected {plan.n_expected}; no table was written"
             raise ScoreTableError(msg)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return count
+
+
+def is_parquet(path: Path) -> bool:
+    """Whether a file begins as Parquet files do."""
+    with path.open("rb") as stream:
+        return stream.read(4) == b"PAR1"
 
 
 def read_table(path: Path) -> ScoreTable:

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ecdd.batch import Settings, judge_all
 from ecdd.evaluation.manifest_stream import Listed, Selection, check, stream
-from ecdd.evaluation.score_table import SCORED, Plan, ScoreTableError, plan_of, write_table
+from ecdd.evaluation.score_table import SCORED, Plan, ScoreTableError, is_parquet, plan_of, write_table
 from ecdd.evaluation.transforms import UNTOUCHED, Transform, TransformError, apply, load_suite
-from ecdd.files import write_text
+from ecdd.files import check_output, write_text
 from ecdd.pipeline.decode import read_file
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 
@@ -222,9 +222,12 @@ def score(
     ManifestError
         No manifest.
     ScoreTableError
-        Shards of other pictures, another bundle or contract lie there.
+        Shards of other pictures, another bundle or contract lie there, or ``out`` is a file of another kind.
     """
     plan = request.plan()
+    check_output(out, regular=True)
+    if out.exists() and not is_parquet(out):  # perhaps a picture of the manifest, or the manifest
+        raise ScoreTableError(f"{out}: exists and is no score table; choose another --out")
     shards = out.with_name(f"{out.name}.shards")
     _open_shards(shards, plan)
     settings = ScoreSettings(request.bundle, request.contract, None, request.root)

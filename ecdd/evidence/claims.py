@@ -10,7 +10,10 @@ from ecdd.contract.loading import LoadedContract
 from ecdd.evidence.applicability import not_ruled_out
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.records import ExperimentRecord
+from ecdd.pipeline.decode import frozen_decoder, other_libraries
 
+# E1.3 says under this name what its own golden set differs in; release and report read it
+DECODER_DIFFERENCES: Final = "decoder_differences"
 # what no experiment of this specification can promise: there is nothing on a build machine to run it on
 NEVER_CLAIMED: Final = (
     "NNAPI delegate: not tested, no such device in any run",
@@ -33,12 +36,15 @@ class Claims:
         Claimed, and ruled out by the contract itself.
     not_claimed : tuple of str
         What nobody claims: experiments of the specification with their titles, splits, delegates.
+    other_decoders : tuple of str
+        Decoders that records were measured with and that did not freeze the golden stages, one line each.
     """
 
     supported: tuple[str, ...]
     unsupported: tuple[str, ...]
     not_applicable: tuple[str, ...]
     not_claimed: tuple[str, ...]
+    other_decoders: tuple[str, ...]
 
 
 def compare_claims(
@@ -67,6 +73,35 @@ def compare_claims(
         unsupported=tuple(claim for claim in claims if sound.get(claim) not in {"pass", "not_applicable"}),
         not_applicable=tuple(claim for claim in claims if sound.get(claim) == "not_applicable"),
         not_claimed=not_claimed(claims, contract.policy.evaluation.splits, declared),
+        other_decoders=other_decoders(records, contract.policy.pixel_pipeline.decoder_version),
+    )
+
+
+def other_decoders(records: Mapping[str, ExperimentRecord], decoder_version: str) -> tuple[str, ...]:
+    """Decoders that records were measured with and that did not freeze the golden stages.
+
+    Parameters
+    ----------
+    records : mapping of str to ExperimentRecord
+        By id.
+    decoder_version : str
+        ``pixel_pipeline.decoder_version`` of the contract.
+
+    Returns
+    -------
+    tuple of str
+        One line a decoder, with the experiments measured with it.
+    """
+    found: dict[str, list[str]] = {}
+    for key, record in records.items():
+        said = [str(m.value) for m in record.measurements if m.name == DECODER_DIFFERENCES and m.value]
+        others = other_libraries(record.identity.versions, frozen_decoder(decoder_version)) or "; ".join(said)
+        if others:
+            found.setdefault(others, []).append(key)
+    return tuple(
+        f"Measured with a decoder that no evidence covers ({others}): {', '.join(keys)}; "
+        f"run the gates with the decoder of the golden stages"
+        for others, keys in found.items()
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -13,8 +14,10 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ecdd.errors import EcddError
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.verdicts import only_metrics_are_red, red_metrics
+from ecdd.specification import GATES
 
 _VALUE_TOLERANCE: Final = 0.01  # as many digits as the entry's reader looks at; verdicts decide, not values
+DECLARED_FILE: Final = "declared.yaml"
 
 
 class DeclarationError(EcddError):
@@ -50,8 +53,8 @@ class Expected(_Entry):
 
     Attributes
     ----------
-    verdict : {"fail", "not_tested", "not_applicable"}
-        What stands instead.
+    verdict : {"fail", "not_tested", "not_applicable", "pass"}
+        What stands instead; ``pass`` only for an experiment that some machines cannot test.
     value : str
         What was measured, for a reader.
     reason : str
@@ -59,19 +62,37 @@ class Expected(_Entry):
     metrics : mapping of str to float or None
         The metrics that are red and their values; exactly these may be. A value counts to one per cent; None stands
         for one that differs from run to run. Only for ``fail``.
+    without : str
+        Words of the reason for which it may be not tested on a machine, for example ``"no Chromium"``. Only for
+        ``pass``; not tested for any other reason stays another verdict.
     """
 
-    verdict: Literal["fail", "not_tested", "not_applicable"]
+    verdict: Literal["fail", "not_tested", "not_applicable", "pass"]
     value: str
     reason: Annotated[str, Field(min_length=10)]
     metrics: dict[str, float | int | None] = {}
+    without: str = ""
 
     @model_validator(mode="after")
     def _names_its_metrics(self) -> Expected:
         if (self.verdict == "fail") != bool(self.metrics):
             msg = "metrics: name the red metrics and their values for verdict fail, and none for another verdict"
             raise ValueError(msg)
+        if (self.verdict == "pass") != bool(self.without):
+            msg = "without: verdict pass needs what a machine may lack, and no other verdict has it"
+            raise ValueError(msg)
         return self
+
+
+def not_testable_here(record: ExperimentRecord, expected: Mapping[str, Expected]) -> bool:
+    """Whether an experiment is not tested because the machine lacks what its entry names, and for no other reason."""
+    entry = expected.get(record.id)
+    return (
+        record.verdict == "not_tested"
+        and entry is not None
+        and entry.verdict == "pass"
+        and all(entry.without in missing.why for missing in record.not_tested)
+    )
 
 
 def _differing_metrics(record: ExperimentRecord, entry: Expected) -> list[str]:
@@ -103,6 +124,8 @@ def difference(record: ExperimentRecord, expected: Mapping[str, Expected]) -> st
     """
     entry = expected.get(record.id)
     wanted = entry.verdict if entry else "pass"
+    if not_testable_here(record, expected):
+        return ""
     if record.verdict != wanted:
         return f"{record.id} is {record.verdict}, expected {wanted}"
     if entry is None or entry.verdict != "fail":
@@ -154,6 +177,48 @@ def load_declared(path: Path) -> dict[str, Declared]:
         msg = f"{path}: declares no experiment; a run of nothing must not pass"
         raise DeclarationError(msg)
     return declared
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """The experiments of a run, and the file of each, absolute."""
+
+    experiments: dict[str, Declared]
+    files: dict[str, Path]
+
+
+def load_declarations(root: Path) -> Declarations:
+    """Load the specification's declarations, and those of a project's own clauses.
+
+    Parameters
+    ----------
+    root : Path
+        The project. Its ``gates/declared.yaml`` stands in place of the specification's where there is one; its
+        ``clauses/declared.yaml`` adds experiments of its own.
+
+    Returns
+    -------
+    Declarations
+        Both.
+
+    Raises
+    ------
+    DeclarationError
+        A file is wrong, or an own experiment has the id of one of the specification.
+    """
+    gates = root / "gates" / DECLARED_FILE
+    gates = gates if gates.is_file() else GATES / DECLARED_FILE
+    experiments = load_declared(gates)
+    files = {key: gates.parents[1] / about.file for key, about in experiments.items()}
+    own = root / "clauses" / DECLARED_FILE
+    if own.is_file():
+        added = load_declared(own)
+        if taken := sorted(set(added) & set(experiments)):
+            msg = f"{own}: {', '.join(taken)} is in {gates}; number clauses of your own from E100.1 on"
+            raise DeclarationError(msg)
+        experiments |= added
+        files |= {key: root / about.file for key, about in added.items()}
+    return Declarations(experiments, files)
 
 
 def load_expected(path: Path, declared: dict[str, Declared]) -> dict[str, Expected]:

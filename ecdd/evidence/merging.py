@@ -50,6 +50,7 @@ def remove_fragments(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     with contextlib.suppress(OSError):  # another run of the same bundle may be using it
         folder.parent.rmdir()
+        folder.parents[1].rmdir()  # a start that failed leaves no empty folder of a run
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from ecdd.files import write_bytes
+from ecdd.files import write_output
 
 MUTANTS_FILE: Final = "mutants.json"
 
@@ -83,7 +83,7 @@ class MutationTable(_Stored):
 
 def write_mutants(path: Path, table: MutationTable) -> None:
     """Write a table as JSON, atomically."""
-    write_bytes(path, (table.model_dump_json(indent=1) + "\n").encode())
+    write_output(path, (table.model_dump_json(indent=1) + "\n").encode())
 
 
 def read_mutants(folder: Path, payload_digest: str, contract_digest: str) -> tuple[MutationTable | None, str]:

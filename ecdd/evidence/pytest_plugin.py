@@ -15,11 +15,13 @@ import pytest
 from ecdd.evidence.collecting import Evidence, EvidenceFailed
 from ecdd.evidence.merging import write_fragment
 from ecdd.evidence.records import Outcome
-from ecdd.evidence.run import CHANGED, RUN, Run
+from ecdd.evidence.run import CHANGED, JUNIT, RUN, Run, only_lists
 from ecdd.evidence.session import identify
 from ecdd.evidence.unmeasured import Unmeasured
 
 __all__ = ["CHANGED", "RUN"]
+
+pytest_plugins = ["ecdd.evidence.fixtures"]
 
 EVIDENCE = pytest.StashKey[Evidence]()
 UNMEASURED = pytest.StashKey[Unmeasured]()
@@ -30,7 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("ecdd", "ECDD: the executable specification")
     group.addoption("--bundle", type=Path, help="bundle to judge (default: the one that ships)")
     group.addoption("--contract", type=Path, help="contract to judge by (default: the bundle's own)")
-    group.addoption("--golden", type=Path, help="golden set (default: golden/)")
+    group.addoption("--golden", type=Path, help="golden set (default: the specification's)")
     group.addoption("--data", type=Path, help="labelled pictures: manifest.csv or its folder (default: none)")
     group.addoption("--report-dir", type=Path, help="where records go (default: reports/runs/<payload digest>)")
     group.addoption("--expected", type=Path, help="judge the run by this file of expected verdicts")
@@ -40,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the run; JUnit is written by default."""
+    config.addinivalue_line("markers", "experiment(id): the test measures a part of experiment E<n>.<m>")
     run = Run(config)
     config.stash[RUN] = run
     config.stash[CHANGED] = []
@@ -52,8 +55,8 @@ def pytest_configure(config: pytest.Config) -> None:
             msg = f"--{name} {path}: no such file or folder"
             raise pytest.UsageError(msg)
     config.pluginmanager.register(run, "ecdd-run")
-    if not run.is_worker and not config.option.xmlpath:
-        config.option.xmlpath = str(run.options.folder / "junit.xml")
+    if not (run.is_worker or config.option.xmlpath or only_lists(config)):
+        config.option.xmlpath = str(run.fragments / JUNIT)  # beside the records once there are some
 
 
 def is_freezing(config: pytest.Config) -> bool:
@@ -74,10 +77,17 @@ def pytest_report_header(config: pytest.Config) -> list[str]:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With ``--snapshot-update`` only the tests that freeze run: the others would judge what is being replaced."""
-    if not is_freezing(config):
+    """Leave only tests that freeze with ``--snapshot-update``, and only those that time with ``--benchmark-only``.
+
+    The others would judge what is being replaced, or be skipped, which reads as a failure of their experiment.
+    """
+    if is_freezing(config):
+        wanted = "freezing"
+    elif getattr(config.option, "benchmark_only", False):
+        wanted = "benchmark"
+    else:
         return
-    others = [item for item in items if "freezing" not in getattr(item, "fixturenames", ())]
+    others = [item for item in items if wanted not in getattr(item, "fixturenames", ())]
     if others:
         items[:] = [item for item in items if item not in set(others)]
         config.hook.pytest_deselected(items=others)

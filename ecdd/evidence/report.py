@@ -142,6 +142,8 @@ def verdict_of(records: Mapping[str, ExperimentRecord], claims: Claims | None, e
             "fail",
             f"No release can rest on this run: {count} of its claims {'is' if count == 1 else 'are'} unsupported.",
         )
+    if claims.other_decoders:
+        return "fail", "No release can rest on this run: it was measured with a decoder that no evidence covers."
     return "pass", "Every claim of the contract is supported by this run."
 
 

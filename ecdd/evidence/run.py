@@ -3,23 +3,34 @@
 from __future__ import annotations
 
 import datetime
+import os
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from _pytest.junitxml import xml_key
 
 from ecdd.evidence.chain import write_chain
-from ecdd.evidence.declarations import DeclarationError, Declared, Expected, difference, load_declared, load_expected
+from ecdd.evidence.declarations import (
+    DeclarationError,
+    Declared,
+    Expected,
+    difference,
+    load_declarations,
+    load_expected,
+)
 from ecdd.evidence.merging import FRAGMENTS, Asked, merge, read_fragments, remove_fragments, write_records
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.selection import Collection, is_complete, read_collection, selection_of, unfinished
 from ecdd.evidence.session import RunOptions, identify
 from ecdd.evidence.summary import gate_lines, mutant_lines, verdict_lines
+from ecdd.specification import GOLDEN
 
 RUN = pytest.StashKey["Run"]()
 CHANGED = pytest.StashKey[list[str]]()
+JUNIT = "junit.xml"
 _INPUT = "ecdd_run"
 
 
@@ -46,13 +57,17 @@ class Run:
         self.harness_errors: list[str] = []
         self.records: dict[str, ExperimentRecord] = {}
         self.declared: dict[str, Declared] = {}
+        self.files: dict[str, Path] = {}
         self.expected: dict[str, Expected] = {}
         try:
-            self.declared = load_declared(self.options.root / "gates" / "declared.yaml")
+            declarations = load_declarations(self.options.root)
+            self.declared, self.files = declarations.experiments, declarations.files
             if self.options.expected is not None:
                 self.expected = load_expected(self.options.expected, self.declared)
         except DeclarationError as error:
             self.harness_errors.append(str(error))
+        if os.environ.get("CI") == "true":  # there everything must be testable
+            self.expected = {key: entry for key, entry in self.expected.items() if not entry.without}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist may be absent
@@ -66,29 +81,44 @@ class Run:
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Store what was collected; workers do this for the controller."""
         _note(self.collection.collected, session.items)
-        if not session.config.option.collectonly:
+        if not only_lists(session.config):
             self.collection.write(self.fragments, self.name)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Keep the report of every worker's test."""
         self.reports.append(report)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Merge the fragments, write the records and decide the exit status."""
-        if self.is_worker or session.config.option.collectonly:
-            return
+    @pytest.hookimpl(wrapper=True, trylast=True)  # around the JUnit plugin, inside the terminal's, which shows it
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None, None, None]:
+        """Merge the fragments, write the records, decide the exit status, and put JUnit beside the records."""
+        if self.is_worker or only_lists(session.config):
+            return (yield)
         self._merge(interrupted=int(exitstatus) not in (0, 1, pytest.ExitCode.NO_TESTS_COLLECTED))
         if not self.reports:
             self.harness_errors.append("nothing was collected; a run of nothing does not pass")
         session.exitstatus = self.exit_status(int(exitstatus))
+        yield
+        self._keep_junit(session.config)
+        remove_fragments(self.fragments)
+        return None
+
+    def _keep_junit(self, config: pytest.Config) -> None:
+        """Move the JUnit file to the records of the same run; without records an earlier run's stays as it is."""
+        if config.option.xmlpath != str(self.fragments / JUNIT):  # asked for by name: it stays where it is
+            return
+        plugin = config.stash[xml_key]
+        if self.records:
+            config.option.xmlpath = plugin.logfile = str(self.options.folder / JUNIT)
+            (self.fragments / JUNIT).replace(plugin.logfile)
+        else:  # nor does it say where it wrote what is gone
+            config.option.xmlpath = None
+            config.pluginmanager.unregister(plugin)
+            del config.stash[xml_key]
 
     def _merge(self, *, interrupted: bool) -> None:
         collection, fragments = read_collection(self.fragments), read_fragments(self.fragments)
-        root = self.options.root.resolve()
         seen = set(self.declared) | set(collection.collected) | {fragment.experiment for fragment in fragments}
-        files = {key: root / about.file for key, about in self.declared.items()}
-        whole = {key for key in seen if is_complete(key, files.get(key), self.selection, collection)}
+        whole = {key for key in seen if is_complete(key, self.files.get(key), self.selection, collection)}
         lost = unfinished(collection.collected, (fragment.nodeid for fragment in fragments))
         if interrupted or self.selection.stops_early:
             whole, lost = set(), {}
@@ -98,7 +128,6 @@ class Run:
             write_records(self.options.folder, self.records)
             replaced = {key for key, record in self.records.items() if record.verdict != "incomplete"}
             write_chain(self.options.folder, fragments, self.run_id, replaced)
-        remove_fragments(self.fragments)
 
     def broken(self) -> list[str]:
         """Tests outside the experiments that failed, and tests that broke outside their call."""
@@ -141,7 +170,7 @@ class Run:
     @pytest.hookimpl(trylast=True)
     def pytest_terminal_summary(self, terminalreporter: Any, config: pytest.Config) -> None:  # noqa: ANN401
         """Print the verdict of each experiment and gate, and write the report."""
-        if self.is_worker or config.option.collectonly:
+        if self.is_worker or only_lists(config):
             return
         write = terminalreporter.write_line
         for error in self.harness_errors:
@@ -165,6 +194,12 @@ class Run:
         return write_report(self.options, self.declared, self.expected, None if junit is None else Path(junit))
 
 
+def only_lists(config: pytest.Config) -> bool:
+    """Whether pytest was asked to list tests or fixtures and to run nothing."""
+    names = ("collectonly", "showfixtures", "show_fixtures_per_test")
+    return any(getattr(config.option, name, False) for name in names)
+
+
 def _note(into: dict[str, set[str]], items: Sequence[pytest.Item]) -> None:
     for item in items:
         marker = item.get_closest_marker("experiment")
@@ -179,10 +214,10 @@ def _options(config: pytest.Config) -> RunOptions:
         return None if given[name] is None else (config.invocation_params.dir / given[name]).resolve()
 
     return RunOptions(
-        root=config.rootpath,
+        root=config.rootpath.resolve(),
         bundle=absolute("bundle"),
         contract=absolute("contract"),
-        golden=absolute("golden") or config.rootpath / "golden",
+        golden=absolute("golden") or GOLDEN,
         data=absolute("data"),
         report_dir=absolute("report_dir"),
         expected=absolute("expected"),

@@ -7,15 +7,22 @@ import functools
 import hashlib
 import importlib.metadata
 import json
+import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ecdd.evidence.records import RunIdentity
+from ecdd.specification import ROOT
 
 _LIBRARIES: Final = ("numpy", "pillow", "ai-edge-litert", "pydantic", "onnxruntime", "opencv-python-headless")
 _UNKNOWN: Final = "unknown"
+# pytest run on the specification wherever it stands, untouched by settings of the project around it
+SPECIFICATION_ARGUMENTS: Final = (
+    *("-p", "ecdd.evidence.pytest_plugin", "-p", "no:cacheprovider", "--strict-markers", "-ra"),
+    *("-c", os.devnull, "--rootdir", str(ROOT), "--confcutdir", str(ROOT)),
+)
 
 
 @dataclass(frozen=True)

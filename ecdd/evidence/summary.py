@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ecdd.evidence.declarations import Declared, Expected, difference
+from ecdd.evidence.declarations import Declared, Expected, difference, not_testable_here
 from ecdd.evidence.margins import closest_metric
 from ecdd.evidence.records import ExperimentRecord
 
@@ -31,7 +31,7 @@ def verdict_lines(records: Mapping[str, ExperimentRecord], expected: Mapping[str
     lines = []
     for key, record in records.items():
         counts = record.tests
-        note = " (expected)" if key in expected and not difference(record, expected) else ""
+        note = _note(record, expected)
         text = f"{key:5} {record.verdict.upper():10} {counts.passed}/{counts.declared} tests  {record.title}"
         lines.append((f"{text}{note}", _COLOURS[record.verdict]))
         metric = closest_metric(record.metrics)
@@ -43,6 +43,12 @@ def verdict_lines(records: Mapping[str, ExperimentRecord], expected: Mapping[str
         lines += [(f"      declared test missing: {name}", "yellow") for name in counts.missing]
         lines += [(f"      test is not declared: {name}", "red") for name in counts.undeclared]
     return lines
+
+
+def _note(record: ExperimentRecord, expected: Mapping[str, Expected]) -> str:
+    if not_testable_here(record, expected):
+        return f" (not testable here: {record.not_tested[0].why})"
+    return " (expected)" if record.id in expected and not difference(record, expected) else ""
 
 
 def gate_lines(records: Mapping[str, ExperimentRecord], declared: Mapping[str, Declared]) -> list[Line]:
@@ -61,6 +67,15 @@ def gate_lines(records: Mapping[str, ExperimentRecord], declared: Mapping[str, D
         colour = {"FAIL": "red", "PASS": "green", "INCOMPLETE": "yellow"}[state]
         lines.append((f"{gate}: {state}, {passed} of {len(wanted)} experiments passed", colour))
     return lines
+
+
+def not_tested_lines(records: Mapping[str, ExperimentRecord]) -> list[str]:
+    """What could not be measured, and why: one line an entry of a record."""
+    return [
+        f"not tested: {key} {entry.what}: {entry.why}"
+        for key, record in records.items()
+        for entry in dict.fromkeys(record.not_tested)
+    ]
 
 
 def mutant_lines(reports: Iterable[Any]) -> list[Line]:

@@ -12,7 +12,7 @@ import importlib.metadata
 import io
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -243,3 +243,20 @@ def changed_stages(old: str, new: str) -> list[str]:
     stages = ("S2", "S4")
     found += [s for s in stages if [face[s] for face in one["faces"]] != [face[s] for face in two["faces"]]]
     return found
+
+
+def first_moved(stages: Iterable[str]) -> str:
+    """The first stage of those that differ: whatever comes after it may only have followed.
+
+    Parameters
+    ----------
+    stages : iterable of str
+        From `changed_stages`; ``"S3"`` too, which a text does not hold.
+
+    Returns
+    -------
+    str
+        ``"S0"`` to ``"S4"``; empty where none differs.
+    """
+    known = {"rejected": "S1", "faces": "S2"}
+    return min((known.get(stage, stage) for stage in stages if stage not in _FROZEN_WITH), default="")

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ecdd.errors import ListedError
 from ecdd.pipeline.reason_codes import ReasonCode
+from ecdd.specification import GOLDEN
 
 SetName = Literal["in_scope", "out_of_scope", "edge_cases"]
 Outcome = Literal["reaches_model", "abstain", "rejected"]
@@ -20,7 +21,7 @@ SETS: Final[tuple[SetName, ...]] = ("in_scope", "out_of_scope", "edge_cases")
 SIZES: Final[Mapping[SetName, int]] = {"in_scope": 30, "out_of_scope": 20, "edge_cases": 30}
 MANIFEST: Final = "manifest.yaml"
 MAX_BYTES: Final = 1_000_000  # of one picture
-DEFAULT_ROOT: Final = Path(__file__).resolve().parents[2] / "golden"
+DEFAULT_ROOT: Final = GOLDEN
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -257,6 +258,30 @@ def load_golden(root: Path | str | None = None) -> GoldenSet:
         raise GoldenError(
             [f"{MANIFEST}: {_where(problem['loc'], content)}: {problem['msg']}" for problem in error.errors()]
         ) from error
+
+
+def load_checked(root: Path | str | None = None) -> GoldenSet:
+    """Load a golden set, compare every file with the manifest, and make the paths absolute.
+
+    Parameters
+    ----------
+    root : Path or str, optional
+        Folder with ``manifest.yaml``; the project's own set by default.
+
+    Returns
+    -------
+    GoldenSet
+        Its items' ``path`` is absolute.
+
+    Raises
+    ------
+    GoldenError
+        A file is extra, missing, changed or too large.
+    """
+    golden = load_golden(root)
+    golden.verify()
+    items = [item.model_copy(update={"path": str((golden.root / item.path).absolute())}) for item in golden.items]
+    return GoldenSet(golden.root, golden.manifest.model_copy(update={"items": items}))
 
 
 def _where(location: tuple[int | str, ...], content: object) -> str:

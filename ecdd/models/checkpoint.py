@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ecdd.contract.schema import PolicyContract
-from ecdd.files import write_bytes
+from ecdd.files import write_output
 from ecdd.models.architectures import build_network
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.models.state_dicts import CheckpointError, load_strict, read_public_state
@@ -153,7 +153,7 @@ def save_weights(model: PatchNetwork, identity: CheckpointIdentity, path: Path) 
     digest = state_digest(state)
     fields = {name: value for name, value in asdict(identity).items() if _DEFAULTS.get(name) != value}
     text = json.dumps({**fields, "state_digest": digest}, sort_keys=True)
-    write_bytes(path, save(state, metadata={_KEY: text}))
+    write_output(path, save(state, metadata={_KEY: text}))
     return digest
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecdd.contract.process_sections import Trigger
-from ecdd.files import write_text
+from ecdd.files import write_output
 from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.schema import DEVICE_CLASSES, PROBABILITY_DIGITS
 from ecdd.monitoring.triggers import TRIGGERS
@@ -145,9 +145,9 @@ def rows_of_scores(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     return found
 
 
-def save(reference: Reference, path: Path) -> None:
-    """Write a reference as JSON."""
-    write_text(path, reference.model_dump_json(indent=1) + "\n")
+def save(reference: Reference, path: Path, inputs: Iterable[Path] = ()) -> None:
+    """Write a reference as JSON; ``inputs`` are not overwritten."""
+    write_output(path, (reference.model_dump_json(indent=1) + "\n").encode(), inputs=inputs)
 
 
 def load(path: Path) -> Reference:

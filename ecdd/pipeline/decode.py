@@ -12,6 +12,7 @@ import os
 import struct
 import warnings
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -27,6 +28,11 @@ from ecdd.pipeline.png_stream import lost_rows
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 from ecdd.pipeline.sniffing import claimed_format, is_cut_signature, sniff
 
+# By Pillow version: the codec libraries that the golden stages were frozen with. Any Pillow of the range in
+# pyproject.toml decodes; evidence exists for the contract's alone.
+FROZEN_CODECS: Final[Mapping[str, Mapping[str, str]]] = {
+    "13.0.0": {"libjpeg_turbo": "3.2.0", "webp": "1.6.0", "zlib": "1.2.13"},
+}
 _STRIP: Final = 256
 _TRUNCATED: Final = (ReasonCode.CORRUPT_FILE, ReasonCode.TRUNCATED)
 # What Pillow's plugins raise on damaged input; MemoryError comes from sizes that lie.
@@ -271,6 +277,43 @@ def decoder_fingerprint() -> dict[str, str]:
     for key, feature in codecs.items():
         found[key] = str(features.version(feature) or "absent")
     return found
+
+
+def frozen_decoder(decoder_version: str) -> dict[str, str]:
+    """Libraries that a contract's golden stages were frozen with.
+
+    Parameters
+    ----------
+    decoder_version : str
+        ``pixel_pipeline.decoder_version``, the contract's Pillow.
+
+    Returns
+    -------
+    dict of str
+        Versions by library. Of a Pillow that is not in `FROZEN_CODECS` Pillow alone: its codec libraries are known to
+        the golden set of that contract only, which experiment E1.3 asks.
+    """
+    return {"pillow": decoder_version, **FROZEN_CODECS.get(decoder_version, {})}
+
+
+def other_libraries(found: Mapping[str, str], frozen: Mapping[str, str]) -> str:
+    """Name the libraries of a decoder that are not those of the golden stages.
+
+    Parameters
+    ----------
+    found, frozen : mapping of str to str
+        Versions by library: of a process or of a run's record, and of the golden stages.
+
+    Returns
+    -------
+    str
+        Such as ``"pillow 12.3.0, frozen with 13.0.0"``; empty where all are the same. A missing version differs.
+    """
+    return "; ".join(
+        f"{name} {found.get(name, 'unknown')}, frozen with {version}"
+        for name, version in frozen.items()
+        if found.get(name) != version
+    )
 
 
 def s1_digest(image: Image.Image) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from ecdd.bundle import Bundle
 from ecdd.evidence.applicability import not_ruled_out
 from ecdd.evidence.chain import find_edits
-from ecdd.evidence.claims import not_claimed
+from ecdd.evidence.claims import not_claimed, other_decoders
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.margins import closest_metric
 from ecdd.evidence.merging import read_records
@@ -119,6 +119,8 @@ def decide(
         reasons += against
         if not against and judge_record(record) == "pass":
             supported.append(claim)
+    claimed = {key: records[key] for key in claims if key in records}
+    reasons += other_decoders(claimed, bundle.contract.policy.pixel_pipeline.decoder_version)
     counting, refused = judge_waivers(waivers, not_run, as_of)
     reasons += refused
     waived = {waiver.id for waiver in counting}

@@ -20,6 +20,7 @@ from PIL import Image
 
 import ecdd
 from gates.support.fixtures import Detector, Evidence, FrozenStages, GoldenSet, PolicyContract, Prepared
+from gates.support.moved_stages import moved_stages
 
 PACKAGE = Path(ecdd.__file__).parent
 ROOTS = ("ecdd.detector", "ecdd.pipeline", "ecdd.training", "ecdd.calibration", "ecdd.export")
@@ -108,13 +109,24 @@ def test_run_time_has_one_decoder(
 
 
 @pytest.mark.experiment("E1.3")
-def test_decoder_is_the_contract_s(evidence: Evidence, policy: PolicyContract) -> None:
-    from ecdd.pipeline.decode import decoder_fingerprint
+def test_decoder_is_the_contract_s(
+    evidence: Evidence, policy: PolicyContract, prepared: Prepared, frozen: FrozenStages, golden: GoldenSet
+) -> None:
+    """Another decoder than the one that froze the golden stages is named, with the first stage that it moved."""
+    from ecdd.evidence.claims import DECODER_DIFFERENCES
+    from ecdd.pipeline.decode import decoder_fingerprint, other_libraries
 
     found = decoder_fingerprint()
     same = found["pillow"] == policy.pixel_pipeline.decoder_version
+    others = other_libraries(found, frozen.fingerprint)
     evidence.measure("decoder", " ".join(f"{key} {value}" for key, value in sorted(found.items())))
-    evidence.check("decoder_version_differs", int(not same), limit=0, op="==", worst=[found["pillow"]], n=1)
+    evidence.measure(DECODER_DIFFERENCES, others)
+    worst = found["pillow"]
+    if others or not same:
+        stages = moved_stages(prepared, frozen, golden, policy)
+        evidence.measure("first_stage_that_moved", stages)
+        worst += f" ({others}); first stage that moved: {stages}"
+    evidence.check("decoder_version_differs", int(not same), limit=0, op="==", worst=worst, n=1)
 
 
 @pytest.mark.experiment("E1.3")

@@ -54,6 +54,7 @@ _CHANGED = (
     "changed_bytes_accepted",
 )
 _S1 = ("E1.3", "test_e1_3_one_decode_path.py::test_s1_equals_golden", "s1_differs")
+_DECODER = (*_S1[:1], "test_e1_3_one_decode_path.py::test_decoder_is_the_contract_s", "decoder_version_differs")
 _S3 = ("E1.8", "test_e1_8_resize.py::test_s3_equals_golden", "s3_max_difference")
 _S4 = ("E1.9", "test_e1_9_normalisation.py::test_s4_equals_golden", "s4_max_difference")
 _EXIF = ("E1.4", "test_e1_4_exif_orientation.py::test_eight_tags_give_one_s1", "PNG_orientations_differing")
@@ -272,6 +273,7 @@ MUTANTS: dict[str, Mutant] = {
     "wrong_mean_std": _mutant(_S4, preprocessing_mutants.wrong_mean_std),
     "draft_decode": _mutant(_S1, decoding_mutants.draft_decode),
     "other_decoder": _mutant(_S1, decoding_mutants.other_decoder),
+    "another_pillow": _mutant(_DECODER, decoding_mutants.another_pillow),
     "no_exif": _mutant(_EXIF, decoding_mutants.no_exif),
     "double_exif": _mutant(_JPEG_EXIF, decoding_mutants.double_exif),
     "bgr": _mutant(_ORDER, decoding_mutants.bgr),

@@ -48,6 +48,12 @@ def other_decoder() -> None:
     _change_rgb(plain_chroma)
 
 
+def another_pillow() -> None:
+    """An update of Pillow that no golden stage was frozen with."""
+    really = decode.decoder_fingerprint
+    decode.decoder_fingerprint = lambda: {**really(), "pillow": "0.0.0"}
+
+
 def no_exif() -> None:
     """One of the decode paths forgot the orientation tag."""
     decode.upright = lambda image, _orientation: image

@@ -17,6 +17,7 @@ from rich.table import Table
 
 from ecdd.evidence.mutation_table import MutantRow, MutationTable, write_mutants
 from ecdd.evidence.session import RunOptions, identify
+from ecdd.files import check_output
 from gates.mutants.catalogue import MUTANTS
 from gates.mutants.killing import Outcome, control, control_files, kill
 from gates.mutants.warm_processes import ROOT
@@ -77,6 +78,8 @@ def main() -> int:
     parser.add_argument("--bundle", type=Path)
     parser.add_argument("--golden", type=Path)
     given = parser.parse_args()
+    if given.out is not None:
+        check_output(given.out, [path for path in (given.bundle, given.golden) if path is not None])
     options = [f"--{name}={path.resolve()}" for name in ("bundle", "golden") if (path := getattr(given, name))]
     console, begun = Console(), time.monotonic()
     outcomes = run(given.gate, max(1, given.jobs), options, console)

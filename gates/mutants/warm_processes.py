@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ecdd.evidence.session import SPECIFICATION_ARGUMENTS
+
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 300.0  # seconds; the longest run takes below 30 on two shared cores
 _PLUGINS = ("syrupy", "_hypothesis_pytestplugin", "pytest_benchmark.plugin")
@@ -58,7 +60,7 @@ def run_pytest(
         Exit code -9 after `TIMEOUT` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = [*tests, "--report-dir", str(folder), "-q", "-p", "no:cacheprovider", *options]
+    arguments = [*tests, *SPECIFICATION_ARGUMENTS, "--report-dir", str(folder), "-q", *options]
     if mutant is not None:
         arguments += ["-p", "gates.mutants.planting", "--mutant", mutant, "--no-summary"]
     for plugin in _PLUGINS:

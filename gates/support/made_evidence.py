@@ -12,10 +12,12 @@ from ecdd.evidence.declarations import Declared
 from ecdd.evidence.merging import Asked, merge, write_records
 from ecdd.evidence.records import Fragment, Metric, RunIdentity
 from ecdd.files import write_text
+from ecdd.pipeline.decode import frozen_decoder
 
 
 def identity_of(bundle: Any, **other: str) -> RunIdentity:
     """Digests of a bundle, as a run of its gates writes them."""
+    versions = frozen_decoder(bundle.contract.policy.pixel_pipeline.decoder_version)
     known = {
         "contract_digest": bundle.contract.digest,
         "preprocessing_digest": bundle.contract.preprocessing_digest,
@@ -23,7 +25,7 @@ def identity_of(bundle: Any, **other: str) -> RunIdentity:
         "golden_digest": hashlib.sha256(b"golden").hexdigest(),
         "as_of": "2026-11-01",
     }
-    return RunIdentity(data_digest=None, versions={}, **(known | other))
+    return RunIdentity(data_digest=None, versions=versions, **(known | other))
 
 
 def _fragment(key: str, about: Declared, test: str, value: float) -> Fragment:

@@ -16,6 +16,7 @@ from safetensors.torch import save
 
 from ecdd.contract.loading import load_contract
 from ecdd.files import write_bytes
+from ecdd.specification import CONTRACT, SPLIT
 from ecdd.training.forgeries.face_shape import frame_of
 from ecdd.training.forgeries.fitting_faces import FittingFace, fitting_faces
 from ecdd.training.forgeries.forgery import Picture
@@ -88,8 +89,8 @@ def main() -> None:
     """Read the arguments, fit, write the weights atomically."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="manifest or its folder")
-    parser.add_argument("--split", type=Path, default=Path("golden/data_split.csv"))
-    parser.add_argument("--contract", type=Path, default=Path("contracts/policy_contract.yaml"))
+    parser.add_argument("--split", type=Path, default=SPLIT)
+    parser.add_argument("--contract", type=Path, default=CONTRACT)
     parser.add_argument("--out", type=Path, default=WEIGHTS)
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--steps", type=int, default=2000)

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ecdd.contract.loading import load_contract
 from ecdd.files import write_bytes
+from ecdd.specification import CONTRACT, SPLIT
 from ecdd.training.forgeries import generated as g
 from ecdd.training.forgeries.face_shape import composed, frame_of, inverted
 from ecdd.training.forgeries.fitting_faces import FittingFace, fitting_faces
@@ -86,8 +87,8 @@ def main() -> None:
     """Read the arguments, measure, write the statistics atomically."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="manifest or its folder")
-    parser.add_argument("--split", type=Path, default=Path("golden/data_split.csv"))
-    parser.add_argument("--contract", type=Path, default=Path("contracts/policy_contract.yaml"))
+    parser.add_argument("--split", type=Path, default=SPLIT)
+    parser.add_argument("--contract", type=Path, default=CONTRACT)
     parser.add_argument("--out", type=Path, default=g.STATISTICS)
     parser.add_argument("--components", type=int, default=40)
     args = parser.parse_args()

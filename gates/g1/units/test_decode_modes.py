@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 import struct
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFile, JpegImagePlugin
 
-from ecdd.pipeline.decode import decode, decoder_fingerprint, s1_digest
+from ecdd.pipeline.decode import decode, decoder_fingerprint, frozen_decoder, other_libraries, s1_digest
 from ecdd.pipeline.orientation import to_stored
 from gates.support.made_pictures import (
     asymmetric,
@@ -25,6 +27,7 @@ from gates.support.made_pictures import (
 )
 from gates.support.pixel_policies import PIXELS, levels, outcome, pixels_with
 
+STAGES = Path(__file__).resolve().parents[3] / "golden" / "stages"
 RNG = np.random.default_rng(7)
 
 
@@ -232,9 +235,16 @@ def test_s1_digest_sees_shape_and_pixels() -> None:
 
 
 def test_fingerprint_names_every_codec() -> None:
-    found = decoder_fingerprint()
-    assert set(found) == {"pillow", "libjpeg_turbo", "zlib", "webp"}
-    assert found["pillow"] == PIXELS.decoder_version
+    found, frozen = decoder_fingerprint(), frozen_decoder(PIXELS.decoder_version)
+    assert set(found) == set(frozen) == {"pillow", "libjpeg_turbo", "zlib", "webp"}
+    stages = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(STAGES.glob("*.json"))]
+    assert stages
+    assert all(stage["decoder"] == frozen for stage in stages), "FROZEN_CODECS is not what froze the golden stages"
+    assert other_libraries(frozen, frozen) == ""
+    other = {**frozen, "libjpeg_turbo": "2.1.5"}
+    assert other_libraries(other, frozen) == f"libjpeg_turbo 2.1.5, frozen with {frozen['libjpeg_turbo']}"
+    assert other_libraries({}, {"pillow": "1.2.3"}) == "pillow unknown, frozen with 1.2.3"
+    assert frozen_decoder("1.2.3") == {"pillow": "1.2.3"}
 
 
 def test_no_warning_leaks_and_no_setting_is_left() -> None:

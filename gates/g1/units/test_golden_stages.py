@@ -19,16 +19,17 @@ from ecdd.evidence.stage_snapshots import binary_file, loads, numbers_close, sam
 from ecdd.golden.golden_hashes import (
     STAGES_FOLDER,
     changed_stages,
+    first_moved,
     platform_fingerprint,
     read_s3,
     s3_png,
     stages_text,
 )
+from ecdd.golden.golden_sets import load_checked
 from ecdd.pipeline.decode import decoder_fingerprint, read_file
 from ecdd.pipeline.preprocess import CropBox, cut, resize
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import prepare
-from gates.support.golden_pictures import load_checked
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -110,16 +111,19 @@ def test_stages_equal_frozen(
     old = path.read_text(encoding="utf-8") if path.is_file() else None
     stored = None if old is None or freezing else loads(old)
     faces = () if isinstance(prepared, tuple) else prepared.faces
-    if freezing and (changed := _changed(old, text, [face.s3 for face in faces], folder, item.id)):
+    changed = _changed(old, text, [face.s3 for face in faces], folder, item.id)
+    if freezing and changed:
         request.config.stash[CHANGED].append(f"{item.id}: {', '.join(changed)}")
-    assert text == snapshot(name=item.id, extension_class=text_file(folder, same if freezing else same_stages(policy)))
+    moved = f"{item.id}: the first stage that moved is {first_moved(changed)}"
+    compare = same if freezing else same_stages(policy)
+    assert text == snapshot(name=item.id, extension_class=text_file(folder, compare)), moved
     exact = stored is None or (
         stored["decoder"] == decoder_fingerprint() and stored["platform"] == platform_fingerprint()
     )
     png = binary_file(folder, "png", same_s3(0 if exact else policy.pixel_pipeline.tolerance_s3))
     for index in range(len(faces)):
         s3 = faces[index].s3 if exact else s3_to_compare(prepared, index, stored, policy)
-        assert s3_png(s3) == snapshot(name=f"{item.id}.face{index}", extension_class=png)
+        assert s3_png(s3) == snapshot(name=f"{item.id}.face{index}", extension_class=png), moved
 
 
 def test_no_stage_is_missing_or_unused(golden: Any, freezing: bool, request: pytest.FixtureRequest) -> None:

@@ -17,7 +17,7 @@ from ecdd.detector import Detector
 from ecdd.evidence.pytest_plugin import CHANGED, RUN
 from ecdd.evidence.stage_snapshots import binary_file, loads, numbers_close, same, text_file
 from ecdd.golden import golden_outputs as outputs
-from gates.support.golden_pictures import load_checked
+from ecdd.golden.golden_sets import load_checked
 
 TOLERATED = ("min", "max", "mean")
 

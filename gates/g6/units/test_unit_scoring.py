@@ -20,6 +20,7 @@ from ecdd.evaluation import scoring
 from ecdd.evaluation.manifest_stream import Selection
 from ecdd.evaluation.score_table import ScoreTableError, read_table
 from ecdd.evaluation.scoring import Request, score
+from ecdd.files import OutputError
 
 GOLDEN = Path(__file__).resolve().parents[3] / "golden"
 ROOT = GOLDEN.parent
@@ -107,6 +108,18 @@ def test_finished_shards_are_not_scored_again(data: Path, tmp_path: Path, monkey
     monkeypatch.setattr(scoring, "write_table", really)
     score(request, out)
     assert {row["detail"] for row in read_table(out).rows[:5]} == {"kept"}
+
+
+def test_only_a_score_table_is_written_over(data: Path, tmp_path: Path) -> None:
+    """A picture of the manifest or the manifest itself is a likely slip; beside a device no shards fit."""
+    before = {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()}
+    for path in before:
+        with pytest.raises(ScoreTableError, match="is no score table"):
+            score(request_of(data), path)
+    for device in ("/dev/stdout", "/dev/null"):
+        with pytest.raises(OutputError, match="is no file"):
+            score(request_of(data), Path(device))
+    assert {path: path.read_bytes() for path in sorted(data.rglob("*")) if path.is_file()} == before
 
 
 def test_shards_of_something_else_are_refused(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -118,7 +118,7 @@ def test_the_command_builds_and_says_what_is_next(tmp_path: Path) -> None:
     )
     assert run.exit_code == 0, run.output
     assert "ships full_int8" in run.output
-    assert "pytest gates --bundle" in run.output
+    assert "ecdd gates --bundle" in run.output
     made = load_bundle(tmp_path / "b")
     assert made.manifest.version == "9.9.9"
     assert json.loads((tmp_path / "b" / "bundle.json").read_text())["model"]["mode"] == "full_int8"

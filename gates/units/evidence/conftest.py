@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np  # noqa: F401 - a run inside this process must not be the first to load it
 import pytest
 import yaml
 

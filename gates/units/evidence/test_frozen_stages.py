@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ecdd.bundle.loading import default_bundle_path, load_bundle
 from ecdd.golden.golden_hashes import read_s3, s3_png
+from gates.support.moved_stages import moved_stages
 
 ROOT = Path(__file__).resolve().parents[3]
 STAGES = "gates/g1/units/test_golden_stages.py"
@@ -68,6 +71,8 @@ def test_damage_is_red_and_frozen_again_by_name(copies: Frozen) -> None:
     assert red == {f"test_stages_equal_frozen[{name}]" for name in (changed, missing, level)} | {
         "test_no_stage_is_missing_or_unused"
     }
+    for name, stage in ((changed, "S1"), (level, "S3")):
+        assert f"{name}: the first stage that moved is {stage}" in result.stdout
     again = copies.run(STAGES, "--snapshot-update")
     assert again.returncode == 0, again.stdout[-2000:]
     said = {line.removeprefix("frozen again: ") for line in again.stdout.splitlines() if line.startswith("frozen ")}
@@ -95,6 +100,25 @@ def test_another_decoder_is_compared_within_tolerance(copies: Frozen) -> None:
     assert copies.run(STAGES).returncode == 0
     _change_one_level(path, 16)
     assert copies.run(STAGES).returncode == 1
+
+
+def test_the_first_stage_that_moved_is_named(prepared: Any, frozen: Any, golden: Any, policy: Any) -> None:
+    """Whatever moves in one picture, alone or with everything behind it, E1.3 says where it began."""
+    key = "real_collins"
+    stored = frozen.pictures[key]
+    face = stored.faces[0]
+    assert moved_stages(prepared, frozen, golden, policy) == "none"
+    later = dataclasses.replace(face, s3=face.s3 ^ 1, s4_digest="other")
+    for stage, change in {
+        "S0": {"s0": "other", "s1_digest": "other", "faces": (later,)},
+        "S1": {"s1_digest": "other", "faces": (later,)},
+        "S2": {"faces": (dataclasses.replace(later, box=(0.0, 0.0, 99.0, 99.0)),)},
+        "S3": {"faces": (later,)},
+        "S4": {"faces": (dataclasses.replace(face, s4_digest="other"),)},
+    }.items():
+        pictures = {**frozen.pictures, key: dataclasses.replace(stored, **change)}
+        said = moved_stages(prepared, dataclasses.replace(frozen, pictures=pictures), golden, policy)
+        assert said == f"{stage} in 1 of {len(golden.items)} pictures, {key} first"
 
 
 def test_outputs_of_another_model_are_stale(copies: Frozen) -> None:

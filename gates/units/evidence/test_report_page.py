@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ecdd.bundle.loading import default_bundle_path
+from ecdd.bundle.loading import default_bundle_path, load_bundle
+from ecdd.evidence.claims import compare_claims
 from ecdd.evidence.declarations import load_declared, load_expected
 from ecdd.evidence.merging import read_records, write_records
 from ecdd.evidence.mutation_table import MUTANTS_FILE, MutantRow, MutationTable, write_mutants
 from ecdd.evidence.records import ExperimentRecord, Figure, Table
-from ecdd.evidence.report import render, write_report
+from ecdd.evidence.report import render, verdict_of, write_report
 from ecdd.evidence.session import RunOptions, identify
 from gates.support.browser import browser_path, open_browser
 
@@ -232,6 +233,26 @@ def test_edited_evidence_is_said_first(copy: Path) -> None:
     text = rendered(copy)
     assert "Evidence not intact" in text
     assert "E6.1: the record is not the one in index.json" in text
+
+
+def test_a_decoder_without_evidence_is_said_first(copy: Path) -> None:
+    for key, record in read_records(copy).items():
+        other = {**record.identity.versions, "libjpeg_turbo": "2.1.5"}
+        change(copy, key, identity=record.identity.model_copy(update={"versions": other}))
+    page_one = rendered(copy).partition("<h2>Gates</h2>")[0]
+    assert "no evidence covers (libjpeg_turbo 2.1.5, frozen with 3.2.0): E1.9, E6.1; run the gates" in page_one
+    assert "Evidence not intact" not in page_one
+
+
+def test_no_release_rests_on_another_decoder(copy: Path) -> None:
+    record = read_records(copy)["E1.9"]
+    contract = load_bundle(default_bundle_path()).contract
+    claims = contract.policy.release.model_copy(update={"claims": ["E1.9"]})
+    contract = dataclasses.replace(contract, policy=contract.policy.model_copy(update={"release": claims}))
+    assert verdict_of({"E1.9": record}, compare_claims(contract, {"E1.9": record}, DECLARED), [])[0] == "pass"
+    other = record.model_copy(update={"identity": record.identity.model_copy(update={"versions": {}})})
+    state, text = verdict_of({"E1.9": other}, compare_claims(contract, {"E1.9": other}, DECLARED), [])
+    assert (state, "a decoder that no evidence covers" in text) == ("fail", True)
 
 
 def test_a_figure_that_the_run_did_not_draw_is_not_shown(copy: Path) -> None:

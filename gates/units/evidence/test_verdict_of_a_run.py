@@ -302,6 +302,25 @@ def test_not_tested_is_no_pass(project: Project) -> None:
     assert project.run("gates", project.expect({"E2.1": entry})).ret == 0
 
 
+def test_not_testable_here_is_no_other_verdict(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only for the reason that the entry names, and not where everything must be testable."""
+    monkeypatch.delenv("CI", raising=False)
+    project.write("gates/test_2.py", OTHER_NOT_TESTED)
+    entry = {"verdict": "pass", "value": "tested", "reason": "needs a device", "without": "no such device"}
+    option = project.expect({"E2.1": entry})
+    result = project.run("gates", option)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(["E2.1 *NOT_TESTED*(not testable here: no such device)"])
+    monkeypatch.setenv("CI", "true")
+    assert project.run("gates", option).ret == 1
+    monkeypatch.delenv("CI")
+    assert project.run("gates", project.expect({"E2.1": entry | {"without": "no browser"}})).ret == 1
+    project.write(
+        "gates/test_2.py", OTHER_NOT_TESTED.replace('evidence.not_tested("GPU delegate", "no such device")', "1 / 0")
+    )
+    assert project.run("gates", option).ret == 1, "a test that broke is not one that could not run"
+
+
 OTHER_NOT_TESTED = """
 import pytest
 

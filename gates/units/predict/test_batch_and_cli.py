@@ -150,6 +150,17 @@ def test_out_is_written_whole_or_not_at_all(
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith("out")] == ["out.jsonl"]
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_decoder_without_evidence_is_said_once(
+    folder: Path, override: Path, monkeypatch: pytest.MonkeyPatch, jobs: str
+) -> None:
+    monkeypatch.setattr("ecdd.detector.decoder_fingerprint", lambda: {"pillow": "0.0.1"})
+    done = predict(folder, "--jobs", jobs, "--json", override=override)
+    assert done.stderr.count("warning: no evidence covers this decoder: pillow 0.0.1, frozen with") == 1
+    for line in lines(done.stdout):
+        assert line["warnings"][0].startswith("no evidence covers this decoder: pillow 0.0.1")
+
+
 def test_wrong_calls_say_what_is_wrong(tmp_path: Path, override: Path) -> None:
     picture = tmp_path / "a.jpg"
     picture.write_bytes(ONE)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ecdd.bundle.loading import load_bundle
 from ecdd.detector import Detector
+from ecdd.pipeline.decode import frozen_decoder
 from ecdd.runtimes.base import PatchRuntime
 from gates.support.drawn_pictures import BAND, CONTRACT, FAKE, REAL, bad_files, contract, portrait
 
@@ -182,6 +183,16 @@ def test_an_overriding_contract_is_warned_about() -> None:
     assert "no evidence covers this pair" in other.warnings[0]
     differing = [warning.split()[1] for warning in other.warnings[1:]]
     assert differing == ["face_detector", "patch_grid"], "sections under which the model was trained"
+
+
+def test_a_decoder_without_evidence_is_warned_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    frozen = frozen_decoder(CONTRACT.policy.pixel_pipeline.decoder_version)
+    monkeypatch.setattr("ecdd.detector.decoder_fingerprint", lambda: {**frozen, "libjpeg_turbo": "2.1.5"})
+    said = f"no evidence covers this decoder: libjpeg_turbo 2.1.5, frozen with {frozen['libjpeg_turbo']}"
+    detector = Detector.load(BUNDLE)
+    for content in (ONE, b"damaged"):
+        assert detector.predict(content).warnings == (said,)
+    assert detector.predict(ONE).versions["libjpeg_turbo"] == "2.1.5"
 
 
 def test_a_path_that_is_no_text_stays_valid_json(detector: Detector, tmp_path: Path) -> None:

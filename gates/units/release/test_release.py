@@ -9,12 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from ecdd.bundle import BundleError, default_bundle_path, load_bundle, write_manifest
+from ecdd.evidence.claims import DECODER_DIFFERENCES
 from ecdd.evidence.declarations import load_declared
+from ecdd.evidence.merging import read_records, write_records
+from ecdd.evidence.records import Measurement
 from ecdd.release.approval import Decision, decide
 from ecdd.release.approving import PAGE, REPORT, ReleaseError, check_released, release
 from ecdd.release.signing import SIGNATURE, SigningError, make_keys
@@ -212,6 +216,28 @@ def _propose(here: Path) -> None:
     measure(here / "bundle", here / "reports")
 
 
+def _change_records(here: Path, **fields: Any) -> None:
+    """Store the records again with other fields, as a run would have written them."""
+    records = read_records(here / "reports")
+    write_records(here / "reports", {key: record.model_copy(update=fields) for key, record in records.items()})
+
+
+def _another_pillow(here: Path) -> None:
+    identity = read_records(here / "reports")["E1.9"].identity
+    other = {**identity.versions, "pillow": "11.0.0"}
+    _change_records(here, identity=identity.model_copy(update={"versions": other}))
+
+
+def _no_versions(here: Path) -> None:
+    identity = read_records(here / "reports")["E1.9"].identity
+    _change_records(here, identity=identity.model_copy(update={"versions": {}}))
+
+
+def _another_codec_than_the_golden_set(here: Path) -> None:
+    said = Measurement(name=DECODER_DIFFERENCES, test="t", value="webp 1.0.0, frozen with 9.9.9")
+    _change_records(here, measurements=(said,))
+
+
 def _no_folder(here: Path) -> None:
     shutil.rmtree(here / "reports")
 
@@ -221,6 +247,9 @@ REFUSALS: dict[str, tuple[Callable[[Path], None], str]] = {
     "claim not run": (_drop_test, "E1.9 normalisation: claimed and not run (no record)"),
     "evidence of another payload": (_another_payload, "E1.7 alpha: claimed and not run (no record)"),
     "proposed value": (_propose, "runtime.max_latency is still proposed"),
+    "another Pillow": (_another_pillow, "no evidence covers (pillow 11.0.0, frozen with 13.0.0): E1.7, E1.9; run"),
+    "unknown decoder": (_no_versions, "no evidence covers (pillow unknown, frozen with 13.0.0; libjpeg_turbo unknown"),
+    "golden set of another codec": (_another_codec_than_the_golden_set, "(webp 1.0.0, frozen with 9.9.9): E1.7, E1.9"),
     "no evidence": (_no_folder, "no index.json"),
 }
 

@@ -1,0 +1,82 @@
+"""``ecdd gates``: run the specification on a bundle, from any folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+if TYPE_CHECKING:
+    from ecdd.evidence.gates_run import GatesRequest
+
+MOST_REASONS = 12  # a run of one gate leaves all others without a record
+
+
+class _WithPytestArguments(TyperCommand):
+    """What stands behind ``--`` is pytest's and is not looked at."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401 - of the library below Typer
+        place = args.index("--") if "--" in args else len(args)
+        ctx.obj = tuple(args[place + 1 :])
+        return list(super().parse_args(ctx, args[:place]))
+
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command("gates", cls=_WithPytestArguments)
+def gates(  # noqa: PLR0917 - options of the command line
+    ctx: typer.Context,
+    chosen: Annotated[
+        list[str] | None, typer.Argument(metavar="[GATE]...", help="G1 … G6, phase7, phase8, or E4.4; all by default.")
+    ] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to judge; the one that ships.")] = None,
+    contract: Annotated[Path | None, typer.Option(help="Contract to judge by; the bundle's own.")] = None,
+    golden: Annotated[Path | None, typer.Option(help="Golden set; the specification's.")] = None,
+    data: Annotated[Path | None, typer.Option(help="Labelled pictures: manifest.csv or its folder.")] = None,
+    workers: Annotated[str, typer.Option("-n", help="Processes: a number, or auto.")] = "0",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of records, report and JUnit; ./reports/runs/<payload digest>.")
+    ] = None,
+    expected: Annotated[
+        Path | None, typer.Option(help="Expected verdicts: exit code 0 where every verdict is the one named there.")
+    ] = None,
+) -> None:
+    """Run the clauses of the specification and write records, report and JUnit into one folder.
+
+    Ends with the gates, the report's path and what a release would say. Exit code 0 where nothing is red, 1 where
+    something is, 2 where the call, a file, a contract or a bundle is wrong. What stands behind -- goes to pytest.
+    """
+    from ecdd.evidence.gates_run import GatesRequest, run_gates
+
+    request = GatesRequest(tuple(chosen or ()), bundle, contract, golden, data, workers, out, expected, ctx.obj)
+    code = run_gates(request)
+    if code in {0, 1}:
+        _end(request)
+    raise typer.Exit(code)
+
+
+def _end(request: GatesRequest) -> None:
+    """Print the gates, the report's path and what a release would say of this folder's records."""
+    import datetime
+
+    from ecdd.bundle import load_bundle
+    from ecdd.commands.release import say
+    from ecdd.evidence.declarations import load_declarations
+    from ecdd.evidence.merging import read_records
+    from ecdd.evidence.summary import gate_lines, not_tested_lines
+    from ecdd.release.approval import decide
+
+    if not (request.folder / "index.json").is_file():
+        return
+    records, declared = read_records(request.folder), load_declarations(Path.cwd()).experiments
+    for line in not_tested_lines(records):
+        typer.echo(line)
+    for line, colour in gate_lines(records, declared):
+        typer.secho(line, fg=colour)
+    typer.echo(f"report: {request.folder / 'index.html'}")
+    bundle = load_bundle(request.bundle)
+    today = datetime.datetime.now(datetime.UTC).date()
+    say(bundle, decide(bundle, [request.folder], declared, [], today), most=MOST_REASONS)

@@ -1,0 +1,1 @@
+"""The wheel as a user gets it: installed in an environment and a folder of its own."""
