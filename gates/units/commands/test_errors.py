@@ -63,6 +63,8 @@ CALLS = {
     "score": "{manifest} --out {new}",
     "release": "--dry-run",
     "mutants": "",
+    "gates": "",
+    "init": "{new}",
     "report": "{run}",
     "judge": "{run}",
     "serve": "",
@@ -86,7 +88,7 @@ CALLS_OF = {
 
 
 # paths that a command makes; all others are read
-WRITTEN = {"out", "heatmap", "keep", "cache", "make_keys", "govern review make-key path"}
+WRITTEN = {"out", "heatmap", "keep", "cache", "make_keys", "govern review make-key path", "init folder"}
 # paths and addresses that are declared as text
 AS_TEXT = {"url", "log", "monitor check reference", "parity reference", "parity candidate", "parity data"}
 BUNDLES = {"bundle", "source", "old", "new", "current", "candidate", "bundle verify path", "bundle show path"}
@@ -136,6 +138,7 @@ NOT_REACHED = {
     ("export", "data"),
     ("export", "out"),
     ("export", "split"),
+    ("gates", "data"),  # by its clauses
     ("monitor report", "out"),
     ("parity", "out"),
     ("release", "key"),
