@@ -126,7 +126,8 @@ def decide(
     waived = {waiver.id for waiver in counting}
     for key in not_run:
         if key not in waived:
-            why = "; ".join(f"{n.what}: {n.why}" for n in records[key].not_tested) if key in records else "no record"
+            absent = records[key].not_tested if key in records else ()
+            why = "; ".join(dict.fromkeys(f"{n.what}: {n.why}" for n in absent)) or "no record"
             reasons.append(f"{key} {declared[key].title}: claimed and not run ({why}); run it, or waive it")
     return Decision(
         payload_digest=bundle.payload_digest,

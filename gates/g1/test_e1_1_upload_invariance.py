@@ -34,7 +34,7 @@ def running(bundle: Bundle, contract: LoadedContract, tmp_path_factory: pytest.T
     if missing := sites.why_not():
         if sites.in_ci():
             pytest.fail(f"E1.1 must run here: {missing}")
-        raise NotTested("E1.1, upload through a real browser", missing)
+        raise NotTested("upload through a real browser", missing)
     with sites.opened(bundle.path, contract, tmp_path_factory.mktemp("site")) as site:
         yield site
 
