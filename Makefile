@@ -1,5 +1,5 @@
 # Two commands do everything on a fresh machine with Python 3.11 or newer:
-#   make demo   predict on golden pictures, run every gate on the default bundle, write reports/index.html,
+#   make demo   predict on golden pictures, run every gate on the default bundle, write a report,
 #               and end with RELEASE APPROVED or the reasons why not; no browser, database or compiler needed
 #   make test   create the full environment and run the whole specification
 PYTHON ?= python3
