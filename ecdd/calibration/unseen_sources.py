@@ -141,9 +141,7 @@ def _row(raw: Mapping[str, str | None], where: str) -> CrossFittedScore:
     return CrossFittedScore(values["sha256"], int(values["label"]), *names, logit)
 
 
-def _check_folds(
-    rows: Sequence[CrossFittedScore], where: str, left_out: Mapping[str, Collection[str]] | None
-) -> None:
+def _check_folds(rows: Sequence[CrossFittedScore], where: str, left_out: Mapping[str, Collection[str]] | None) -> None:
     """A score counts as unseen only if the training that made it had left the source out."""
     seen: set[str] = set()
     fold_of: dict[str, str] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ecdd.calibration.metrics import MetricError
 from ecdd.evaluation.score_table import ScoreTable
@@ -122,9 +123,9 @@ def twice_judged(table: ScoreTable, transform: str) -> list[TwiceJudged]:
     ]
 
 
-def _labelled(rows: Iterable[dict[str, object]]) -> list[dict[str, object]]:
+def _labelled(rows: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return [row for row in rows if row["scope"] == "face" and row["label"] in (REAL, FAKE)]
 
 
-def _said(row: dict[str, object]) -> str:
+def _said(row: dict[str, Any]) -> str:
     return str(row["verdict"] or row["outcome"])

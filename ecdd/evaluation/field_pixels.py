@@ -99,7 +99,7 @@ def rgb565(image: Image, _: object) -> Image:
 
 def _widened(channel: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     kept = channel >> (8 - bits)
-    return (kept << (8 - bits)) | (kept >> (2 * bits - 8))
+    return np.asarray((kept << (8 - bits)) | (kept >> (2 * bits - 8)), np.uint8)
 
 
 def dithered(image: Image, _: object) -> Image:

@@ -1,5 +1,5 @@
-"""E6.5 unseen sources: thresholds come from scores of sources that the scoring model never saw, and FPR, FNR and abstain
-rate of every left-out family and real source, worst named, keep the contract's limits for unseen sources.
+"""E6.5 unseen sources: thresholds come from scores of sources that the scoring model never saw; FPR, FNR and
+abstain rate of every left-out family and real source, worst named, keep the contract's limits for unseen sources.
 
 The next fake comes from a generator that nobody trained on, and a threshold set on known ones promises too much. Fails
 when a group's rate exceeds its limit, when the contract decides more boldly than the cross-fitted scores allow, or when
@@ -44,8 +44,12 @@ def test_unseen_sources_keep_the_limits(evidence: Evidence, bundle: Bundle, poli
     point, calibration = policy.operating_point, AppliedCalibration.of(bundle.calibration)
     folds = sorted({row.fold for row in rows})
     chosen = cross_fitted_thresholds(rows, calibration, point)
-    evidence.check("t_fake_below_cross_fitted", chosen.t_fake - point.t_fake, limit=0.0, unit="probability", n=len(rows))
-    evidence.check("t_real_above_cross_fitted", point.t_real - chosen.t_real, limit=0.0, unit="probability", n=len(rows))
+    evidence.check(
+        "t_fake_below_cross_fitted", chosen.t_fake - point.t_fake, limit=0.0, unit="probability", n=len(rows)
+    )
+    evidence.check(
+        "t_real_above_cross_fitted", point.t_real - chosen.t_real, limit=0.0, unit="probability", n=len(rows)
+    )
     others = {fold: thresholds_without(rows, fold, calibration, point) for fold in folds}
     bands = {
         "contract": dict.fromkeys(folds, (point.t_real, point.t_fake)),

@@ -257,6 +257,7 @@ _OWN_THRESHOLDS = (
 _OWN_SCORES = ("E6.5", f"{_UNSEEN}test_scores_of_known_sources_are_refused", "tables_of_known_sources_accepted")
 _FIELD = "test_e6_6_field_pixels.py::"
 _RANGE = ("E6.6", f"{_FIELD}test_transforms_are_the_mistakes_that_they_are_named_after", "colours_differing")
+_GREY = ("E6.6", f"{_FIELD}test_golden_fakes_do_not_become_real[grey]", "golden_grey_fake_to_real")
 _UNSUPPORTED = (*_WAIVED[:2], "unsupported_claims_accepted")
 
 
@@ -383,6 +384,7 @@ MUTANTS: dict[str, Mutant] = {
     "fails_on_later_pictures": _mutant(_LATER, evaluation_mutants.fails_on_later_pictures),
     "fails_on_jpeg": _mutant(_FRAGILE, evaluation_mutants.fails_on_jpeg),
     "video_range_swapped": _mutant(_RANGE, evaluation_mutants.video_range_swapped),
+    "dithered_is_real_as_grey": _mutant(_GREY, evaluation_mutants.dithered_is_real_as_grey),
     "in_source_thresholds": _mutant(_OWN_THRESHOLDS, evaluation_mutants.in_source_thresholds),
     "in_source_scores": _mutant(_OWN_SCORES, evaluation_mutants.in_source_scores),
     "deleted_test": _mutant(_GONE, harness_mutants.deleted_test),
