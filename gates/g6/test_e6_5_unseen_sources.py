@@ -36,7 +36,9 @@ FOLDS = {"a": ("cam", "gan"), "b": ("web", "swap")}
 @pytest.mark.experiment("E6.5")
 def test_unseen_sources_keep_the_limits(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """Once at the contract's thresholds, once at those of the other folds, which the group cannot have influenced."""
-    if CROSS_FITTED_FILE not in bundle.manifest.files:
+    there, claimed = CROSS_FITTED_FILE in bundle.manifest.files, "E6.5" in policy.release.claims
+    evidence.check("cross_fitted_tables", int(there), limit=int(claimed), op=">=", unit="table")  # no claim without one
+    if not there:
         why = f"the bundle has no {CROSS_FITTED_FILE}: train with folds and store their scores in it"
         raise NotTested("sources that the model never saw", why)
     text = bundle.read(CROSS_FITTED_FILE).decode()
