@@ -117,6 +117,11 @@ class OperatingPoint(Section):
         Knob("none", "E4.5"),
         Field(description="what a user interface does on abstain"),
     ]
+    unseen_max_fpr: Annotated[Rate, Knob("rate", "E6.5"), Field(description="of every source that no model saw")]
+    unseen_max_fnr: Annotated[Rate, Knob("rate", "E6.5"), Field(description="of every family that no model saw")]
+    unseen_max_abstain_rate: Annotated[
+        Rate, Knob("rate", "E6.5"), Field(description="of every source and family that no model saw")
+    ]
 
     @model_validator(mode="after")
     def _band_is_ordered(self) -> OperatingPoint:

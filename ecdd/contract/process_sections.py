@@ -53,6 +53,9 @@ class Evaluation(Section):
         Knob("rate", "E6.3"),
         Field(description="decisions that change when only the container or the metadata changes"),
     ]
+    max_field_fake_to_real: Annotated[
+        Rate, Knob("rate", "E6.6"), Field(description="fakes that a mistake of the field's pixels turns into real")
+    ]
 
 
 class Serving(Section):

@@ -11,7 +11,7 @@ from typing import Final
 
 from ecdd.contract.yaml_reading import Value
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 
 # knobs that a version added, with what applied before
 _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
@@ -29,7 +29,13 @@ _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
         "dataset_governance.review_cycle_days": 30,
         "dataset_governance.review_encryption": "AES-256-GCM",
         "dataset_governance.review_failure_reasons": ["unknown_generator", "other"],
-    }
+    },
+    3: {
+        "evaluation.max_field_fake_to_real": 0.05,
+        "operating_point.unseen_max_fpr": 0.1,
+        "operating_point.unseen_max_fnr": 0.2,
+        "operating_point.unseen_max_abstain_rate": 0.5,
+    },
 }
 # entries that a version added to a table
 _EXTENDED: Final[Mapping[int, Mapping[str, Mapping[str, Value]]]] = {
@@ -59,7 +65,7 @@ def upgrade(values: dict[str, Value]) -> dict[str, Value]:
         for key, before in _ADDED[newer].items():
             if key not in values:
                 written[key], values[key] = None, before
-        for key, entries in _EXTENDED[newer].items():
+        for key, entries in _EXTENDED.get(newer, {}).items():
             table = values.get(key)
             if isinstance(table, dict) and not table.keys() >= entries.keys():
                 written.setdefault(key, table)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from ecdd.batch import Settings, judge_all
 from ecdd.evaluation.manifest_stream import Listed, Selection, check, stream
 from ecdd.evaluation.score_table import SCORED, Plan, ScoreTableError, is_parquet, plan_of, write_table
-from ecdd.evaluation.transforms import UNTOUCHED, Transform, TransformError, apply, load_suite
+from ecdd.evaluation.transforms import SUITE_FILE, UNTOUCHED, Transform, TransformError, apply, load_suite
 from ecdd.files import check_output, write_text
 from ecdd.pipeline.decode import read_file
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
@@ -158,6 +158,8 @@ class Request:
         The whole suite, not only the pictures as they are.
     selection : Selection
         Which rows of the manifest.
+    suite : Path
+        Transforms of the release battery, or those of the field.
     """
 
     manifest: Path
@@ -165,6 +167,7 @@ class Request:
     contract: LoadedContract | None = None
     transforms: bool = False
     selection: Selection = field(default_factory=Selection)
+    suite: Path = SUITE_FILE
 
     @property
     def root(self) -> Path:
@@ -173,7 +176,7 @@ class Request:
 
     def chosen(self) -> tuple[Transform, ...]:
         """Transforms, in order."""
-        suite = load_suite()
+        suite = load_suite(self.suite)
         return suite.transforms if self.transforms else (suite.named(UNTOUCHED),)
 
     def plan(self) -> Plan:
@@ -183,7 +186,7 @@ class Request:
             payload_digest=self.bundle.payload_digest,
             contract_digest=(self.contract or self.bundle.contract).digest,
             manifest_digest=digest,
-            suite_digest=load_suite().digest,
+            suite_digest=load_suite(self.suite).digest,
             transforms=tuple(transform.name for transform in self.chosen()),
             pictures=count,
         )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ecdd.errors import EcddError
+from ecdd.evaluation.field_pixels import FIELD_STEPS
 from ecdd.pipeline.decode import decode
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ecdd.contract.pixel_sections import PixelPipeline
 
 SUITE_FILE: Final = Path(__file__).with_name("transforms.yaml")
+FIELD_SUITE_FILE: Final = Path(__file__).with_name("field_transforms.yaml")
 UNTOUCHED: Final = "untouched"
 _NOTE: Final = b"release battery: metadata only"
 _BORDER_LEVEL: Final = 240
@@ -186,6 +188,7 @@ _STEPS: Final[dict[str, Callable[[Any, Any], Any]]] = {
     "down_up": _down_up,
     "blur": _blurred,
     "border": _bordered,
+    **FIELD_STEPS,
 }
 
 

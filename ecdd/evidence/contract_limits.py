@@ -23,6 +23,12 @@ _LIMITS: Final[Mapping[str, Mapping[str, str]]] = {
     },
     "E6.2": {"later_fpr_increase": "evaluation.max_later_fpr_increase"},
     "E6.3": {"*_flips": "evaluation.max_shortcut_flips", "f?r_increase": "evaluation.max_transform_error_increase"},
+    "E6.5": {
+        "*_fpr": "operating_point.unseen_max_fpr",
+        "*_fnr": "operating_point.unseen_max_fnr",
+        "*_abstain": "operating_point.unseen_max_abstain_rate",
+    },
+    "E6.6": {"*_fake_to_real": "evaluation.max_field_fake_to_real"},
 }
 
 

@@ -248,6 +248,16 @@ _LATER = (
     "later_fpr_increase",
 )
 _FRAGILE = ("E6.3", "test_e6_3_transform_suite.py::test_errors_under_transforms", "fpr_increase")
+_UNSEEN = "test_e6_5_unseen_sources.py::"
+_OWN_THRESHOLDS = (
+    "E6.5",
+    f"{_UNSEEN}test_a_source_has_no_part_in_its_own_thresholds",
+    "thresholds_that_saw_their_source",
+)
+_OWN_SCORES = ("E6.5", f"{_UNSEEN}test_scores_of_known_sources_are_refused", "tables_of_known_sources_accepted")
+_FIELD = "test_e6_6_field_pixels.py::"
+_RANGE = ("E6.6", f"{_FIELD}test_transforms_are_the_mistakes_that_they_are_named_after", "colours_differing")
+_GREY = ("E6.6", f"{_FIELD}test_golden_fakes_do_not_become_real[grey]", "golden_grey_fake_to_real")
 _UNSUPPORTED = (*_WAIVED[:2], "unsupported_claims_accepted")
 
 
@@ -373,6 +383,10 @@ MUTANTS: dict[str, Mutant] = {
     "fails_on_one_source": _mutant(_GROUPS, evaluation_mutants.fails_on_one_source),
     "fails_on_later_pictures": _mutant(_LATER, evaluation_mutants.fails_on_later_pictures),
     "fails_on_jpeg": _mutant(_FRAGILE, evaluation_mutants.fails_on_jpeg),
+    "video_range_swapped": _mutant(_RANGE, evaluation_mutants.video_range_swapped),
+    "dithered_is_real_as_grey": _mutant(_GREY, evaluation_mutants.dithered_is_real_as_grey),
+    "in_source_thresholds": _mutant(_OWN_THRESHOLDS, evaluation_mutants.in_source_thresholds),
+    "in_source_scores": _mutant(_OWN_SCORES, evaluation_mutants.in_source_scores),
     "deleted_test": _mutant(_GONE, harness_mutants.deleted_test),
     "empty_parametrize": _mutant(_SKIPPED, harness_mutants.empty_parametrize),
     "xfail_as_pass": _mutant(_SKIPPED, harness_mutants.xfail_as_pass),

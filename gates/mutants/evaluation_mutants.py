@@ -1,4 +1,4 @@
-"""Defects of the release battery: crashes that count, scores that are none, rows that vanish, shortcuts."""
+"""Defects of the release battery: crashes that count, scores that are none, rows that vanish, known sources."""
 
 from __future__ import annotations
 
@@ -178,3 +178,43 @@ def fails_on_later_pictures() -> None:
 def fails_on_jpeg() -> None:
     """JPEG at quality 50 makes reals fake; the files as they are do not show it."""
     _called_fake(lambda row: row["transform"] == "jpeg_50")
+
+
+def video_range_swapped() -> None:
+    """The transform called video range stretches the levels instead of squeezing them."""
+    from ecdd.evaluation import field_pixels
+
+    really, other = field_pixels.range_mistaken, {"video_as_full": "full_as_video", "full_as_video": "video_as_full"}
+    field_pixels.FIELD_STEPS["range"] = lambda image, how: really(image, other[how])
+
+
+def in_source_thresholds() -> None:
+    """The thresholds that a left-out source is judged by were chosen on its scores too."""
+    from ecdd.calibration import unseen_sources
+
+    chosen = unseen_sources.cross_fitted_thresholds
+    unseen_sources.thresholds_without = lambda rows, _fold, calibration, point: chosen(rows, calibration, point)
+
+
+def in_source_scores() -> None:
+    """Scores of trainings that saw the source pass for cross-fitted ones."""
+    from ecdd.calibration import unseen_sources
+
+    unseen_sources._check_folds = lambda _rows, _where, _left_out: None
+
+
+def dithered_is_real_as_grey() -> None:
+    """Pictures without colour, dithered ones among them, are called real."""
+    import numpy as np
+
+    from ecdd import detector
+
+    really = detector.Detector._judge
+
+    def planted(self: Any, prepared: Any, milliseconds: Any) -> Any:
+        judged = really(self, prepared, milliseconds)
+        if np.ptp(np.asarray(prepared.decoded.image, np.int16), axis=-1).any():
+            return judged
+        return {index: dataclasses.replace(face, probability=0.01) for index, face in judged.items()}
+
+    detector.Detector._judge = planted  # type: ignore[method-assign]
