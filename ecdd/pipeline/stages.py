@@ -19,9 +19,10 @@ from ecdd.pipeline import preprocess
 from ecdd.pipeline.blur import laplacian_variance
 from ecdd.pipeline.compression import JpegQuality, blockiness, jpeg_quality
 from ecdd.pipeline.decode import Decoded, decode
-from ecdd.pipeline.face import Face, FaceBackend, face_crop_box, turned_crop
+from ecdd.pipeline.face import Face, FaceBackend, face_crop_box, is_certain, roll_degrees, turned_crop
 from ecdd.pipeline.guardrails import (
     FaceQuality,
+    asks_for_tonal_values,
     face_codes,
     faces_that_count,
     faces_to_judge,
@@ -30,11 +31,12 @@ from ecdd.pipeline.guardrails import (
     resolution_codes,
 )
 from ecdd.pipeline.preprocess import CropBox
+from ecdd.pipeline.tonal_range import effective_levels, large_steps
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ecdd.contract.pixel_sections import FaceDetector, PixelPipeline
+    from ecdd.contract.pixel_sections import FaceDetector, PixelPipeline, QualityGates
     from ecdd.contract.schema import PolicyContract
     from ecdd.pipeline.reason_codes import ReasonCode
 
@@ -85,11 +87,11 @@ class PreparedPicture:
     decoded : Decoded
         S0 and S1.
     faces : tuple of PreparedFace
-        Every face with score >= ``score_threshold``, by falling score; those that fail a gate keep their codes.
+        Every face that counts (``is_certain``), by falling score; those that fail a gate keep their codes.
     reason_codes : tuple of ReasonCode
         Codes of the whole picture (GR-006, GR-001, GR-002, GR-007); with any of them nothing is judged.
     candidates : int
-        Detections from ``candidate_threshold`` up to below ``score_threshold``.
+        Detections from ``candidate_threshold`` on that do not count.
     counting : tuple of int
         Indices into ``faces`` that ``multi_face_policy`` looks at.
     judgeable : tuple of int
@@ -147,8 +149,7 @@ def prepare(data: bytes, policy: PolicyContract, detector: FaceBackend, *, name:
         return PreparedPicture(decoded, (), low, 0, (), (), milliseconds)
     with _timed(milliseconds, "detect"):
         detections = detector.detect(decoded.image)
-    threshold = policy.face_detector.score_threshold
-    certain = [face for face in detections if face.score >= threshold]
+    certain = [face for face in detections if is_certain(face, policy.face_detector)]
     faces = tuple(prepare_face(decoded, face, policy, milliseconds) for face in certain)
     candidates = len(detections) - len(faces)
     codes = picture_codes(len(faces), candidates, policy.quality_gates)
@@ -163,8 +164,9 @@ def prepare_face(decoded: Decoded, face: Face, policy: PolicyContract, milliseco
         box = face_crop_box(face, decoded.image.size, policy.face_detector)
         s3 = preprocess.resize(cut_face(decoded.image, face, box, policy.face_detector), policy.pixel_pipeline)
     with _timed(milliseconds, "quality"):
-        quality = measure(decoded.image, face, s3, jpeg_quality(decoded.quantisation_tables))
-        codes, soft = face_codes(quality, policy.quality_gates), is_soft(quality, policy.quality_gates)
+        gates = policy.quality_gates
+        quality = measure(decoded.image, face, s3, jpeg_quality(decoded.quantisation_tables), gates)
+        codes, soft = face_codes(quality, gates), is_soft(quality, gates)
     return PreparedFace(face, box, s3, quality, codes, soft)
 
 
@@ -175,14 +177,21 @@ def cut_face(image: Image.Image, face: Face, box: CropBox, policy: FaceDetector)
     return preprocess.cut(image, box, policy)
 
 
-def measure(image: Image.Image, face: Face, s3: NDArray[np.uint8], quality: JpegQuality) -> FaceQuality:
-    """What the gates look at: size, blur of S3, the file's JPEG quality, blockiness at native resolution."""
+def measure(
+    image: Image.Image, face: Face, s3: NDArray[np.uint8], quality: JpegQuality, gates: QualityGates
+) -> FaceQuality:
+    """What the gates look at: size, roll, blur of S3, JPEG quality, blocks and shades at native resolution."""
+    luma = np.asarray(image.crop(blockiness_window(face, image.size)).convert("L"))
+    tonal = asks_for_tonal_values(gates)
     return FaceQuality(
         face_side=face.side,
         blur=laplacian_variance(s3),
         jpeg_quality=quality.value,
         jpeg_quality_kind=quality.kind,
-        blockiness=blockiness(np.asarray(image.crop(blockiness_window(face, image.size)).convert("L"))),
+        blockiness=blockiness(luma),
+        roll=roll_degrees(face),
+        tonal_levels=effective_levels(luma) if tonal else None,
+        large_steps=large_steps(luma) if tonal else None,
     )
 
 
