@@ -37,7 +37,7 @@ _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
         "face_detector.second_look_presence": 0.99,
         "face_detector.second_look_air": 0.35,
         "face_detector.second_look_sha256": "c6db0f13365dfbf533bf3e535e9a6f92de6bf1fd8100b91c86d7139140e208cf",
-        "face_detector.tolerance_framing": 0.1,
+        "face_detector.tolerance_framing": 0.15,
         "quality_gates.min_tonal_levels": 0.0,
         "quality_gates.max_large_steps": 1.0,
         "quality_gates.max_roll": 180.0,

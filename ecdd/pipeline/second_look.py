@@ -13,9 +13,10 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from ecdd.pipeline.blazeface import INPUT_SIDE, BlazeFace, letterbox, overlap
+from ecdd.pipeline.blazeface import INPUT_SIDE, BlazeFace, Letterbox, letterbox, overlap
 from ecdd.pipeline.face import DetectorIdentity, Face, Look, is_certain, roll_degrees, sort_faces
 from ecdd.pipeline.face_mesh import FaceMesh, Mesh
 
@@ -56,17 +57,20 @@ class SecondLook:
         found = self._first.detect(image)
         if any(is_certain(face, self._policy) for face in found):
             return found
-        second = self._look(image, 0, "second")
-        if second or self._policy.second_look == "border":
-            return second or found
-        turned = [face for turns in (1, 2, 3) for face in self._look(image, turns, "turned")]
-        return _one_each(turned, self._policy.nms_iou) or found
-
-    def _look(self, image: Image.Image, turns: int, look: Look) -> list[Face]:
-        """Faces in the picture with a border, turned; only confirmed ones."""
         policy = self._policy
-        square = letterbox(image, INPUT_SIDE, policy.detection_downscale, policy.second_look_border)
-        found = (face for face in self._first.read(*square, turns) if face.score >= policy.second_look_score)
+        bordered = letterbox(image, INPUT_SIDE, policy.detection_downscale, policy.second_look_border)
+        # upright and upside down compete: BlazeFace may read a face either way, and surer the right way
+        for turns in ((0,),) if policy.second_look == "border" else ((0, 2), (1, 3)):
+            faces = [face for turn in turns for face in self._look(image, bordered, turn)]
+            if faces:
+                return _one_each(faces, policy.nms_iou)
+        return found
+
+    def _look(self, image: Image.Image, bordered: tuple[NDArray[np.uint8], Letterbox], turns: int) -> list[Face]:
+        """Faces in the picture with its border, after quarter turns; only confirmed ones."""
+        look: Look = "turned" if turns else "second"
+        least = self._policy.second_look_score
+        found = (face for face in self._first.read(*bordered, turns) if face.score >= least)
         return [dataclasses.replace(face, look=look) for face in found if self._is_confirmed(face, image, look)]
 
     def _is_confirmed(self, face: Face, image: Image.Image, look: Look) -> bool:
