@@ -30,7 +30,9 @@ def _group() -> None:
 @app.command()
 def split(
     *,
-    data: Annotated[Path, typer.Option(help="Data manifest (path,label,scope,source,…), or its folder.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Data manifest (path,label,scope,source,…), or its folder; may be repeated.")
+    ],
     out: Annotated[
         Path, typer.Option(help="CSV to write; given to `ecdd train --split` and `ecdd calibrate --split`.")
     ],
@@ -39,8 +41,12 @@ def split(
         list[str] | None, typer.Option(help="Source that becomes TEST-NEVER-TOUCH as a whole; may be repeated.")
     ] = None,
     groups: Annotated[
-        Path | None, typer.Option(help="Groups written by `ecdd govern scan --out`; scanned anew where not given.")
+        list[Path] | None,
+        typer.Option(help="Groups written by `ecdd govern scan --out`; may be repeated; scanned anew where not given."),
     ] = None,
+    train_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Part of the faces that is trained on; the others are halved.")
+    ] = 0.5,
     contract: Annotated[
         Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")
     ] = None,
@@ -57,7 +63,9 @@ def split(
 
     earlier = None if base is None else load_split(base)
     history = carried_history(history_path(out), None if base is None else history_path(base))
-    written = build_split(data, out, contract, earlier, hold_out or (), read_history(history), groups)
+    written = build_split(
+        data, out, contract, earlier, hold_out or (), read_history(history), groups or (), train_share
+    )
     carry(history, history_path(out))
     record_split(written, history_path(out), who, datetime.datetime.now(datetime.UTC), hold_out or ())
     counts = Counter((row.lineage.value, row.scope, row.label) for row in written.rows.values())

@@ -11,13 +11,14 @@ import typer
 from ecdd.errors import EcddError, printable
 
 if TYPE_CHECKING:
-    from ecdd.dataset_governance.lineage_tags import DataSplit
     from ecdd.dataset_governance.validate_lineage import Use
 
 
 def check(
     *,
-    data: Annotated[Path, typer.Option(help="Data manifest with the column sha256, or its folder.")],
+    data: Annotated[
+        list[Path], typer.Option(help="Data manifest with the column sha256, or its folder; may be repeated.")
+    ],
     split: Annotated[Path, typer.Option(help="The split that tags it.")],
     history: Annotated[
         Path | None, typer.Option(help="Its history; SPLIT.history.jsonl beside it where not given.")
@@ -46,7 +47,7 @@ def check(
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.lineage_history import history_path, read_history
     from ecdd.dataset_governance.lineage_tags import LineageError, load_split
-    from ecdd.dataset_governance.manifest import load_manifest
+    from ecdd.dataset_governance.manifest import load_manifests
     from ecdd.dataset_governance.manual_review import HISTORY_NAME
     from ecdd.dataset_governance.reviewed_copies import reviewed_copies
     from ecdd.dataset_governance.validate_lineage import check_lineage
@@ -54,10 +55,10 @@ def check(
     stores = reviews or []
     if history is not None and not history.is_file():
         raise EcddError(f"{history.name}: no such history")
-    rows, tags = load_manifest(data, need_digests=True), load_split(split)
+    rows, tags = load_manifests(data, need_digests=True), load_split(split)
     own = history or history_path(split)
     others = [read_history(store / HISTORY_NAME) for store in stores]
-    uses, problems = _of_bundle(bundle, tags)
+    uses, problems = _of_bundle(bundle, split)
     if key is not None:
         policy = load_contract(contract)
         problems += [line for store in stores for line in reviewed_copies(store, key, rows, tags, policy)]
@@ -83,11 +84,12 @@ def _say_history(path: Path) -> None:
         typer.echo(f"no {path.name}: tags that were changed before today cannot be seen", err=True)
 
 
-def _of_bundle(path: Path | None, split: DataSplit) -> tuple[list[Use], list[str]]:
-    """Uses that a bundle made of pictures, and where its training record is of another split."""
+def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
+    """Uses that a bundle made of pictures, and where its training record differs from the split of its day."""
     import json
 
     from ecdd.bundle import load_bundle
+    from ecdd.dataset_governance.lineage_history import split_cited
     from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, read_table
     from ecdd.dataset_governance.validate_lineage import Use, training_differs
     from ecdd.files import read_text
@@ -99,10 +101,12 @@ def _of_bundle(path: Path | None, split: DataSplit) -> tuple[list[Use], list[str
     if not scores.is_file() or not record.is_file():
         raise LineageError([f"{path.name}: no calibration_scores.csv or no training_record.json to hold to the split"])
     table = read_table(scores, ("sha256",), exactly=False)
+    cited = json.loads(read_text(record))
+    split = split_cited(tags, cited)
     digests = tuple(sorted({cells["sha256"] for _, cells in table}))
     train = tuple(row.sha256 for row in split.rows_with([LineageTag.TRAIN]))
     uses = [Use("training", train, (LineageTag.TRAIN,)), Use("calibration", digests, (LineageTag.CALIBRATION,))]
-    return uses, training_differs(split, json.loads(read_text(record)))
+    return uses, training_differs(split, cited)
 
 
 def tag(

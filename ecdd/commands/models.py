@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from ecdd.models.patch_network import PatchNetwork
 
 app = typer.Typer(help="Read and store checkpoints.", no_args_is_help=True, add_completion=False)
 
@@ -19,32 +22,47 @@ def _group() -> None:
 def import_(
     *,
     checkpoint: Annotated[Path, typer.Argument(help="A .pth file with a state_dict; nothing in it is executed.")],
-    arch: Annotated[str, typer.Option(help="ladeda9 or tiny_ladeda.")],
-    operator: Annotated[
-        str, typer.Option(help="What it was trained with: NPR, raw, x_grad, y_grad, left_diag or right_diag.")
-    ],
+    arch: Annotated[str, typer.Option(help="ladeda9, tiny_ladeda or lite.")],
     out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
+    operator: Annotated[
+        str,
+        typer.Option(
+            help="What it was trained with: NPR, raw, x_grad, y_grad, left_diag or right_diag; always raw for lite."
+        ),
+    ] = "",
     scale: Annotated[
         float | None, typer.Option(help="Factor on the operator's output; 2/3 for NPR and 1 else, where not given.")
     ] = None,
     width: Annotated[float, typer.Option(help="Multiplier of the channels; 1 is the public architecture.")] = 1.0,
     contract: Annotated[Path | None, typer.Option(help="Its normalisation is recorded with the weights.")] = None,
 ) -> None:
-    """Turn a public LaDeDa or Tiny-LaDeDa checkpoint into a weight file that names its operator.
+    """Turn a public checkpoint into a weight file that names its operator.
 
-    The file has no operator of its own and loads under any, so it must be named. Exit code 2 where keys are missing,
-    unknown or of another shape; each is listed.
+    A LaDeDa or Tiny-LaDeDa file has no operator of its own and loads under any, so it must be named. For lite the file
+    is the trunk's ImageNet weights, held to a known SHA-256; digest, origin and licence are printed. Exit code 2 where
+    keys are missing, unknown or of another shape; each is listed.
     """
     from ecdd.contract.loading import load_contract
     from ecdd.files import check_output
     from ecdd.models.checkpoint import identity_of, load_public, save_weights
+    from ecdd.models.lite import ARCHITECTURE as LITE
+    from ecdd.models.pretrained import LICENCE, ORIGIN, SHA256, load_pretrained
     from ecdd.models.state_dicts import CheckpointError
 
+    if arch == LITE:
+        operator = operator or "raw"
+    if not operator:
+        typer.echo("--operator: the file does not name its operator; say what it was trained with", err=True)
+        raise typer.Exit(2)
     factor = scale if scale is not None else (2 / 3 if operator == "NPR" else 1.0)
     check_output(out, [path for path in (checkpoint, contract) if path is not None])
     policy = load_contract(contract).policy
     try:
-        model = load_public(checkpoint, operator, factor, arch, width)
+        if arch == LITE:
+            model: PatchNetwork = load_pretrained(checkpoint, policy.pixel_pipeline)
+            typer.echo(f"{checkpoint.name}: SHA-256 {SHA256}, {ORIGIN}, licence {LICENCE}")
+        else:
+            model = load_public(checkpoint, operator, factor, arch, width)
     except ValueError as error:  # a name or a width that no network has
         raise CheckpointError(str(error)) from None
     digest = save_weights(model, identity_of(model, policy), out)

@@ -1,4 +1,4 @@
-"""``ecdd train teacher`` and ``ecdd train student``."""
+"""``ecdd train teacher``, ``ecdd train student`` and ``ecdd train lite``."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ import typer
 
 from ecdd.specification import CONFIGS, CONTRACT, SPLIT
 
-app = typer.Typer(help="Train a teacher or a student.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    help="Train a teacher, a student, or the pretrained detector.", no_args_is_help=True, add_completion=False
+)
 
 INTERRUPTED = 130
+LITE_CONFIG = CONFIGS / "lite.yaml"
+LITE_CONTRACT = Path(__file__).resolve().parents[1] / "bundles" / "lite" / "policy_contract.yaml"
 
 Data = Annotated[Path, typer.Option(help="Data manifest, or its folder.")]
 Out = Annotated[Path, typer.Option(help="Folder for weights, record and states; resumes what lies there.")]
 Config = Annotated[Path, typer.Option(help="Settings of the training.", show_default="configs/<teacher|student>.yaml")]
+LiteConfig = Annotated[Path, typer.Option(help="Settings of the training.", show_default="configs/lite.yaml")]
 Contract = Annotated[Path, typer.Option(help="Policy contract.", show_default="contracts/policy_contract.yaml")]
 Split = Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")]
 Cache = Annotated[Path | None, typer.Option(help="Folder for tensors; <out>/tensors where not given.")]
@@ -77,6 +82,68 @@ def student(
     _train(
         "tiny_ladeda", (data, config, contract, split), (out, cache, init, freeze, teacher), threads, skip_bad=skip_bad
     )
+
+
+@app.command()
+def lite(
+    *,
+    data: Annotated[list[Path], typer.Option(help="Data manifest, or its folder; may be repeated.")],
+    out: Out,
+    init: Annotated[Path, typer.Option(help="Weights to begin with (`ecdd models import --arch lite`).")],
+    config: Annotated[
+        Path, typer.Option(help="Settings of the training.", show_default="configs/lite.yaml")
+    ] = LITE_CONFIG,
+    contract: Annotated[
+        Path, typer.Option(help="Policy contract.", show_default="ecdd/bundles/lite/policy_contract.yaml")
+    ] = LITE_CONTRACT,
+    split: Split = SPLIT,
+    cache: Annotated[Path | None, typer.Option(help="Folder for face regions; <out>/faces where not given.")] = None,
+    autoencoder: Annotated[Path | None, typer.Option(help="Folder of the latent autoencoder, for twins.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="One training: a fold's name, or shipped; may be repeated. All by default.")
+    ] = None,
+    threads: Threads = 1,
+) -> None:
+    """Fine-tune the pretrained network on faces of every framing, and cross-fit it by source.
+
+    Every fold's scores of the sources that it did not see are written beside its weights; exit code 130 when
+    interrupted.
+    """
+    import torch
+    from rich.progress import Progress
+
+    from ecdd.contract.loading import load_contract
+    from ecdd.dataset_governance.lineage_tags import load_split
+    from ecdd.dataset_governance.manifest import load_manifests
+    from ecdd.training.config import load_face_config
+    from ecdd.training.face_run import FaceRunOptions, run_face_training
+    from ecdd.training.processes import join_processes, leave_processes
+
+    torch.set_num_threads(threads)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        settings, policy = load_face_config(config), load_contract(contract)
+        processes = join_processes()
+        options = FaceRunOptions(out, cache or out / "faces", init, autoencoder, tuple(only or ()))
+        with Progress(transient=True, disable=not processes.first) as bar:
+            task = bar.add_task("training", total=None)
+            record = run_face_training(
+                load_manifests(data),
+                load_split(split),
+                policy,
+                settings,
+                options,
+                processes,
+                progress=lambda line: bar.update(task, description=line),
+            )
+    except KeyboardInterrupt:
+        typer.echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    finally:
+        leave_processes()
+    for name, part in (record or {"trainings": {}})["trainings"].items():
+        for kind, measured in part["measured"].items():
+            typer.echo(f"{name}, {kind}: " + ("not measured" if measured is None else f"AUC {measured['auc']:.3f}"))
 
 
 def _train(

@@ -28,6 +28,8 @@ class Layer:
         As in the network's ``state_dict``, without ``.weight``.
     kernel, stride, padding : int
         Pixels of its input.
+    after : int, optional
+        Padding behind the last pixel where it differs from that before the first: TensorFlow's SAME at stride 2.
     block : int
         Above 1: output y also reads the first pixel of its block of so many pixels, ``y - y % block``.
     """
@@ -37,6 +39,7 @@ class Layer:
     stride: int = 1
     padding: int = 0
     block: int = 1
+    after: int | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,17 @@ class GridGeometry:
     padding: int
 
 
+def _lite_layers() -> tuple[Layer, ...]:
+    """The depthwise kernels of EfficientNet-Lite0's first fifteen blocks behind its stem, SAME padding, even sides."""
+    kernels = [(3, 2), (3, 1), (3, 2), (3, 1), (5, 2), (5, 1), (3, 2), (3, 1), (3, 1), (5, 1), (5, 1), (5, 1)]
+    kernels += [(5, 2), (5, 1), (5, 1), (5, 1)]
+    names = ["stem", *(f"blocks.{depth}.depthwise" for depth in range(len(kernels) - 1))]
+    return tuple(
+        Layer(name, kernel, stride, padding=(kernel - stride) // 2, after=kernel // 2)
+        for name, (kernel, stride) in zip(names, kernels, strict=True)
+    )
+
+
 # name of an architecture -> its layers behind the input operator, first to last
 NETWORK_LAYERS: Final[dict[str, tuple[Layer, ...]]] = {
     "ladeda9": (
@@ -75,6 +89,7 @@ NETWORK_LAYERS: Final[dict[str, tuple[Layer, ...]]] = {
         Layer("layer1.0.conv2", kernel=3, stride=2),
         Layer("cells", kernel=3, stride=4),  # the mean over native cells
     ),
+    "lite": _lite_layers(),
 }
 # the student's own map, before the mean over native cells
 NATIVE_LAYERS: Final = {name: tuple(x for x in layers if x.name != "cells") for name, layers in NETWORK_LAYERS.items()}
@@ -159,10 +174,11 @@ def compose(layers: Sequence[Layer], height: int, width: int) -> GridGeometry:
 
 def _cells(layers: Sequence[Layer], side: int) -> int:
     for layer in layers:
-        if side + 2 * layer.padding < layer.kernel:
+        padded = side + layer.padding + (layer.padding if layer.after is None else layer.after)
+        if padded < layer.kernel:
             msg = f"layer {layer.name}: {side} px are fewer than its kernel of {layer.kernel}; use a larger tensor"
             raise ValueError(msg)
-        side = (side + 2 * layer.padding - layer.kernel) // layer.stride + 1
+        side = (padded - layer.kernel) // layer.stride + 1
     return side
 
 

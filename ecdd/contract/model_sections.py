@@ -20,8 +20,8 @@ class PatchGrid(Section):
     rows: Annotated[int, Knob("cell", "E3.1"), Field(description="height of the map", ge=1, le=512)]
     cols: Annotated[int, Knob("cell", "E3.1"), Field(description="width of the map", ge=1, le=512)]
     stride: Annotated[int, Knob("px", "E3.2"), Field(description="distance of neighbouring cells", ge=1, le=256)]
-    receptive_field: Annotated[int, Knob("px", "E3.2"), Field(description="side of a cell's box", ge=1, le=512)]
-    padding: Annotated[int, Knob("px", "E3.2"), Field(description="pixels added at the border", ge=0, le=64)]
+    receptive_field: Annotated[int, Knob("px", "E3.2"), Field(description="side of a cell's box", ge=1, le=2048)]
+    padding: Annotated[int, Knob("px", "E3.2"), Field(description="pixels added at the border", ge=0, le=1024)]
     input_operator: Annotated[
         Literal["NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag"],
         Knob("none", "E3.1"),
@@ -40,11 +40,14 @@ class PatchGrid(Section):
     ]
 
 
+PoolingRule = Literal["mean", "top_k", "trimmed_mean", "attention"]
+
+
 class Pooling(Section):
     """From the patch-logit map to one logit (spec §1, S6)."""
 
     rule: Annotated[
-        Literal["mean", "top_k", "trimmed_mean", "attention"],
+        PoolingRule,
         Knob("none", "E3.3"),
         Field(description="pooling rule"),
     ]

@@ -1,15 +1,16 @@
 """Build a split for a manifest: tags that no near-duplicate, known person or whole source crosses.
 
-Deterministic: groups are dealt in the order of a salted hash of their digest, within their source. Faces go half to
-TRAIN and a quarter each to CALIBRATION and TEST-NEVER-TOUCH; pictures out of scope train nothing and go half to each
-of the other two. A tag that the manifest asks for, a source that is held out, and the tags of an earlier split stand.
+Deterministic: groups are dealt in the order of a salted hash of their digest, within their source. Half of the faces
+(or the share asked for) go to TRAIN, the others half to CALIBRATION and half to TEST-NEVER-TOUCH; pictures out of scope
+train nothing and go half to each of the other two. A manipulated picture stays with its untouched original (column
+``pair``). A tag that the manifest asks for, a source that is held out, and the tags of an earlier split stand.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,14 +26,11 @@ from ecdd.dataset_governance.lineage_tags import (
     split_digest,
     write_split,
 )
-from ecdd.dataset_governance.manifest import UNKNOWN_IDENTITY, ManifestRow, load_manifest, manifest_path
+from ecdd.dataset_governance.manifest import UNKNOWN_IDENTITY, ManifestRow, load_manifests, manifest_path
 from ecdd.dataset_governance.validate_lineage import validate_lineage
 from ecdd.files import check_output
 
-_SHARES: Final = {
-    "face": ((LineageTag.TRAIN, 0.5), (LineageTag.CALIBRATION, 0.25), (LineageTag.TEST_NEVER_TOUCH, 0.25)),
-    "ood": ((LineageTag.CALIBRATION, 0.5), (LineageTag.TEST_NEVER_TOUCH, 0.5)),
-}
+TRAIN_SHARE: Final = 0.5
 _MOST_USED_FIRST: Final = (LineageTag.TRAIN, LineageTag.CALIBRATION, LineageTag.TEST_NEVER_TOUCH)
 _SALT: Final = "ecdd data split 1"
 
@@ -42,6 +40,7 @@ def assign_lineage(
     hash_groups: dict[str, str],
     groups: dict[str, str],
     fixed: dict[str, LineageTag] | None = None,
+    train_share: float = TRAIN_SHARE,
 ) -> list[SplitRow]:
     """Tag every picture, group by group, in fixed shares of each source.
 
@@ -57,6 +56,8 @@ def assign_lineage(
         that was trained or calibrated on ever becomes a test picture.
     fixed : dict of str to LineageTag, optional
         SHA-256 to a tag that stands whatever would be dealt; the whole group takes it.
+    train_share : float
+        Part of the faces of a source that is trained on, 0 … 1; the others are halved.
 
     Returns
     -------
@@ -68,7 +69,7 @@ def assign_lineage(
     LineageError
         Naming both ends wherever one group holds two fixed tags.
     """
-    dealt = _deal(rows, hash_groups)
+    dealt = _deal(rows, hash_groups, train_share)
     tags: dict[str, LineageTag] = {}
     for row in rows:
         mine, group = dealt[hash_groups[row.sha256]], groups[row.sha256]
@@ -97,7 +98,7 @@ def _fixed_by_group(
     return {group: tag for group, (tag, _) in found.items()}
 
 
-def _deal(rows: list[ManifestRow], groups: dict[str, str]) -> dict[str, LineageTag]:
+def _deal(rows: list[ManifestRow], groups: dict[str, str], train_share: float) -> dict[str, LineageTag]:
     members: dict[str, list[ManifestRow]] = defaultdict(list)
     for row in rows:
         members[groups[row.sha256]].append(row)
@@ -111,18 +112,16 @@ def _deal(rows: list[ManifestRow], groups: dict[str, str]) -> dict[str, LineageT
         total = sum(len(members[name]) for name in order)
         taken = 0
         for name in order:
-            tags[name] = _tag_at(taken / total, scope)
+            tags[name] = _tag_at(taken / total, train_share if scope == "face" else 0.0)
             taken += len(members[name])
     return tags
 
 
-def _tag_at(position: float, scope: str) -> LineageTag:
-    reached = 0.0
-    for tag, share in _SHARES[scope]:
-        reached += share
-        if position < reached - 1e-9:
-            return tag
-    return _SHARES[scope][-1][0]
+def _tag_at(position: float, train_share: float) -> LineageTag:
+    if position < train_share - 1e-9:
+        return LineageTag.TRAIN
+    middle = (1 + train_share) / 2
+    return LineageTag.CALIBRATION if position < middle - 1e-9 else LineageTag.TEST_NEVER_TOUCH
 
 
 def _split_row(row: ManifestRow, group: str, tag: LineageTag) -> SplitRow:
@@ -131,32 +130,35 @@ def _split_row(row: ManifestRow, group: str, tag: LineageTag) -> SplitRow:
 
 
 def build_split(
-    data: Path,
+    data: Path | Sequence[Path],
     out: Path,
     contract: Path | None = None,
     base: DataSplit | None = None,
     held_out: Collection[str] = (),
     history: LineageHistory | None = None,
-    scanned: Path | None = None,
+    scanned: Sequence[Path] = (),
+    train_share: float = TRAIN_SHARE,
 ) -> DataSplit:
     """Scan a data folder for duplicates, tag it, check the tags and write them.
 
     Parameters
     ----------
-    data : Path
-        Manifest or its folder; its columns ``identity`` and ``lineage`` count where they are filled.
+    data : Path, or sequence of Path
+        Manifests or their folders; the columns ``identity``, ``pair`` and ``lineage`` count where they are filled.
     out : Path
         CSV to write.
     contract : Path, optional
         Decoding and near-duplicate policy; the default bundle's contract where not given.
     base : DataSplit, optional
-        An earlier split: its pictures keep their tags, and carry them to their new near-duplicates.
+        An earlier split: its pictures keep their tags and groups, and carry them to their new near-duplicates.
     held_out : collection of str
         Sources of which every picture becomes TEST-NEVER-TOUCH.
     history : LineageHistory, optional
         Tags that pictures have had: a split that contradicts them is not written.
-    scanned : Path, optional
-        Groups of an earlier scan of these pictures; they are scanned here where not given.
+    scanned : sequence of Path
+        Groups of earlier scans, each of these pictures or of a part of them; they are scanned here where none is given.
+    train_share : float
+        Part of the faces of a source that is trained on, 0 … 1.
 
     Returns
     -------
@@ -171,18 +173,19 @@ def build_split(
         From reading the manifest and its pictures.
     """
     policy = load_contract(contract).policy
-    rows = load_manifest(data)
-    given = [path for path in (manifest_path(data), contract, scanned) if path is not None]
+    manifests = [data] if isinstance(data, Path) else list(data)
+    rows = load_manifests(manifests)
+    given = [*map(manifest_path, manifests), *([contract] if contract else []), *scanned]
     check_output(out, [*given, *(row.path for row in rows)], regular=True)
     if missing := sorted(set(held_out) - {row.source for row in rows}):
         raise LineageError([f"held-out source {name}: no picture of the manifest has it" for name in missing])
-    if scanned is not None:
+    if scanned:
         near, by_hash = read_groups(scanned, rows)
     else:
         found = scan([(row.sha256, row.path) for row in rows], policy.pixel_pipeline, policy.dataset_governance)
         near, by_hash = found.groups, found.hash_groups
-    groups = _with_persons(rows, near)
-    tagged = assign_lineage(rows, by_hash, groups, _fixed_tags(rows, base, held_out))
+    groups = _joined(rows, near, base)
+    tagged = assign_lineage(rows, by_hash, groups, _fixed_tags(rows, base, held_out), train_share)
     split = DataSplit({row.sha256: row for row in tagged}, split_digest(tagged))
     validate_lineage(split, rows)
     if history is not None and (problems := contradictions(split, history, complete=False)):
@@ -191,14 +194,20 @@ def build_split(
     return split
 
 
-def _with_persons(rows: list[ManifestRow], groups: dict[str, str]) -> dict[str, str]:
-    """Join the groups that share a known person."""
-    persons: dict[str, list[str]] = defaultdict(list)
+def _joined(rows: list[ManifestRow], groups: dict[str, str], base: DataSplit | None) -> dict[str, str]:
+    """Join the groups that share a known person, a pair, or a group of the earlier split."""
+    shared: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in rows:
-        if row.identity != UNKNOWN_IDENTITY:
-            persons[row.identity].append(row.sha256)
+        earlier = None if base is None else base.rows.get(row.sha256)
+        for kind, name in (
+            ("identity", "" if row.identity == UNKNOWN_IDENTITY else row.identity),
+            ("pair", row.pair),
+            ("earlier", earlier.near_duplicate_group if earlier else ""),
+        ):
+            if name:
+                shared[kind, name].append(row.sha256)
     pairs = [(row.sha256, groups[row.sha256]) for row in rows]
-    pairs += [(pictures[0], other) for pictures in persons.values() for other in pictures[1:]]
+    pairs += [(pictures[0], other) for pictures in shared.values() for other in pictures[1:]]
     return union_groups([row.sha256 for row in rows], pairs)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from ecdd.dataset_governance.leakage_scan import NearDuplicate, ScanResult
+from ecdd.dataset_governance.leakage_scan import NearDuplicate, ScanResult, union_groups
 from ecdd.dataset_governance.lineage_tags import LineageError, read_table
 from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.files import write_output
@@ -26,15 +26,15 @@ def write_groups(path: Path, rows: Sequence[ManifestRow], found: ScanResult) -> 
     write_output(path, buffer.getvalue().encode())
 
 
-def read_groups(path: Path, rows: Sequence[ManifestRow]) -> tuple[dict[str, str], dict[str, str]]:
-    """Read the groups of a manifest's pictures.
+def read_groups(paths: Sequence[Path], rows: Sequence[ManifestRow]) -> tuple[dict[str, str], dict[str, str]]:
+    """Read the groups of a manifest's pictures; what one of several scans joined is joined.
 
     Parameters
     ----------
-    path : Path
-        CSV written by `write_groups`.
+    paths : sequence of Path
+        CSV files written by `write_groups`.
     rows : sequence of ManifestRow
-        The pictures; each must be in the file.
+        The pictures; each must be in one of the files.
 
     Returns
     -------
@@ -46,22 +46,28 @@ def read_groups(path: Path, rows: Sequence[ManifestRow]) -> tuple[dict[str, str]
     LineageError
         Not such a file, a picture without a group, or a hash group that lies in two groups.
     """
-    cells = {row["sha256"]: row for _, row in read_table(path, COLUMNS, exactly=True)}
-    problems = [
-        f"{row.name} ({row.sha256[:12]}) is not in {path.name}; scan again" for row in rows if row.sha256 not in cells
+    near: list[tuple[str, str]] = []
+    by_hash: list[tuple[str, str]] = []
+    problems = []
+    for path in paths:
+        within: dict[str, str] = {}
+        for _, row in read_table(path, COLUMNS, exactly=True):
+            near.append((row["sha256"], row["near_duplicate_group"]))
+            by_hash.append((row["sha256"], row["hash_group"]))
+            group = within.setdefault(row["hash_group"], row["near_duplicate_group"])
+            if group != row["near_duplicate_group"]:
+                problems.append(f"{path.name}: hash group {row['hash_group'][:12]} lies in two groups; scan again")
+    known = {key for key, _ in near}
+    names = ", ".join(path.name for path in paths)
+    problems += [
+        f"{row.name} ({row.sha256[:12]}) is not in {names}; scan again" for row in rows if row.sha256 not in known
     ]
-    within: dict[str, str] = {}
-    for row in cells.values():
-        group = within.setdefault(row["hash_group"], row["near_duplicate_group"])
-        if group != row["near_duplicate_group"]:
-            problems.append(f"{path.name}: hash group {row['hash_group'][:12]} lies in two groups; scan again")
     if problems:
         raise LineageError(problems)
+    keys = sorted({key for link in (*near, *by_hash) for key in link})
+    joined, joined_by_hash = union_groups(keys, near), union_groups(keys, by_hash)
     wanted = [row.sha256 for row in rows]
-    return (
-        {key: cells[key]["near_duplicate_group"] for key in wanted},
-        {key: cells[key]["hash_group"] for key in wanted},
-    )
+    return {key: joined[key] for key in wanted}, {key: joined_by_hash[key] for key in wanted}
 
 
 def crossings(pairs: Sequence[NearDuplicate], lineage: Mapping[str, str], names: Mapping[str, str]) -> list[str]:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import datetime
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecdd.dataset_governance.hash_chain import ChainError, HashChain
-from ecdd.dataset_governance.lineage_tags import DataSplit, LineageError, LineageTag
+from ecdd.dataset_governance.lineage_tags import DataSplit, LineageError, LineageTag, load_split, split_digest
 from ecdd.files import write_bytes
 
 # From a tag (None: never tagged) to the tags that may follow. A picture may leave its use for AUDIT; nothing comes back
@@ -187,6 +187,45 @@ def _replay(history: LineageHistory, change: Change, where: str) -> None:
                 f"{where}: {key[:12]} is {tag} by {now.where if now else ''}, and must not become {change.to_tag}"
             )
         history.standing[key] = Standing(change.to_tag, where, change.group or (now.group if now else key))
+
+
+def split_as_of(split: DataSplit, path: Path, digest: str) -> DataSplit | None:
+    """Give a split as it stood when it had a digest: a split grows, and what was made with it before stays true.
+
+    Parameters
+    ----------
+    split : DataSplit
+        What holds now.
+    path : Path
+        Its history.
+    digest : str
+        What a record cites.
+
+    Returns
+    -------
+    DataSplit or None
+        The pictures that were tagged by then, with the tags of then; None where the history led through no such split.
+
+    Raises
+    ------
+    LineageError
+        The history is broken.
+    """
+    if digest == split.digest:
+        return split
+    tags: dict[str, LineageTag] = {}
+    for change in _changes(path):
+        tags |= dict.fromkeys(change.what, change.to_tag)
+        rows = [replace(split.rows[key], lineage=tag) for key, tag in tags.items() if key in split.rows]
+        if len(rows) == len(tags) and split_digest(rows) == digest:
+            return DataSplit({row.sha256: row for row in rows}, digest)
+    return None
+
+
+def split_cited(path: Path, record: Mapping[str, Any]) -> DataSplit:
+    """Give the split that a training record cites, as it stood then; today's where its history led through no such."""
+    now = load_split(path)
+    return split_as_of(now, history_path(path), str(record.get("data_split_digest") or "")) or now
 
 
 def append_changes(path: Path, changes: Sequence[Change]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,7 +23,8 @@ class ManifestError(ListedError):
 class ManifestRow:
     """One picture of a data manifest; ``path`` is absolute or relative to the manifest.
 
-    ``identity`` names the person where the manifest does; ``lineage`` is a tag that the manifest itself asks for.
+    ``identity`` names the person where the manifest does; ``lineage`` is a tag that the manifest itself asks for;
+    ``pair`` joins a manipulated picture with its untouched original, empty where it has none.
     """
 
     path: Path
@@ -34,6 +36,7 @@ class ManifestRow:
     sha256: str
     identity: str = "unknown"
     lineage: LineageTag | None = None
+    pair: str = ""
 
 
 def manifest_path(data: Path) -> Path:
@@ -50,7 +53,7 @@ def load_manifest(
     ----------
     data : Path
         Manifest, or a folder with ``manifest.csv``; columns ``path,label,scope,source`` and optionally
-        ``year,identity,lineage,sha256``.
+        ``year,identity,lineage,pair,sha256``.
     check_digests : bool
         Read every file and compare its SHA-256 with the manifest's; without the column the digest is computed.
     need_digests : bool
@@ -100,6 +103,53 @@ def load_manifest(
         raise ManifestError(problems + crossings)
     if skipped is not None:
         skipped += problems
+    return rows
+
+
+def load_manifests(
+    data: Sequence[Path], *, need_digests: bool = False, skipped: list[str] | None = None
+) -> list[ManifestRow]:
+    """Load several manifests as one data set.
+
+    Parameters
+    ----------
+    data : sequence of Path
+        Manifests or their folders, for `load_manifest`.
+    need_digests : bool
+        As in `load_manifest`.
+    skipped : list of str, optional
+        As in `load_manifest`; of a picture that two manifests hold the first row stays.
+
+    Returns
+    -------
+    list of ManifestRow
+        In the order given.
+
+    Raises
+    ------
+    ManifestError
+        Naming every problem of every manifest, and every picture that two of them hold.
+    """
+    rows: list[ManifestRow] = []
+    problems: list[str] = []
+    seen: dict[str, str] = {}
+    for path in data:
+        try:
+            found = load_manifest(path, need_digests=need_digests, skipped=skipped)
+        except ManifestError as error:
+            problems += error.problems
+            continue
+        twice = [row for row in found if row.sha256 in seen]
+        lines = [f"{manifest_path(path)}: {row.name}: the same picture as {seen[row.sha256]}" for row in twice]
+        if skipped is None:
+            problems += lines
+        else:
+            skipped += lines
+        rows += [row for row in found if row.sha256 not in seen]
+        seen |= {row.sha256: str(row.path) for row in found if row.sha256 not in seen}
+    problems += _identities_in_two_lineages("manifests", rows) if len(data) > 1 else []
+    if problems:
+        raise ManifestError(problems)
     return rows
 
 
@@ -155,6 +205,7 @@ def _read_row(root: Path, cells: dict[str, str], *, check_digests: bool) -> tupl
         sha256=sha256,
         identity=identity,
         lineage=LineageTag(lineage) if lineage in LineageTag.__members__.values() else None,
+        pair=cells.get("pair") or "",
     )
     return row, problems
 

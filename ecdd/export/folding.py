@@ -1,4 +1,4 @@
-"""Fold teacher or student into plain convolutions: the one description that both exported files are built from."""
+"""Fold a network into plain convolutions: the one description that both exported files are built from."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ecdd.contract.layer_geometry import GridGeometry
 from ecdd.export.export_error import ExportError
 from ecdd.models.gradients import operator_kernel
 from ecdd.models.ladeda import Bottleneck, LaDeDa9
+from ecdd.models.lite import HEADS, STRIDE, InvertedResidual, Lite, SameConv
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.models.tiny_ladeda import TinyLaDeDa
 
@@ -37,6 +38,12 @@ class FoldedConv:
         Pixels of its input; zeros are padded on all four sides.
     relu : bool
         Whether negative outputs become 0.
+    ceiling : float, optional
+        What larger outputs become (ReLU6); only with ``relu``.
+    same : bool
+        TensorFlow's SAME padding in place of ``padding``.
+    depthwise : bool
+        Every channel has a kernel of its own: (height, width, channels, 1).
     """
 
     name: str
@@ -46,11 +53,21 @@ class FoldedConv:
     stride: int = 1
     padding: int = 0
     relu: bool = True
+    ceiling: float | None = None
+    same: bool = False
+    depthwise: bool = False
+
+    def pads(self) -> tuple[int, int]:
+        """Zeros before the first and behind the last pixel; SAME is meant for sides that the stride divides."""
+        if not self.same:
+            return self.padding, self.padding
+        total = max(self.kernel.shape[0] - self.stride, 0)
+        return total // 2, total - total // 2
 
 
 @dataclass(frozen=True)
 class FoldedSum:
-    """Sum of a block's path and its shortcut, then ReLU.
+    """Sum of a block's path and its shortcut, then ReLU where it has one.
 
     Attributes
     ----------
@@ -58,12 +75,15 @@ class FoldedSum:
         Its output, and what it adds.
     crop : int
         So many last rows and columns of the shortcut are left out: its top left corner lies on the path's.
+    relu : bool
+        Whether negative sums become 0.
     """
 
     name: str
     path: str
     shortcut: str
     crop: int
+    relu: bool = True
 
 
 @dataclass(frozen=True)
@@ -98,8 +118,9 @@ class FoldedNetwork:
 def fold(model: PatchNetwork) -> FoldedNetwork:
     """Fold convolutions, batch norms, operator scale, head and cell mean, in float64.
 
-    The second convolution follows the first without anything between them, so both are one 3x3 convolution; the
-    student's head and cell mean commute because both are linear and come after the last ReLU.
+    Of teacher and student the second convolution follows the first without anything between them, so both are one 3x3
+    convolution; the student's head and cell mean commute because both are linear and come after the last ReLU, and so
+    do the heads of lite and their means.
 
     Parameters
     ----------
@@ -129,8 +150,10 @@ def fold(model: PatchNetwork) -> FoldedNetwork:
         steps += _student_steps(model, source, scale)
     elif isinstance(model, LaDeDa9):
         steps += _teacher_steps(model, source, scale)
+    elif isinstance(model, Lite):
+        steps += _lite_steps(model, source, scale)
     else:
-        msg = f"architecture {model.architecture!r} has no folding; fold one of ladeda9, tiny_ladeda"
+        msg = f"architecture {model.architecture!r} has no folding; fold one of ladeda9, lite, tiny_ladeda"
         raise ExportError(msg)
     return FoldedNetwork(model.architecture, model.input_operator == "NPR", tuple(steps), model)
 
@@ -205,6 +228,48 @@ def _bottleneck_steps(block: Bottleneck, name: str, source: str) -> list[FoldedC
         steps.append(FoldedConv(shortcut, source, _hwio(kernel), bias, conv.stride[0], relu=False))
     crop = (block.conv2.kernel_size[0] - 1) // block.conv2.stride[0]
     return [*steps, FoldedSum(f"{name}_sum", before, shortcut, crop)]
+
+
+def _lite_steps(model: Lite, source: str, scale: float) -> list[FoldedConv | FoldedSum]:
+    """Trunk, then each head and its mean over the finer cells of a coarse one as one strided convolution."""
+    steps: list[FoldedConv | FoldedSum] = [_same("stem", source, model.stem, model.stem_norm, scale=scale)]
+    reached, heads, cell = 2, [], "cell"
+    for depth, module in enumerate(model.blocks):
+        block, before = cast(InvertedResidual, module), steps[-1].name
+        name, inner = f"block{depth}", before
+        if block.expand is not None and block.expand_norm is not None:
+            steps.append(_same(f"{name}_expand", inner, block.expand, block.expand_norm))
+            inner = steps[-1].name
+        steps.append(_same(f"{name}_depthwise", inner, block.depthwise, block.depthwise_norm))
+        steps.append(_same(f"{name}_project", steps[-1].name, block.project, block.project_norm, relu=False))
+        if block.shortcut:
+            steps.append(FoldedSum(f"{name}_sum", steps[-1].name, before, 0, relu=False))
+        reached *= block.depthwise.stride[0]
+        if depth in HEADS:
+            heads.append(_head(cast(nn.Linear, model.heads[str(depth)]), f"{cell}_{depth}", steps[-1].name, reached))
+    steps += heads
+    total = heads[0].name
+    for place, head in enumerate(heads[1:], start=1):
+        name = cell if place == len(heads) - 1 else f"{cell}_sum{place}"
+        steps.append(FoldedSum(name, head.name, total, 0, relu=False))
+        total = name
+    return steps
+
+
+def _same(
+    name: str, source: str, conv: SameConv, norm: nn.BatchNorm2d, *, relu: bool = True, scale: float = 1.0
+) -> FoldedConv:
+    kernel, bias = _with_norm(_array(conv.weight) * scale, norm)
+    depthwise = conv.groups > 1
+    shaped = np.ascontiguousarray(kernel.transpose(2, 3, 0, 1)) if depthwise else _hwio(kernel)
+    ceiling = 6.0 if relu else None
+    return FoldedConv(name, source, shaped, bias, conv.stride[0], 0, relu, ceiling, same=True, depthwise=depthwise)
+
+
+def _head(head: nn.Linear, name: str, source: str, reached: int) -> FoldedConv:
+    side, weight = STRIDE // reached, _array(head.weight).reshape(-1)
+    mean = np.broadcast_to(weight[None, None, :, None], (side, side, len(weight), 1)) / side**2
+    return FoldedConv(name, source, np.ascontiguousarray(mean), _array(head.bias), side, relu=False)
 
 
 def _stem(model: TinyLaDeDa | LaDeDa9, source: str, scale: float) -> FoldedConv:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -91,12 +91,21 @@ def _graph(onnx: Any, folded: FoldedNetwork) -> tuple[list[Any], list[Any]]:  # 
         return name
 
     def conv(step: FoldedConv) -> str:
-        oihw = np.ascontiguousarray(step.kernel.transpose(3, 2, 0, 1), np.float32)
+        order = (2, 3, 0, 1) if step.depthwise else (3, 2, 0, 1)
+        oihw = np.ascontiguousarray(step.kernel.transpose(order), np.float32)
         inputs = [outputs[step.source], constant(f"{step.name}_kernel", oihw)]
         inputs.append(constant(f"{step.name}_bias", np.asarray(step.bias, np.float32)))
-        shape, strides, pads = list(oihw.shape[2:]), [step.stride] * 2, [step.padding] * 4
-        nodes.append(make_node("Conv", inputs, [step.name], kernel_shape=shape, strides=strides, pads=pads))
-        return relu(step.name) if step.relu else step.name
+        shape, strides = list(oihw.shape[2:]), [step.stride] * 2
+        before, after = step.pads()
+        grouped = {"group": len(oihw)} if step.depthwise else {}
+        pads = [before, before, after, after]
+        nodes.append(make_node("Conv", inputs, [step.name], kernel_shape=shape, strides=strides, pads=pads, **grouped))
+        if step.ceiling is None:
+            return relu(step.name) if step.relu else step.name
+        limits = [constant(f"{step.name}_{part}", np.array(value, np.float32)) for part, value in
+                  (("floor", 0.0), ("ceiling", step.ceiling))]  # fmt: skip
+        nodes.append(make_node("Clip", [step.name, *limits], [f"{step.name}_clipped"]))
+        return f"{step.name}_clipped"
 
     def add(step: FoldedSum) -> str:
         short = outputs[step.shortcut]
@@ -106,7 +115,7 @@ def _graph(onnx: Any, folded: FoldedNetwork) -> tuple[list[Any], list[Any]]:  # 
             nodes.append(make_node("Slice", [short, *span], [f"{step.name}_shortcut"]))
             short = f"{step.name}_shortcut"
         nodes.append(make_node("Add", [outputs[step.path], short], [step.name]))
-        return relu(step.name)
+        return relu(step.name) if step.relu else step.name
 
     def relu(name: str) -> str:
         nodes.append(make_node("Relu", [name], [f"{name}_relu"]))
@@ -141,17 +150,25 @@ def _with_pooling(
         return name
 
     added = [make_node("Reshape", [OUTPUT_NAME, constant("flat_shape", [-1, cells])], ["flat"])]
-    source = "flat"
-    if pooling.rule in {"top_k", "trimmed_mean"}:
-        count = top_k_count(pooling.top_k_ratio, cells) if pooling.rule == "top_k" else cells
+
+    def largest(count: int) -> None:
         added.append(make_node("TopK", ["flat", constant("top_count", [count])], ["largest", "places"], axis=1))
-        source = "largest"
-    if pooling.rule == "trimmed_mean":
+
+    def mean(source: str) -> None:
+        added.append(make_node("ReduceMean", [source], [POOLED_NAME], axes=[1], keepdims=0))
+
+    if pooling.rule == "mean":
+        mean("flat")
+    elif pooling.rule == "top_k":
+        largest(top_k_count(pooling.top_k_ratio, cells))
+        mean("largest")
+    elif pooling.rule == "trimmed_mean":
         cut = trimmed_count(pooling.trim_fraction, cells)
+        largest(cells)
         span = [constant("cut_start", [cut]), constant("cut_end", [cells - cut]), constant("cut_axis", [1])]
         added.append(make_node("Slice", ["largest", *span], ["trimmed"]))
-        source = "trimmed"
-    if pooling.rule == "attention":
+        mean("trimmed")
+    elif pooling.rule == "attention":
         temperature = constant("temperature", np.float32(pooling.attention_temperature))
         added += [
             make_node("Div", ["flat", temperature], ["tempered"]),
@@ -160,5 +177,5 @@ def _with_pooling(
             make_node("ReduceSum", ["weighted", constant("cells_axis", [1])], [POOLED_NAME], keepdims=0),
         ]
     else:
-        added.append(make_node("ReduceMean", [source], [POOLED_NAME], axes=[1], keepdims=0))
+        assert_never(pooling.rule)
     return [*nodes, *added], [*initialisers, *made]

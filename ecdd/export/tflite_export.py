@@ -9,7 +9,7 @@ nearest-neighbour resize does not.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from ecdd.runtimes.base import MAP_NAME, POOLED_NAME
 
 INPUT_NAME = "image"
 OUTPUT_NAME = MAP_NAME
+RELU6 = 6.0
 
 
 def npr_kernel(gain: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> NDArray[np.float32]:
@@ -55,7 +56,7 @@ def tflite_bytes(folded: FoldedNetwork, input_size: int = 256, pooling: Pooling 
     Parameters
     ----------
     folded : FoldedNetwork
-        Teacher or student.
+        Of any architecture.
     input_size : int
         Side of the input, px, even.
     pooling : Pooling, optional
@@ -100,9 +101,17 @@ def _module(
 
     def conv(step: FoldedConv, x: Any) -> Any:  # noqa: ANN401
         around = [step.padding, step.padding]
-        padding = [[0, 0], around, around, [0, 0]] if step.padding else "VALID"
-        x = tf.nn.bias_add(tf.nn.conv2d(x, constant(step.kernel), step.stride, padding), constant(step.bias))
-        return tf.nn.relu(x) if step.relu else x
+        padding: Any = [[0, 0], around, around, [0, 0]] if step.padding else "VALID"
+        padding = "SAME" if step.same else padding
+        if step.depthwise:
+            x = tf.nn.depthwise_conv2d(x, constant(step.kernel), [1, step.stride, step.stride, 1], padding)
+        else:
+            x = tf.nn.conv2d(x, constant(step.kernel), step.stride, padding)
+        x = tf.nn.bias_add(x, constant(step.bias))
+        if step.ceiling is not None and step.ceiling != RELU6:
+            msg = f"{step.name}: a ceiling of {step.ceiling} has no operation in TFLite; only {RELU6} has"
+            raise ExportError(msg)
+        return (tf.nn.relu6(x) if step.ceiling else tf.nn.relu(x)) if step.relu else x
 
     npr, zero = constant(npr_kernel(folded.operator_gain)), constant(np.zeros(12))
     grid = folded.geometry(input_size, input_size)
@@ -123,7 +132,8 @@ def _module(
                         found[step.name] = conv(step, found[step.source])
                     else:
                         path, short = found[step.path], found[step.shortcut]
-                        found[step.name] = tf.nn.relu(path + short[:, : path.shape[1], : path.shape[2], :])
+                        short = short[:, : path.shape[1], : path.shape[2], :] if step.crop else short
+                        found[step.name] = tf.nn.relu(path + short) if step.relu else path + short
             logits = found[folded.steps[-1].name]
             outputs = {OUTPUT_NAME: tf.reshape(logits, [-1, grid.rows, grid.cols])}
             if pooling is not None:
@@ -144,5 +154,7 @@ def _pooled(tf: Any, values: Any, pooling: Pooling) -> Any:  # noqa: ANN401
     if pooling.rule == "trimmed_mean":
         cut = trimmed_count(pooling.trim_fraction, cells)
         return tf.reduce_mean(tf.math.top_k(values, cells).values[:, cut : cells - cut], axis=1)
-    weights = tf.nn.softmax(values / np.float32(pooling.attention_temperature), axis=1)
-    return tf.reduce_sum(weights * values, axis=1)
+    if pooling.rule == "attention":
+        weights = tf.nn.softmax(values / np.float32(pooling.attention_temperature), axis=1)
+        return tf.reduce_sum(weights * values, axis=1)
+    assert_never(pooling.rule)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from ecdd.models.ladeda import LaDeDa9
+from ecdd.models.lite import Lite
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.models.tiny_ladeda import TinyLaDeDa
 
@@ -16,6 +17,7 @@ class _Constructor(Protocol):
 ARCHITECTURES: Final[dict[str, _Constructor]] = {
     LaDeDa9.architecture: LaDeDa9,
     TinyLaDeDa.architecture: TinyLaDeDa,
+    Lite.architecture: Lite,
 }
 
 

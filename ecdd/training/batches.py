@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -21,6 +23,14 @@ from ecdd.training.config import AugmentSettings
 # On a CPU the feature maps of two tensors still fit the cache; of eight they do not: 25 % slower an image.
 SCORING_BATCH = {"cpu": 2}
 LARGE_SCORING_BATCH = 32
+
+
+class HasTensor(Protocol):
+    """Anything that S3 can be read of."""
+
+    def s3(self) -> NDArray[np.uint8]:
+        """Read S3, uint8, shape (S, S, 3)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -96,7 +106,11 @@ def make_batch(
 
 
 def pooled_logits(
-    model: PatchNetwork, variants: list[Variant], policy: PolicyContract, device: str = "cpu", jobs: int = 1
+    model: PatchNetwork,
+    variants: Sequence[HasTensor],
+    policy: PolicyContract,
+    device: str = "cpu",
+    jobs: int = 1,
 ) -> NDArray[np.float64]:
     """Score variants with the torch model, pooled by the contract's rule as in the product.
 
@@ -104,7 +118,7 @@ def pooled_logits(
     ----------
     model : PatchNetwork
         Any mode; evaluated in evaluation mode.
-    variants : list of Variant
+    variants : sequence of Variant, or of anything with S3
         n tensors.
     policy : PolicyContract
         Normalisation and pooling.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -56,7 +56,7 @@ class LeaveOutSettings(_Settings):
 class ArchitectureSettings(_Settings):
     """Which network is trained, and how wide."""
 
-    name: Literal["tiny_ladeda", "ladeda9"]
+    name: Literal["tiny_ladeda", "ladeda9", "lite"]
     width: Annotated[float, Field(gt=0, le=4)] = 1.0
 
 
@@ -117,6 +117,12 @@ class OptimiseSettings(_Settings):
     average: Annotated[float, Field(ge=0, lt=1)]
     mask_loss: Annotated[float, Field(ge=0, le=10)] = 0.0
     precision: Literal["float32", "auto"] = "float32"
+    head_learning_rate: Annotated[float, Field(gt=0, le=1)] | None = None
+    head_start_draws: Annotated[int, Field(ge=0, le=10**6)] = 0
+    norm_statistics: Literal["batch", "kept"] = "batch"
+    channels_last: bool = False
+    full_size_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
+    choose: Literal["best", "last"] = "best"
 
 
 class TrainingConfig(_Settings):
@@ -133,6 +139,97 @@ class TrainingConfig(_Settings):
     augment: AugmentSettings | None = None
     forgeries: ForgerySettings | None = None
     distil: DistilSettings | None = None
+
+
+class DegradationRanges(_Settings):
+    """What is done to every picture, of either class, and how often (`ecdd.training.degradations`).
+
+    Attributes
+    ----------
+    side : tuple of int
+        Side of the reduced crop, px, drawn in equal ratios.
+    jpeg, webp : tuple of int
+        Quality.
+    grey, tone, tint, blur, sharpen, noise, video_range, depth, screenshot, webp_share, chain, as_it_is : float
+        Probabilities.
+    """
+
+    side: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(le=1024)]]
+    jpeg: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=100)]]
+    webp: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(le=100)]]
+    grey: Probability
+    tone: Probability
+    tint: Probability
+    blur: Probability
+    sharpen: Probability
+    noise: Probability
+    video_range: Probability
+    depth: Probability
+    screenshot: Probability
+    webp_share: Probability
+    chain: Probability
+    as_it_is: Probability
+
+
+class FoldSettings(_Settings):
+    """One cross-fit: a family of fakes and real sources that its training never sees."""
+
+    fake_sources: Annotated[list[str], Field(min_length=1)]
+    real_sources: Annotated[list[str], Field(min_length=1)]
+
+
+class FaceTrainingConfig(_Settings):
+    """All settings of a fine-tuning on faces of every framing (`ecdd.training.face_run`)."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
+    architecture: ArchitectureSettings
+    degradations: DegradationRanges
+    blended_share: Probability
+    twins: Annotated[int, Field(ge=0, le=100_000)]
+    validation_share: Annotated[float, Field(gt=0, lt=1)]
+    folds: dict[str, FoldSettings]
+    fold_epochs: Annotated[int, Field(ge=1, le=10_000)]
+    scored_of_train: Annotated[int, Field(ge=0)]
+    optimise: OptimiseSettings
+    # what the trainer asks every configuration for, and a fine-tuning on faces does not use
+    augment: None = None
+    forgeries: None = None
+    distil: None = None
+
+    def of_fold(self) -> FaceTrainingConfig:
+        """Make the settings of a fold: as many epochs as folds have, on parts of tensors only."""
+        shorter = {"epochs": self.fold_epochs, "full_size_epochs": 0}
+        return self.model_copy(update={"optimise": self.optimise.model_copy(update=shorter)})
+
+
+def load_face_config(path: Path) -> FaceTrainingConfig:
+    """Read the configuration of a fine-tuning on faces.
+
+    Raises
+    ------
+    TrainingError
+        As `load_config`; also where a source is left out by two folds.
+    """
+    config = _read(path, FaceTrainingConfig)
+    sources = [name for fold in config.folds.values() for name in (*fold.fake_sources, *fold.real_sources)]
+    if twice := sorted({name for name in sources if sources.count(name) > 1}):
+        msg = f"{path}: folds: {', '.join(twice)} is left out twice; every source is scored by one fold"
+        raise TrainingError(msg)
+    return config
+
+
+_Config = TypeVar("_Config", bound=BaseModel)
+
+
+def _read(path: Path, kind: type[_Config]) -> _Config:
+    try:
+        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        msg = f"{path}: not a readable YAML file ({error})"
+        raise TrainingError(msg) from error
+    except ValidationError as error:
+        lines = [f"{path}: {'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
+        raise TrainingError("\n".join(lines)) from error
 
 
 def load_config(path: Path, architecture: str | None = None) -> TrainingConfig:
@@ -156,15 +253,7 @@ def load_config(path: Path, architecture: str | None = None) -> TrainingConfig:
         If the file is unreadable, a key is unknown, missing or out of range (every problem is listed), or it trains
         another architecture.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-        config = TrainingConfig.model_validate(content)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        msg = f"{path}: not a readable YAML file ({error})"
-        raise TrainingError(msg) from error
-    except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
-        raise TrainingError("\n".join(lines)) from error
+    config = _read(path, TrainingConfig)
     if architecture not in {None, config.architecture.name}:
         msg = f"{path}: architecture.name is {config.architecture.name}, this command trains {architecture}"
         raise TrainingError(msg)

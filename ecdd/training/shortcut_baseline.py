@@ -67,14 +67,21 @@ def features(variants: list[Variant]) -> NDArray[np.float64]:
 @lru_cache(maxsize=65_536)
 def _features(variant: Variant) -> tuple[float, ...]:
     """Features of one tensor; cached, because every fold of a training measures the same tensors again."""
-    s3, quality = variant.s3(), variant.quality
-    grey = s3.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    quality = variant.quality
     return (
         float(np.log(quality.face_side)),
         float(np.log(variant.crop_side)),
         float(np.log(quality.blur + 1)),
         UNKNOWN_QUALITY if quality.jpeg_quality is None else quality.jpeg_quality,
         quality.blockiness,
+        *tensor_features(variant.s3()),
+    )
+
+
+def tensor_features(s3: NDArray[np.uint8]) -> tuple[float, float, float, float]:
+    """Measure what S3 itself shows: blockiness, saturation, brightness and contrast, the last four of ``FEATURES``."""
+    grey = s3.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    return (
         blockiness(np.round(grey).astype(np.uint8)),
         float((s3.max(axis=2).astype(np.float64) - s3.min(axis=2)).mean()),
         float(grey.mean()),

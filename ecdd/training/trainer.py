@@ -19,10 +19,13 @@ from ecdd.calibration.metrics import auc, negative_log_likelihood
 from ecdd.contract.schema import PolicyContract
 from ecdd.files import write_bytes, write_text
 from ecdd.models.architectures import build_network
+from ecdd.models.lite import Lite
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.training.batches import Batch, make_batch, pooled_logits
-from ecdd.training.config import OptimiseSettings, TrainingConfig, TrainingError
+from ecdd.training.config import FaceTrainingConfig, OptimiseSettings, TrainingConfig, TrainingError
 from ecdd.training.curves import EpochRecord, log_text
+from ecdd.training.face_draws import FaceDraws, FaceSet
+from ecdd.training.head_start import fit_heads
 from ecdd.training.losses import training_loss
 from ecdd.training.processes import Processes
 from ecdd.training.sampling import BalancedSet, draw
@@ -72,7 +75,9 @@ class Outcome:
 class _Run:
     """Everything that changes while training; saved after every epoch."""
 
-    def __init__(self, config: TrainingConfig, policy: PolicyContract, start: Start, processes: Processes) -> None:
+    def __init__(
+        self, config: TrainingConfig | FaceTrainingConfig, policy: PolicyContract, start: Start, processes: Processes
+    ) -> None:
         self.model = seeded_network(config, policy, start.init)
         self.frozen = _freeze(self.model, start.freeze)
         self.model.to(processes.device)
@@ -80,8 +85,12 @@ class _Run:
         self.averaged = seeded_network(config, policy, start.init).eval().to(processes.device)
         self.best = _copy(self.averaged)
         settings = config.optimise
-        trained = [p for p in self.model.parameters() if p.requires_grad]
-        self.optimiser = torch.optim.AdamW(trained, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        if settings.channels_last:
+            for network in (self.model, self.averaged):
+                network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        groups, self.factors = _parameter_groups(self.model, settings)
+        self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
+        self.kept_statistics = settings.norm_statistics == "kept"
         self.history: list[EpochRecord] = []
         self.step = 0
         self.processes = processes
@@ -113,14 +122,14 @@ class _Run:
             raise TrainingError(msg) from error
 
     def train_mode(self) -> None:
-        """Training mode; batch norms whose weights are frozen keep their statistics too."""
+        """Training mode; batch norms whose weights are frozen, or all where asked for, keep their statistics."""
         self.parallel.train()
-        for module in self.frozen:
+        for module in _norms(self.model) if self.kept_statistics else self.frozen:
             module.eval()
 
 
 def seeded_network(
-    config: TrainingConfig, policy: PolicyContract, init: dict[str, torch.Tensor] | None = None
+    config: TrainingConfig | FaceTrainingConfig, policy: PolicyContract, init: dict[str, torch.Tensor] | None = None
 ) -> PatchNetwork:
     """Build the network of a configuration, from its seed or from a state.
 
@@ -143,10 +152,10 @@ def seeded_network(
 
 
 def train_network(
-    config: TrainingConfig,
+    config: TrainingConfig | FaceTrainingConfig,
     policy: PolicyContract,
-    train: BalancedSet,
-    validation: BalancedSet,
+    train: BalancedSet | FaceDraws,
+    validation: BalancedSet | FaceSet,
     out: Path,
     start: Start,
     processes: Processes,
@@ -158,11 +167,11 @@ def train_network(
 
     Parameters
     ----------
-    config : TrainingConfig
+    config : TrainingConfig or FaceTrainingConfig
         Settings.
     policy : PolicyContract
         Operator, grid and normalisation.
-    train, validation : BalancedSet
+    train, validation : BalancedSet, or FaceDraws and FaceSet
         Disjoint by near-duplicate group; validation decides when to stop.
     out : Path
         Folder for state and log.
@@ -190,6 +199,9 @@ def train_network(
     if (out / STATE_FILE).is_file():
         run.restore(out / STATE_FILE)
         yield from run.history
+    elif settings.head_start_draws and isinstance(train, FaceDraws) and isinstance(run.model, Lite):
+        fit_heads(run.model, train, settings.head_start_draws, settings.batch, settings.crop)
+        run.averaged.load_state_dict(run.model.state_dict())
     while len(run.history) < settings.epochs and not _stalled(run.history, settings):
         began, epoch = time.perf_counter(), len(run.history) + 1
         loss = _one_epoch(run, config, policy, train, epoch, start.teacher)
@@ -206,7 +218,7 @@ def train_network(
         yield record
 
 
-def outcome(config: TrainingConfig, policy: PolicyContract, out: Path) -> Outcome:
+def outcome(config: TrainingConfig | FaceTrainingConfig, policy: PolicyContract, out: Path) -> Outcome:
     """Read a finished (or interrupted) training back.
 
     Raises
@@ -241,40 +253,73 @@ def _history(state: dict[str, Any]) -> list[EpochRecord]:
 
 
 def best_epoch(history: list[EpochRecord], settings: OptimiseSettings) -> EpochRecord:
-    """First epoch of the largest validation AUC after warm-up; the last one while nothing else is there."""
+    """First epoch of the largest validation AUC after warm-up, or the last one where the settings choose it."""
+    if settings.choose == "last":
+        return history[-1]
     trained = [record for record in history if record.epoch > settings.warmup_epochs]
     return max(trained, key=lambda record: record.validation_auc) if trained else history[-1]
 
 
 def _one_epoch(
     run: _Run,
-    config: TrainingConfig,
+    config: TrainingConfig | FaceTrainingConfig,
     policy: PolicyContract,
-    data: BalancedSet,
+    data: BalancedSet | FaceDraws,
     epoch: int,
     teacher: PatchNetwork | None,
 ) -> float:
     settings = config.optimise
-    rng = np.random.default_rng([config.seed, epoch])
-    positions = draw(data, settings.draws, rng, config.forgeries.share if config.forgeries else 0.0)
     run.train_mode()
     losses = []
-    for begin in range(0, len(positions) - settings.batch + 1, settings.batch):
-        variants = [data.variants[int(k)] for k in positions[begin : begin + settings.batch]]
-        own = np.random.default_rng([config.seed, epoch, begin, run.processes.rank])
-        batch = make_batch(run.processes.share(variants), policy, settings.crop, config.augment, own)
-        for group in run.optimiser.param_groups:
-            group["lr"] = _learning_rate(run.step, settings)
+    if isinstance(data, FaceDraws):
+        batches = _faces(run, config, policy, data, epoch)
+    else:
+        assert isinstance(config, TrainingConfig)
+        batches = _variants(run, config, policy, data, epoch)
+    for batch in batches:
+        for group, factor in zip(run.optimiser.param_groups, run.factors, strict=True):
+            group["lr"] = _learning_rate(run.step, settings) * factor
         loss = _step(run, config, policy, batch, epoch, teacher)
         losses.append(loss)
     return float(np.mean(losses))
 
 
+def _variants(
+    run: _Run, config: TrainingConfig, policy: PolicyContract, data: BalancedSet, epoch: int
+) -> Iterator[Batch]:
+    settings = config.optimise
+    rng = np.random.default_rng([config.seed, epoch])
+    positions = draw(data, settings.draws, rng, config.forgeries.share if config.forgeries else 0.0)
+    for begin in range(0, len(positions) - settings.batch + 1, settings.batch):
+        variants = [data.variants[int(k)] for k in positions[begin : begin + settings.batch]]
+        own = np.random.default_rng([config.seed, epoch, begin, run.processes.rank])
+        yield make_batch(run.processes.share(variants), policy, settings.crop, config.augment, own)
+
+
+def _faces(
+    run: _Run, config: TrainingConfig | FaceTrainingConfig, policy: PolicyContract, data: FaceDraws, epoch: int
+) -> Iterator[Batch]:
+    """Batches of faces: parts of them first, whole tensors in the last epochs; each process draws its own."""
+    settings = config.optimise
+    whole = epoch > settings.epochs - settings.full_size_epochs
+    size = settings.batch // run.processes.count
+    for begin in range(0, settings.draws - settings.batch + 1, settings.batch):
+        first = begin + run.processes.rank * size
+        yield data.batch(size, policy.pixel_pipeline.input_size if whole else settings.crop, (epoch, first))
+
+
 def _step(
-    run: _Run, config: TrainingConfig, policy: PolicyContract, batch: Batch, epoch: int, teacher: PatchNetwork | None
+    run: _Run,
+    config: TrainingConfig | FaceTrainingConfig,
+    policy: PolicyContract,
+    batch: Batch,
+    epoch: int,
+    teacher: PatchNetwork | None,
 ) -> float:
     settings, device = config.optimise, run.processes.device
     tensors = batch.tensors.to(device)
+    if settings.channels_last:
+        tensors = tensors.contiguous(memory_format=torch.channels_last)
     with _precision(settings, device):
         maps = run.parallel(tensors)
         with torch.no_grad():
@@ -304,10 +349,11 @@ def _step(
 
 
 def _validate(
-    run: _Run, policy: PolicyContract, validation: BalancedSet, known: tuple[int, float, float]
+    run: _Run, policy: PolicyContract, validation: BalancedSet | FaceSet, known: tuple[int, float, float]
 ) -> EpochRecord:
     epoch, loss, began = known
-    logits = pooled_logits(run.averaged, validation.variants, policy, run.processes.device)
+    given = validation.variants if isinstance(validation, BalancedSet) else validation.tensors
+    logits = pooled_logits(run.averaged, given, policy, run.processes.device)
     labels, weights = validation.labels(), validation.weights()
     return EpochRecord(
         epoch,
@@ -363,8 +409,21 @@ def _freeze(model: PatchNetwork, patterns: tuple[str, ...]) -> list[torch.nn.Mod
     if not any(parameter.requires_grad for parameter in model.parameters()):
         msg = f"--freeze {' '.join(patterns)}: every parameter is frozen, nothing would be trained"
         raise TrainingError(msg)
-    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-    return [norm for norm in norms if not any(parameter.requires_grad for parameter in norm.parameters())]
+    return [norm for norm in _norms(model) if not any(parameter.requires_grad for parameter in norm.parameters())]
+
+
+def _norms(model: torch.nn.Module) -> list[torch.nn.Module]:
+    return [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+
+
+def _parameter_groups(model: PatchNetwork, settings: OptimiseSettings) -> tuple[list[dict[str, Any]], list[float]]:
+    """Trained parameters, the heads apart where they learn at a rate of their own, and each group's factor."""
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if settings.head_learning_rate is None:
+        return [{"params": [parameter for _, parameter in named]}], [1.0]
+    heads = [parameter for name, parameter in named if name.startswith("heads.")]
+    trunk = [parameter for name, parameter in named if not name.startswith("heads.")]
+    return [{"params": trunk}, {"params": heads}], [1.0, settings.head_learning_rate / settings.learning_rate]
 
 
 def _beginnings(model: PatchNetwork) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from importlib.metadata import version
 from typing import Any, Final
@@ -70,6 +71,7 @@ def environment() -> dict[str, Any]:
         "versions": {name: version(name) for name in LIBRARIES},
         "python": platform.python_version(),
         "threads": torch.get_num_threads(),
+        "onednn_max_cpu_isa": os.environ.get("ONEDNN_MAX_CPU_ISA", ""),
     }
 
 

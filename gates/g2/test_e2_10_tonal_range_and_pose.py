@@ -16,7 +16,7 @@ from PIL import Image
 from ecdd.contract.schema import PolicyContract
 from ecdd.pipeline.face import FaceBackend
 from ecdd.pipeline.face_detectors import load_detector
-from ecdd.pipeline.guardrails import asks_for_tonal_values
+from ecdd.pipeline.quality import asks_for_tonal_values
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 from ecdd.pipeline.stages import PreparedPicture, prepare
 from gates.support.fixtures import Evidence, GoldenSet, NotTested

@@ -9,6 +9,7 @@ or its logits cannot be made again from the pictures.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import pytest
 
 from ecdd.calibration.calibration_set_contract import ScoredPicture, score_pictures
+from ecdd.dataset_governance.lineage_history import split_cited
 from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
 from ecdd.evidence.pytest_plugin import RUN
 from gates.support.calibration_set import CalibrationSet
@@ -44,10 +46,11 @@ def test_the_record_is_of_these_logits_and_this_model(
 
 @pytest.mark.experiment("E4.1")
 def test_the_set_is_all_of_calibration_and_nothing_of_train_or_test(
-    evidence: Evidence, calibration_set: CalibrationSet
+    evidence: Evidence, bundle: Bundle, calibration_set: CalibrationSet
 ) -> None:
-    """By digest and by near-duplicate group, on the committed split."""
-    split = load_split(SPLIT)
+    """By digest and by near-duplicate group, on the committed split as it stood when the bundle was made."""
+    record = bundle.path / "training_record.json"
+    split = split_cited(SPLIT, json.loads(record.read_text("utf-8")) if record.is_file() else {})
     scored = {picture.sha256: picture for picture in calibration_set.pictures}
     if not set(scored) & set(split.rows):
         raise NotTested("disjointness", "no picture of the set is in golden/data_split.csv: another data set")

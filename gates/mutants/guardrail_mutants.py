@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from ecdd import detector as detector_module
-from ecdd.pipeline import blazeface, guardrails, second_look, stages
+from ecdd.pipeline import blazeface, quality, second_look, stages
 from ecdd.pipeline.reason_codes import ReasonCode
 
 
@@ -86,4 +86,4 @@ def framing_dependent_face() -> None:
 
 def dithered_is_real() -> None:
     """Nobody looks at tonal values: a dithered face is judged by its dithering."""
-    guardrails.has_few_tonal_values = lambda _quality, _gates: False
+    quality.has_few_tonal_values = lambda _quality, _gates: False

@@ -11,7 +11,7 @@ from PIL import Image
 
 from ecdd.contract.loading import load_contract
 from ecdd.golden.golden_sets import load_checked
-from ecdd.pipeline import guardrails, second_look
+from ecdd.pipeline import quality, second_look
 from ecdd.pipeline.blazeface import Letterbox, letterbox
 from ecdd.pipeline.face import DetectorError, Face, FaceBackend, roll_degrees
 from ecdd.pipeline.face_detectors import load_detector
@@ -140,7 +140,7 @@ def test_photographs_are_not(images: dict[str, Image.Image], finder: FaceBackend
 def test_a_dithered_face_that_is_judged_is_seen(
     monkeypatch: pytest.MonkeyPatch, images: dict[str, Image.Image], finder: FaceBackend
 ) -> None:
-    monkeypatch.setattr(guardrails, "has_few_tonal_values", guardrails.has_few_tonal_values)
+    monkeypatch.setattr(quality, "has_few_tonal_values", quality.has_few_tonal_values)
     guardrail_mutants.dithered_is_real()
     assert without(coded(images, FEW_TONES["dithered"], POLICY, finder), ReasonCode.FEW_TONAL_VALUES)
 

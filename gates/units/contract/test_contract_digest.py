@@ -59,7 +59,8 @@ def test_comments_order_and_quoting_change_nothing(good: LoadedContract, tmp_pat
         lines += [] if not indent else [f"{top}:  # {rng.choice(['x', 'é', '{', 'a: b'])}"]
         for name in _shuffled(leaves, rng):
             item = leaves[name]
-            value = good.values[f"{top}.{name}" if indent else name]
+            key = f"{top}.{name}" if indent else name
+            value = good.written.get(key, good.values[key])
             parts = {"value": _styled(value, rng), "status": item["status"], "set_by": f'"{item["set_by"]}"'}
             order = _shuffled(parts, rng)
             if rng.random() < 0.5:

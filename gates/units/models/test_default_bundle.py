@@ -20,7 +20,8 @@ from ecdd.calibration.calibration_set_contract import (
     scores_csv,
 )
 from ecdd.calibration.fitting import fit_calibration
-from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
+from ecdd.dataset_governance.lineage_history import split_cited
+from ecdd.dataset_governance.lineage_tags import LineageTag
 from ecdd.export.artifact_manifest import ONNX_FILE, TRAINING_FILE, check_identity, previous_release
 from ecdd.export.export_error import ExportError
 from ecdd.export.exported_parity import onnx_map, reference_map, tflite_map
@@ -60,7 +61,7 @@ def test_calibration_follows_from_the_committed_scores() -> None:
 
 
 def test_every_scored_picture_is_tagged_calibration_and_none_is_missing() -> None:
-    split = load_split(ROOT / "golden" / "data_split.csv")
+    split = split_cited(ROOT / "golden" / "data_split.csv", json.loads((BUNDLE / TRAINING_FILE).read_text("utf-8")))
     scored = {picture.sha256: picture for picture in read_scores(BUNDLE / SCORES_FILE)}
     expected = {row.sha256 for row in split.rows_with([LineageTag.CALIBRATION]) if row.scope == "face"}
     assert set(scored) == expected
@@ -97,7 +98,7 @@ def test_training_record_says_what_it_was_not_tested_on_and_shows_the_baseline()
     assert created == load_bundle().calibration.created
     assert record["not_tested_on"]
     assert record["tensor_digest"] == load_bundle().contract.tensor_digest
-    split = load_split(ROOT / "golden" / "data_split.csv")
+    split = split_cited(ROOT / "golden" / "data_split.csv", record)
     assert record["data_split_digest"] == split.digest
     folds = record["leave_one_source_out"]
     assert {(f["left_out"]["family"], f["left_out"]["real_source"]) for f in folds} == {

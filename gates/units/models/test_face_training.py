@@ -1,0 +1,195 @@
+"""Fine-tuning on faces: what is drawn, what is done to it, twins, and a training that resumes to the same bit."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ecdd.commands.train import LITE_CONFIG, LITE_CONTRACT
+from ecdd.contract.loading import load_contract
+from ecdd.pipeline.preprocess import CropBox
+from ecdd.specification import SPLIT
+from ecdd.training.config import FaceTrainingConfig, TrainingError, load_face_config
+from ecdd.training.degradations import degrade, harmonise
+from ecdd.training.face_draws import MEASURED_NATIVE, MEASURED_SIDE, FaceDraws, FaceSet, measured_tensors
+from ecdd.training.face_regions import TWIN, FaceRegion, cut_region, twin_candidates
+from ecdd.training.face_run import summarise
+from ecdd.training.forgeries.latent_twin import LatentAutoencoder, make_twin
+from ecdd.training.processes import Processes
+from ecdd.training.trainer import Start, outcome, train_network
+
+CONTRACT = load_contract(LITE_CONTRACT)
+PIXELS = CONTRACT.policy.pixel_pipeline
+CONFIG = load_face_config(LITE_CONFIG)
+ALONE = Processes(0, 1, "cpu")
+
+
+def region(place: Path, name: str, label: int, source: str, pair: str = "", generator: str = "") -> FaceRegion:
+    """A smooth random picture with a crop in the middle."""
+    rng = np.random.default_rng(list(name.encode()))
+    noise = rng.integers(0, 256, (14, 14, 3), np.uint8)
+    picture = np.asarray(Image.fromarray(noise).resize((260, 260), Image.Resampling.BICUBIC))
+    file = place / f"{name}{generator}{label}.npy"
+    np.save(file, picture)
+    np.save(file.with_suffix(".s3.npy"), np.zeros((256, 256, 3), np.uint8))
+    crop = CropBox(20, 20, 240, 240)
+    return FaceRegion(name, name, source, label, "TRAIN", pair, crop, "portrait", 0.9, 220, False, file, (), generator)
+
+
+@pytest.fixture
+def regions(tmp_path: Path) -> list[FaceRegion]:
+    found = [region(tmp_path, f"r{k}", 0, "photos") for k in range(16)]
+    found += [region(tmp_path, f"g{k}", 1, "large") for k in range(16)] + [region(tmp_path, "h0", 1, "small")]
+    for k in range(4):
+        found += [region(tmp_path, f"s{k}", 1, "swaps", f"p{k}"), region(tmp_path, f"o{k}", 0, "film", f"p{k}")]
+    return found
+
+
+def draws(regions: list[FaceRegion], blended: float = 0.0) -> FaceDraws:
+    return FaceDraws(regions, PIXELS, CONFIG.degradations, blended, 7)
+
+
+def test_classes_are_equal_and_fakes_come_beside_their_originals(regions: list[FaceRegion]) -> None:
+    drawn = draws(regions)._draw(400, np.random.default_rng(0))
+    assert sum(one.label for one in drawn) == 200
+    for fake, real in zip(drawn[::2], drawn[1::2], strict=True):
+        assert (fake.label, real.label) == (1, 0)
+        assert real.region.pair == fake.region.pair
+    counts = {name: sum(one.region.source == name for one in drawn) for name in ("large", "small", "swaps")}
+    # by the root of their sizes 16, 1 and 4: 4 to 1 to 2
+    assert counts["large"] / 200 == pytest.approx(4 / 7, abs=0.1)
+    assert counts["swaps"] / 200 == pytest.approx(2 / 7, abs=0.1)
+
+
+def test_twins_share_their_degradation_and_are_no_source_of_reals(regions: list[FaceRegion], tmp_path: Path) -> None:
+    twins = [region(tmp_path, f"r{k}", label, "photos", generator=TWIN) for k in range(16) for label in (0, 1)]
+    data = draws([*regions, *twins])
+    drawn = data._draw(400, np.random.default_rng(0))
+    pairs = [(a, b) for a, b in zip(drawn[::2], drawn[1::2], strict=True) if a.region.generator == TWIN]
+    assert pairs
+    assert all(a.region.sha256 == b.region.sha256 and a.seed == b.seed and b.region.generator for a, b in pairs)
+    assert all(not b.region.generator for a, b in zip(drawn[::2], drawn[1::2], strict=True) if not a.region.generator)
+    same = (data._made(pairs[0][0]), data._made(pairs[0][1]))
+    assert np.array_equal(*same)  # their pictures are equal here, so equal tensors show equal degradation
+
+
+def test_self_blended_fakes_differ_from_their_reals(regions: list[FaceRegion]) -> None:
+    data = draws(regions, blended=1.0)
+    fake, real = data._draw(2, np.random.default_rng(1))
+    assert fake.blended
+    assert fake.region == real.region
+    assert not np.array_equal(data._made(fake), data._made(real))
+
+
+def test_batches_depend_on_their_place_alone(regions: list[FaceRegion]) -> None:
+    one, other = draws(regions), draws(list(reversed(regions)))
+    first = one.batch(8, 192, (3, 16))
+    assert first.tensors.shape == (8, 3, 192, 192)
+    assert torch.equal(first.tensors, other.batch(8, 192, (3, 16)).tensors)
+    assert not torch.equal(first.tensors, one.batch(8, 192, (3, 24)).tensors)
+
+
+def test_a_missing_class_is_named(regions: list[FaceRegion]) -> None:
+    with pytest.raises(TrainingError, match="no fake face"):
+        draws([one for one in regions if not one.label])
+
+
+def test_degraded_faces_are_s3_and_follow_the_generator_alone() -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)
+    crop = CropBox(30, 30, 270, 270)
+    made = [degrade(picture, crop, PIXELS, CONFIG.degradations, np.random.default_rng(k)) for k in range(60)]
+    assert all(one.shape == (256, 256, 3) and one.dtype == np.uint8 for one in made)
+    again = degrade(picture, crop, PIXELS, CONFIG.degradations, np.random.default_rng(5))
+    assert np.array_equal(again, made[5])
+    assert len({one.tobytes() for one in made}) == 60
+
+
+def test_harmonised_faces_have_lost_what_is_finer_than_their_side() -> None:
+    """Noise of single pixels is gone: every face was reduced to `MEASURED_SIDE` at most."""
+    picture = np.random.default_rng(0).integers(0, 256, (260, 260, 3), np.uint8)
+    made = harmonise(picture, CropBox(20, 20, 240, 240), PIXELS, MEASURED_SIDE, np.random.default_rng(2))
+    steps = np.abs(np.diff(made.astype(np.float64), axis=1)).mean()
+    assert steps < 0.5 * np.abs(np.diff(picture.astype(np.float64), axis=1)).mean()
+
+
+def test_small_faces_are_not_harmonised_but_scored_as_files(regions: list[FaceRegion], tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    small = replace(regions[0], native_side=MEASURED_NATIVE - 1)
+    faces = [small, regions[1]]
+    assert len(list(measured_tensors(faces, PIXELS, "file", 1))) == 2
+    (kept,) = measured_tensors(faces, PIXELS, "harmonised", 1)
+    assert kept.region == regions[1]
+
+
+def test_regions_are_reduced_once_and_landmarks_follow() -> None:
+    image = Image.new("RGB", (2000, 1600))
+    pixels, crop, marks = cut_region(image, CropBox(500, 300, 1396, 1196), [(500.0, 300.0), (1396.0, 1196.0)], 3)
+    assert crop.x1 - crop.x0 == 448
+    assert pixels.shape[0] <= 448 * 1.3
+    assert marks[0] == pytest.approx((crop.x0, crop.y0), abs=1.5)
+    assert marks[1] == pytest.approx((crop.x1, crop.y1), abs=1.5)
+
+
+def test_twins_are_made_of_every_source_by_turns(regions: list[FaceRegion]) -> None:
+    chosen = twin_candidates(regions, 6)
+    assert [one.source for one in chosen] == ["film", "photos"] * 3
+    assert not any(one.label for one in chosen)
+
+
+def test_twin_and_original_are_of_one_size_and_differ(tmp_path: Path) -> None:
+    """With random weights of the right shape: the real ones are a file of the user's."""
+    from ecdd.training.forgeries.latent_twin import DECODER_NAME, ENCODER_NAME, _decoder, _encoder
+
+    torch.manual_seed(0)
+    torch.save(_encoder().half().state_dict(), tmp_path / ENCODER_NAME)
+    torch.save(_decoder().half().state_dict(), tmp_path / DECODER_NAME)
+    picture = np.random.default_rng(0).integers(0, 256, (201, 150, 3), np.uint8)
+    twin, original, crop = make_twin(picture, CropBox(10, 20, 130, 140), LatentAutoencoder(tmp_path), 1)
+    assert twin.shape == original.shape == (200, 144, 3)
+    assert not np.array_equal(twin, original)
+    assert 0 <= crop.x0 < crop.x1 <= 144
+    assert 0 <= crop.y0 < crop.y1 <= 200
+
+
+def quick() -> FaceTrainingConfig:
+    changed = {"epochs": 2, "draws": 8, "batch": 4, "crop": 64, "full_size_epochs": 0, "warmup_epochs": 0}
+    return CONFIG.model_copy(update={"optimise": CONFIG.optimise.model_copy(update=changed)})
+
+
+def test_interrupted_training_of_lite_resumes_to_the_same_bit(regions: list[FaceRegion], tmp_path: Path) -> None:
+    config, policy = quick(), CONTRACT.policy
+    watched = FaceSet(list(measured_tensors(regions[:1] + regions[16:17], PIXELS, "harmonised", 1)))
+    whole = list(train_network(config, policy, draws(regions), watched, tmp_path / "a", Start(), ALONE))
+    steps = train_network(config, policy, draws(regions), watched, tmp_path / "b", Start(), ALONE)
+    next(steps)
+    steps.close()
+    resumed = list(train_network(config, policy, draws(regions), watched, tmp_path / "b", Start(), ALONE))
+    assert [one.loss for one in whole] == [one.loss for one in resumed]
+    first, second = (outcome(config, policy, tmp_path / name).model.state_dict() for name in ("a", "b"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert any(float(value.abs().sum()) > 0 for key, value in first.items() if key.startswith("heads."))
+
+
+def test_every_source_is_left_out_by_exactly_one_fold(tmp_path: Path) -> None:
+    sources = [name for fold in CONFIG.folds.values() for name in (*fold.fake_sources, *fold.real_sources)]
+    rows = [line.split(",") for line in SPLIT.read_text("utf-8").splitlines()[1:]]
+    assert sorted(sources) == sorted({row[6] for row in rows if row[5] == "face"})
+    text = LITE_CONFIG.read_text("utf-8").replace("[celebref_dmdnet,", "[celebref_dmdnet, pif,")
+    (tmp_path / "twice.yaml").write_text(text)
+    with pytest.raises(TrainingError, match="pif is left out twice"):
+        load_face_config(tmp_path / "twice.yaml")
+
+
+def test_scores_are_summarised_by_kind_and_source() -> None:
+    rows = [{"kind": "file", "label": str(k % 2), "source": f"s{k % 2}", "logit": str(k % 2)} for k in range(6)]
+    found = summarise(rows)
+    assert found["file"]["auc"] == 1.0
+    assert found["file"]["by_source"]["s0"] == {"n": 3, "auc": 1.0}
+    assert found["harmonised"] is None
+    json.dumps(found)
