@@ -219,6 +219,7 @@ class Detector:
             crop_box=tuple(face.crop_box),
             score=face.face.score,
             landmarks=face.face.landmarks,
+            look=face.face.look,
             soft=face.soft,
             reason_codes=tuple(str(code) for code in face.reason_codes),
             logit=None if judged is None else judged.pooled_logit,

@@ -22,8 +22,12 @@ class FaceVerdict(_Part):
         What the model saw, upright picture pixels, half open.
     score : float
         Face detector's confidence, 0 to 1.
-    face_side, blur, blockiness : float
-        Quality measures: px, level², ratio.
+    look : str
+        Which look found it: ``first``, ``second`` (with a border of air) or ``turned``.
+    face_side, blur, blockiness, roll : float
+        Quality measures: px, level², ratio, degrees.
+    tonal_levels, large_steps : float or None
+        Effective number of luma levels, share of neighbours far apart; None where the contract does not ask.
     jpeg_quality : float or None
         IJG quality; None when unknown.
     probability : float or None
@@ -40,6 +44,10 @@ class FaceVerdict(_Part):
     jpeg_quality: float | None
     jpeg_quality_kind: str
     blockiness: float
+    roll: float = 0.0
+    tonal_levels: float | None = None
+    large_steps: float | None = None
+    look: Literal["first", "second", "turned"] = "first"
     reason_codes: tuple[str, ...]
     logit: float | None = None
     probability: float | None = None

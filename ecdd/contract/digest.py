@@ -16,7 +16,7 @@ from ecdd.contract.yaml_reading import Value
 
 PREPROCESSING_SECTIONS = ("pixel_pipeline", "face_detector")
 # These say which files and faces count, and how stages are compared; no number in a tensor depends on them.
-_NOT_IN_TENSORS = ("score_threshold", "candidate_threshold", "tolerance_", "max_")
+_NOT_IN_TENSORS = ("score_threshold", "candidate_threshold", "second_look", "tolerance_", "max_")
 
 
 class Standing(Protocol):
@@ -104,13 +104,15 @@ def contract_digest(
     )
 
 
-def tensor_digest(policy: PolicyContract) -> str:
+def tensor_digest(policy: PolicyContract, left_out: Collection[str] = ()) -> str:
     """Digest the values that decide the numbers in S4 of a given face: what weights are trained for.
 
     Parameters
     ----------
     policy : PolicyContract
         A validated contract.
+    left_out : collection of str
+        Keys that a contract of an older schema does not have.
 
     Returns
     -------
@@ -122,20 +124,22 @@ def tensor_digest(policy: PolicyContract) -> str:
         {
             key: value
             for key, value in flat_values(policy).items()
-            if key.split(".")[0] in PREPROCESSING_SECTIONS and not key.split(".")[1].startswith(_NOT_IN_TENSORS)
+            if key not in left_out
+            and key.split(".")[0] in PREPROCESSING_SECTIONS
+            and not key.split(".")[1].startswith(_NOT_IN_TENSORS)
         }
     )
 
 
-def sections_digest(policy: PolicyContract, sections: Collection[str] = PREPROCESSING_SECTIONS) -> str:
-    """Digest the values alone of some sections; by default of all that decides what the model reads.
+def preprocessing_digest(policy: PolicyContract, left_out: Collection[str] = ()) -> str:
+    """Digest the values alone of the sections that decide what the model reads.
 
     Parameters
     ----------
     policy : PolicyContract
         A validated contract.
-    sections : collection of str
-        Names of sections.
+    left_out : collection of str
+        Keys that a contract of an older schema does not have.
 
     Returns
     -------
@@ -143,4 +147,4 @@ def sections_digest(policy: PolicyContract, sections: Collection[str] = PREPROCE
         SHA-256, 64 hexadecimal digits.
     """
     values = flat_values(policy)
-    return _sha256({key: value for key, value in values.items() if key.split(".")[0] in sections})
+    return _sha256({k: v for k, v in values.items() if k not in left_out and k.split(".")[0] in PREPROCESSING_SECTIONS})

@@ -11,7 +11,7 @@ from typing import Literal, cast
 from ecdd.contract.checking import line_of, shown, typed_policy
 from ecdd.contract.contract_error import ContractError, Problem, nearest
 from ecdd.contract.describing import KnobField, knob_fields, section_type
-from ecdd.contract.digest import contract_digest, flat_values, sections_digest, tensor_digest
+from ecdd.contract.digest import contract_digest, flat_values, preprocessing_digest, tensor_digest
 from ecdd.contract.schema import PolicyContract
 from ecdd.contract.upgrading import upgrade
 from ecdd.contract.writing import contract_text
@@ -76,12 +76,17 @@ class LoadedContract:
     @cached_property
     def preprocessing_digest(self) -> str:
         """SHA-256 of the values of ``pixel_pipeline`` and ``face_detector``."""
-        return sections_digest(self.policy)
+        return preprocessing_digest(self.policy, self._filled_in)
 
     @cached_property
     def tensor_digest(self) -> str:
         """SHA-256 of the values that decide the numbers in S4; weights are trained for it."""
-        return tensor_digest(self.policy)
+        return tensor_digest(self.policy, self._filled_in)
+
+    @property
+    def _filled_in(self) -> set[str]:
+        """Keys that the file does not have, its schema being older."""
+        return {key for key, value in self.written.items() if value is None}
 
     @property
     def values(self) -> dict[str, Value]:

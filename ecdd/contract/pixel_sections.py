@@ -178,12 +178,42 @@ class FaceDetector(Section):
         Knob("score", "E2.1"),
         Field(description="S2 score, only where the fingerprint differs", ge=0, le=0.1),
     ]
+    second_look: Annotated[
+        Literal["off", "border", "border_and_turns"],
+        Knob("none", "E2.9"),
+        Field(description="where no face counts: look again with a border of air, then turned by quarter turns"),
+    ]
+    second_look_border: Annotated[
+        float, Knob("ratio", "E2.9"), Field(description="border a side / longer side of the picture", ge=0, le=2)
+    ]
+    second_look_score: Annotated[
+        float, Knob("score", "E2.9"), Field(description="a face of the second look counts from here", ge=0, le=1)
+    ]
+    second_look_presence: Annotated[
+        float,
+        Knob("probability", "E2.9"),
+        Field(description="and from this presence of the face mesh", ge=0, le=1),
+    ]
+    second_look_air: Annotated[
+        float,
+        Knob("ratio", "E2.9"),
+        Field(description="largest gap between face mesh and the picture's nearest edge / mesh width", ge=0, le=10),
+    ]
+    second_look_sha256: Annotated[Sha256, Knob("none", "E2.9"), Field(description="SHA-256 of the face mesh's file")]
+    tolerance_framing: Annotated[
+        float,
+        Knob("ratio", "E2.9"),
+        Field(description="move of the face box under another framing / its longer side", ge=0, le=1),
+    ]
 
     @model_validator(mode="after")
     def _candidate_below_threshold(self) -> FaceDetector:
         if self.candidate_threshold > self.score_threshold:
             limit = f"score_threshold {self.score_threshold}"
             msg = f"candidate_threshold {self.candidate_threshold} is above {limit}; lower it"
+            raise ValueError(msg)
+        if self.second_look != "off" and self.name != "blazeface_full_range":
+            msg = f"second_look {self.second_look} needs name blazeface_full_range, which is {self.name}; set it to off"
             raise ValueError(msg)
         return self
 
@@ -256,4 +286,38 @@ class QualityGates(Section):
         Literal["abstain", "ignore"],
         Knob("none", "E2.5"),
         Field(description="no judged face is fake, but a face failed a quality gate"),
+    ]
+    min_tonal_levels: Annotated[
+        float,
+        Knob("level", "E2.10"),
+        Field(
+            description="effective luma levels of the face, below: few tonal values",
+            ge=0,
+            le=256,
+        ),
+    ]
+    max_large_steps: Annotated[
+        float,
+        Knob("rate", "E2.10"),
+        Field(
+            description="neighbours over 64 levels apart, above: few tonal values",
+            ge=0,
+            le=1,
+        ),
+    ]
+    max_roll: Annotated[
+        float,
+        Knob("degree", "E2.10"),
+        Field(description="eye line against the horizontal, beyond: face turned; 180 never", ge=0, le=180),
+    ]
+    min_recall: Annotated[
+        float, Knob("rate", "E2.9"), Field(description="faces of sufficient size found, of every source", ge=0, le=1)
+    ]
+    max_face_leak: Annotated[
+        float, Knob("rate", "E2.9"), Field(description="pictures without a face in which one counts", ge=0, le=1)
+    ]
+    max_face_leak_bound: Annotated[
+        float,
+        Knob("rate", "E2.9"),
+        Field(description="upper bound of that rate at the contract's confidence", ge=0, le=1),
     ]

@@ -35,11 +35,25 @@ _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
         "operating_point.unseen_max_fpr": 0.1,
         "operating_point.unseen_max_fnr": 0.2,
         "operating_point.unseen_max_abstain_rate": 0.5,
+        "face_detector.second_look": "off",
+        "face_detector.second_look_border": 0.5,
+        "face_detector.second_look_score": 0.55,
+        "face_detector.second_look_presence": 0.99,
+        "face_detector.second_look_air": 0.35,
+        "face_detector.second_look_sha256": "c6db0f13365dfbf533bf3e535e9a6f92de6bf1fd8100b91c86d7139140e208cf",
+        "face_detector.tolerance_framing": 0.15,
+        "quality_gates.min_tonal_levels": 0.0,
+        "quality_gates.max_large_steps": 1.0,
+        "quality_gates.max_roll": 180.0,
+        "quality_gates.min_recall": 0.98,
+        "quality_gates.max_face_leak": 0.01,
+        "quality_gates.max_face_leak_bound": 0.03,
     },
 }
 # entries that a version added to a table
 _EXTENDED: Final[Mapping[int, Mapping[str, Mapping[str, Value]]]] = {
-    2: {"monitoring.playbook": {"device_shift": "recalibrate"}}
+    2: {"monitoring.playbook": {"device_shift": "recalibrate"}},
+    3: {"reason_codes.codes": {"few_tonal_values": "GR-008", "face_turned": "GR-009"}},
 }
 
 

@@ -56,11 +56,15 @@ class Letterbox:
     offset: tuple[int, int]
 
     @classmethod
-    def of(cls, picture: tuple[int, int], side: int) -> Letterbox:
-        """Centre a picture in a square of ``side``, longer side filling it; sizes rounded half up, at least 1."""
-        longer = max(picture)
-        # integer form of floor(length * side / longer + 1/2): no float, no rounding differences
-        width, height = (max((2 * length * side + longer) // (2 * longer), 1) for length in picture)
+    def of(cls, picture: tuple[int, int], side: int, border: float = 0.0) -> Letterbox:
+        """Centre a picture in a square of ``side``; its longer side fills it but for the border.
+
+        Sizes are rounded half up, at least 1. ``border`` is the share of the longer side that is left black before
+        and behind it.
+        """
+        longer, filled = max(picture), _filled(side, border)
+        # integer form of floor(length * filled / longer + 1/2): no float, no rounding differences
+        width, height = (max((2 * length * filled + longer) // (2 * longer), 1) for length in picture)
         return cls(picture, (width, height), ((side - width) // 2, (side - height) // 2))
 
     def to_picture(self, points: Floats) -> Floats:
@@ -76,20 +80,27 @@ class Letterbox:
         return mapped
 
 
-def letterbox(image: Image.Image, side: int, downscale: str) -> tuple[NDArray[np.uint8], Letterbox]:
+def _filled(side: int, border: float) -> int:
+    """Pixels of a square of ``side`` that a picture's longer side fills beside its border."""
+    return max(int(side / (1 + 2 * border) + 0.5), 1)
+
+
+def letterbox(
+    image: Image.Image, side: int, downscale: str, border: float = 0.0
+) -> tuple[NDArray[np.uint8], Letterbox]:
     """Shrink (or enlarge) a picture into a black square, for detection only.
 
     ``reduce_then_bilinear``: a picture at least twice as large as needed is first averaged over whole blocks of
-    k x k pixels, k = longer side // ``side``, then resized once; reading every pixel once keeps 12 megapixels
-    cheap. ``bilinear``: one antialiased resize.
+    k x k pixels, k = longer side // its size there, then resized once; reading every pixel once keeps 12 megapixels
+    cheap. ``bilinear``: one antialiased resize. ``border`` as in :meth:`Letterbox.of`.
 
     Returns
     -------
     square : ndarray of uint8, shape (side, side, 3)
     geometry : Letterbox
     """
-    geometry = Letterbox.of(image.size, side)
-    factor = max(image.size) // side if downscale == "reduce_then_bilinear" else 1
+    geometry = Letterbox.of(image.size, side, border)
+    factor = max(image.size) // _filled(side, border) if downscale == "reduce_then_bilinear" else 1
     if factor >= 2:
         reduced = image.reduce((min(factor, image.width), min(factor, image.height)))
         # the last block of a row may be incomplete: the box keeps the geometry exact
@@ -217,19 +228,37 @@ class BlazeFace:
 
     def detect(self, image: Image.Image) -> list[Face]:
         """Find faces in an upright RGB picture; see :class:`ecdd.pipeline.face.FaceBackend`."""
-        square, geometry = letterbox(image, INPUT_SIDE, self._policy.detection_downscale)
-        raw_boxes, raw_scores = self._run(square)
+        return self.read(*letterbox(image, INPUT_SIDE, self._policy.detection_downscale))
+
+    def read(self, square: NDArray[np.uint8], geometry: Letterbox, turns: int = 0) -> list[Face]:
+        """Find faces in a letterboxed picture that is first turned.
+
+        Parameters
+        ----------
+        square : ndarray of uint8, (192, 192, 3)
+            The picture in its black border.
+        geometry : Letterbox
+            Where it lies there.
+        turns : int
+            Quarter turns against the clock, 0 to 3, before the network reads it.
+
+        Returns
+        -------
+        list of Face
+            In pixels of the picture as it is, not turned; sorted.
+        """
+        raw_boxes, raw_scores = self._run(np.ascontiguousarray(np.rot90(square, turns)))
         scores = scores_of(raw_scores[:, 0])
         fired = np.flatnonzero(scores >= MEMBER_SHARE * self._policy.candidate_threshold)
         boxes, marks = decode_boxes(raw_boxes[fired], self._centres[fired])
         whole = np.all(boxes[:, 2:] > boxes[:, :2], axis=1)
         merged = suppress(boxes[whole], marks[whole], scores[fired][whole], self._policy.nms_iou)
         faces = [
-            _face(box, points, score, geometry)
+            _face(_turned_back(box, turns), _turned_back(points, turns), score, geometry)
             for box, points, score in merged
             if score >= self._policy.candidate_threshold
         ]
-        return sort_faces([face for face in faces if _centre_inside(face, image.size)])
+        return sort_faces([face for face in faces if _centre_inside(face, geometry.picture)])
 
     def _run(self, square: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Raw boxes (2304, 16) and raw scores (2304, 1) of a square (192, 192, 3) uint8."""
@@ -256,6 +285,16 @@ def _open(content: bytes, threads: int, origin: str) -> tuple[Any, int, int, int
             f"expected (1, {INPUT_SIDE}, {INPUT_SIDE}, 3) and {want}"
         )
     return interpreter, int(inputs[0]["index"]), by_shape[want[0]], by_shape[want[1]]
+
+
+def _turned_back(points: Floats, turns: int) -> Floats:
+    """Points, as pairs of x, y, of a square turned by quarter turns against the clock, in the square before."""
+    pairs = points.reshape(-1, 2)
+    for _ in range(turns):
+        pairs = np.stack([INPUT_SIDE - pairs[:, 1], pairs[:, 0]], axis=1)
+    if points.shape == (4,):  # two corners of a box: still the low one first
+        pairs = np.sort(pairs, axis=0)
+    return pairs.reshape(points.shape)
 
 
 def _face(box: Floats, marks: Floats, score: float, geometry: Letterbox) -> Face:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from PIL import Image
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
+Look = Literal["first", "second", "turned"]
 
 
 class DetectorError(EcddError):
@@ -37,11 +38,15 @@ class Face:
     landmarks : tuple of (x, y)
         In picture pixels. The first is the eye on the left of the picture, the second the eye on its right;
         what follows depends on the detector (BlazeFace: nose tip, mouth centre, two ear tragions). May be empty.
+        In a picture that lies on its side they turn with the face: the first is then above or below the second.
+    look : {"first", "second", "turned"}
+        Which look found it: at the picture as it is, with a border of air, or turned by quarter turns.
     """
 
     box: Box
     score: float
     landmarks: tuple[Point, ...] = ()
+    look: Look = "first"
 
     @property
     def side(self) -> float:
@@ -96,10 +101,21 @@ def verify_weights(content: bytes, version: str, policy: FaceDetector, origin: s
             f"face_detector.version is {policy.version!r}, but {origin} is {version!r}; "
             "install the version that the contract names, or set the contract to this one and re-freeze S2"
         )
+    return verify_sha256(content, policy.weights_sha256, "face_detector.weights_sha256", origin)
+
+
+def verify_sha256(content: bytes, expected: str, key: str, origin: str) -> str:
+    """Compare the SHA-256 of a weight file with a key of the contract; gives it back.
+
+    Raises
+    ------
+    DetectorError
+        It differs.
+    """
     digest = hashlib.sha256(content).hexdigest()
-    if digest != policy.weights_sha256:
+    if digest != expected:
         raise DetectorError(
-            f"face_detector.weights_sha256 is {policy.weights_sha256}, but {origin} has {digest}; "
+            f"{key} is {expected}, but {origin} has {digest}; "
             "restore the file, or set the contract to this hash and re-freeze S2"
         )
     return digest
@@ -134,6 +150,23 @@ def eye_line_angle(face: Face) -> float:
         return 0.0
     (x0, y0), (x1, y1) = sorted(face.landmarks[:2])
     return math.atan2(y1 - y0, x1 - x0) if (x0, y0) != (x1, y1) else 0.0
+
+
+def is_certain(face: Face, policy: FaceDetector) -> bool:
+    """Whether a face counts: it reaches ``score_threshold``, or a later look found it and the face mesh agreed."""
+    return face.score >= policy.score_threshold or face.look != "first"
+
+
+def roll_degrees(face: Face) -> float:
+    """How far the eye line is turned from the horizontal, 0 … 180 degrees; 180 is upside down.
+
+    Of the first two landmarks in the detector's own order (unlike :func:`eye_line_angle`, which sorts them and so
+    cannot tell a face from one upside down). 0 without two landmarks.
+    """
+    if len(face.landmarks) < 2:
+        return 0.0
+    (x0, y0), (x1, y1) = face.landmarks[:2]
+    return abs(math.degrees(math.atan2(y1 - y0, x1 - x0)))
 
 
 def face_crop_box(face: Face, picture_size: tuple[int, int], policy: FaceDetector) -> CropBox:

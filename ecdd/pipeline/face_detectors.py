@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 def _blazeface(policy: FaceDetector, threads: int, weights: Path | None) -> FaceBackend:
     from ecdd.pipeline.blazeface import BlazeFace
 
-    return BlazeFace(policy, threads=threads, weights=weights)
+    first = BlazeFace(policy, threads=threads, weights=weights)
+    if policy.second_look == "off":
+        return first
+    from ecdd.pipeline.second_look import SecondLook
+
+    return SecondLook(first, policy)
 
 
 def _dlib_hog(policy: FaceDetector, threads: int, weights: Path | None) -> FaceBackend:  # noqa: ARG001 - dlib has neither

@@ -73,6 +73,18 @@ class ReasonCode(StrEnum):
         "There are too many faces.",
         "Use a picture with fewer people, or cut it into several without scaling.",
     )
+    FEW_TONAL_VALUES = (
+        "GR-008",
+        "the face has few tonal values",
+        "The face is made of only a few shades, as in a dithered, posterised or two-colour picture.",
+        "Use the original photograph, before it was reduced to few colours.",
+    )
+    FACE_TURNED = (
+        "GR-009",
+        "the face is turned too far from upright",
+        "The face lies on its side or upside down.",
+        "Turn the picture upright, without scaling it, and send it again.",
+    )
     LOW_MODEL_CONFIDENCE = (
         "MD-001",
         "the model is not sure: the probability lies in the abstain band",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ecdd.pipeline import preprocess
 from ecdd.pipeline.compression import jpeg_quality
 from ecdd.pipeline.decode import Decoded, decode
-from ecdd.pipeline.face import Face, FaceBackend, face_crop_box, turned_crop
+from ecdd.pipeline.face import Face, FaceBackend, face_crop_box, is_certain, turned_crop
 from ecdd.pipeline.guardrails import faces_that_count, faces_to_judge, picture_codes, resolution_codes
 from ecdd.pipeline.preprocess import CropBox
 from ecdd.pipeline.quality import FaceQuality, face_codes, is_soft, measure
@@ -73,11 +73,11 @@ class PreparedPicture:
     decoded : Decoded
         S0 and S1.
     faces : tuple of PreparedFace
-        Every face with score >= ``score_threshold``, by falling score; those that fail a gate keep their codes.
+        Every face that counts (``is_certain``), by falling score; those that fail a gate keep their codes.
     reason_codes : tuple of ReasonCode
         Codes of the whole picture (GR-006, GR-001, GR-002, GR-007); with any of them nothing is judged.
     candidates : int
-        Detections from ``candidate_threshold`` up to below ``score_threshold``.
+        Detections from ``candidate_threshold`` on that do not count.
     counting : tuple of int
         Indices into ``faces`` that ``multi_face_policy`` looks at.
     judgeable : tuple of int
@@ -135,8 +135,7 @@ def prepare(data: bytes, policy: PolicyContract, detector: FaceBackend, *, name:
         return PreparedPicture(decoded, (), low, 0, (), (), milliseconds)
     with _timed(milliseconds, "detect"):
         detections = detector.detect(decoded.image)
-    threshold = policy.face_detector.score_threshold
-    certain = [face for face in detections if face.score >= threshold]
+    certain = [face for face in detections if is_certain(face, policy.face_detector)]
     faces = tuple(prepare_face(decoded, face, policy, milliseconds) for face in certain)
     candidates = len(detections) - len(faces)
     codes = picture_codes(len(faces), candidates, policy.quality_gates)
@@ -151,8 +150,9 @@ def prepare_face(decoded: Decoded, face: Face, policy: PolicyContract, milliseco
         box = face_crop_box(face, decoded.image.size, policy.face_detector)
         s3 = preprocess.resize(cut_face(decoded.image, face, box, policy.face_detector), policy.pixel_pipeline)
     with _timed(milliseconds, "quality"):
-        quality = measure(decoded.image, face, s3, jpeg_quality(decoded.quantisation_tables))
-        codes, soft = face_codes(quality, policy.quality_gates), is_soft(quality, policy.quality_gates)
+        gates = policy.quality_gates
+        quality = measure(decoded.image, face, s3, jpeg_quality(decoded.quantisation_tables), gates)
+        codes, soft = face_codes(quality, gates), is_soft(quality, gates)
     return PreparedFace(face, box, s3, quality, codes, soft)
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 
 from ecdd.detector import Detector
 from gates.support.fixtures import Evidence, GoldenSet
-from gates.support.portraits import Portrait, golden_portraits, open_portrait, png
+from gates.support.portraits import Portrait, golden_portraits, open_portrait, side_by_side
 
 POLICIES = ("max_p_fake", "largest_face", "reject_multi")
 BIG, SMALL = 420, 300
@@ -34,20 +34,6 @@ class Group:
     name: str
     data: bytes
     has_fake: bool
-
-
-def side_by_side(pictures: Sequence[Image.Image], heights: Sequence[int]) -> bytes:
-    """Whole portraits beside each other on grey; nobody's face is put on anybody else."""
-    scaled = [
-        picture.resize((round(picture.width * height / picture.height), height), Image.Resampling.LANCZOS)
-        for picture, height in zip(pictures, heights, strict=True)
-    ]
-    canvas = Image.new("RGB", (sum(p.width for p in scaled) + 20 * (len(scaled) + 1), max(heights) + 40), (128,) * 3)
-    left = 20
-    for picture in scaled:
-        canvas.paste(picture, (left, 20))
-        left += picture.width + 20
-    return png(canvas)
 
 
 def judged_portraits(golden: GoldenSet, detector: Detector) -> list[tuple[Portrait, float]]:

@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from ecdd import detector as detector_module
-from ecdd.pipeline import blazeface, stages
+from ecdd.pipeline import blazeface, quality, second_look, stages
 from ecdd.pipeline.reason_codes import ReasonCode
 
 
@@ -77,3 +77,13 @@ def largest_face_only() -> None:
         return {largest: judged[largest]}
 
     detector_module.Detector._judge = planted  # type: ignore[method-assign]
+
+
+def framing_dependent_face() -> None:
+    """The second look was switched off to save time: whether a face is found depends on how its picture was cut."""
+    second_look.SecondLook.detect = lambda self, image: self._first.detect(image)  # type: ignore[method-assign]
+
+
+def dithered_is_real() -> None:
+    """Nobody looks at tonal values: a dithered face is judged by its dithering."""
+    quality.has_few_tonal_values = lambda _quality, _gates: False

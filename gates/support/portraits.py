@@ -23,11 +23,12 @@ SPLIT = Path(__file__).resolve().parents[2] / "golden" / "data_split.csv"
 
 @dataclass(frozen=True)
 class Portrait:
-    """One labelled picture: 1 fake, 0 real, None out of scope."""
+    """One labelled picture: 1 fake, 0 real, None out of scope; ``source`` as its manifest names it."""
 
     name: str
     path: Path
     label: int | None
+    source: str = "golden"
 
 
 def golden_portraits(golden: GoldenSet, name: str = "in_scope") -> list[Portrait]:
@@ -49,7 +50,7 @@ def data_portraits(data_root: Path | None, scope: str, tags: Sequence[str]) -> l
     wanted = {LineageTag(tag) for tag in tags}
     chosen = [row for row, tagged in pairs if tagged.lineage in wanted and row.scope == scope]
     assert_lineage(load_split(SPLIT), [row.sha256 for row in chosen], wanted)
-    return [Portrait(row.name, row.path, row.label) for row in sorted(chosen, key=lambda row: row.sha256)]
+    return [Portrait(row.name, row.path, row.label, row.source) for row in sorted(chosen, key=lambda row: row.sha256)]
 
 
 def sweep_portraits(golden: GoldenSet, data_root: Path | None) -> dict[str, list[Portrait]]:
@@ -75,6 +76,20 @@ def png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
+
+
+def side_by_side(pictures: Sequence[Image.Image], heights: Sequence[int]) -> bytes:
+    """Whole portraits beside each other on grey; nobody's face is put on anybody else."""
+    scaled = [
+        picture.resize((round(picture.width * height / picture.height), height), Image.Resampling.LANCZOS)
+        for picture, height in zip(pictures, heights, strict=True)
+    ]
+    canvas = Image.new("RGB", (sum(p.width for p in scaled) + 20 * (len(scaled) + 1), max(heights) + 40), (128,) * 3)
+    left = 20
+    for picture in scaled:
+        canvas.paste(picture, (left, 20))
+        left += picture.width + 20
+    return png(canvas)
 
 
 def relaxed(detector: Detector, **values: Any) -> Detector:

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from ecdd.pipeline.decode import decode, read_file
-from ecdd.pipeline.face import Face, FaceBackend, face_crop_box
+from ecdd.pipeline.face import Face, FaceBackend, face_crop_box, is_certain
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.training.forgeries.forgery import FacePicture, ForgeryRefused
 from ecdd.training.harmonise import KERNELS, is_grey
@@ -89,9 +89,9 @@ class FaceReader:
             image = decode(read_file(row.path, policy.pixel_pipeline), policy.pixel_pipeline, name=row.name).image
         except Rejected as rejected:
             raise ForgeryRefused(f"not decoded ({rejected.codes[0]})", rejected.detail) from rejected
-        certain = [f for f in self._detector.detect(image) if f.score >= policy.face_detector.score_threshold]
+        certain = [f for f in self._detector.detect(image) if is_certain(f, policy.face_detector)]
         if not certain:
-            raise ForgeryRefused("no face", "none above the contract's score_threshold")
+            raise ForgeryRefused("no face", "none that counts under the contract")
         face = max(certain, key=lambda found: found.side)
         crop = face_crop_box(face, image.size, policy.face_detector)
         return Region(_cut_out(image, face, crop, self._settings.margin), crop.x1 - crop.x0, is_grey(image))

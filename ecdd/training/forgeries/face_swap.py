@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ecdd.pipeline.face import Face
-from ecdd.training.forgeries.face_mesh import INNER_LIPS, Mesh, load_face_mesh
+from ecdd.pipeline.face_mesh import Mesh
+from ecdd.training.forgeries.face_mesh import INNER_LIPS, load_face_mesh
 from ecdd.training.forgeries.face_shape import soft_polygon
 from ecdd.training.forgeries.forgery import FacePicture, Forgery, ForgeryRefused, Mask, Picture, blend
 from ecdd.training.forgeries.mesh_warp import KERNELS, folded_share, triangulate, warped

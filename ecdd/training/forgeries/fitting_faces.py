@@ -12,6 +12,7 @@ import numpy as np
 from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
 from ecdd.dataset_governance.manifest import load_manifest
 from ecdd.pipeline.decode import decode
+from ecdd.pipeline.face import is_certain
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.training.forgeries.face_shape import frame_of
 from ecdd.training.forgeries.forgery import Picture
@@ -67,7 +68,7 @@ def fitting_faces(
         if row.label != 0 or known is None or known.lineage != LineageTag.TRAIN:
             continue
         image = decode(row.path.read_bytes(), policy.pixel_pipeline, name=row.name).image
-        found = [face for face in detector.detect(image) if face.score >= policy.face_detector.score_threshold]
+        found = [face for face in detector.detect(image) if is_certain(face, policy.face_detector)]
         if len(found) != 1 or len(found[0].landmarks) < 4:
             continue
         frame = frame_of(found[0].landmarks)

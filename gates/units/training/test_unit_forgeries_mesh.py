@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ecdd.pipeline.face import DetectorError
 from ecdd.training.forgeries.forgery import FacePicture, ForgeryRefused
 from gates.support.drawn_people import person
 
@@ -79,14 +80,14 @@ def test_no_face_is_refused(source: FacePicture) -> None:
 def test_another_weight_file_is_refused(tmp_path: Path) -> None:
     wrong = tmp_path / "face_mesh.tflite"
     wrong.write_bytes(b"TFL3")
-    with pytest.raises(ValueError, match="SHA-256 is"):
-        FaceMesh(wrong)
+    with pytest.raises(DetectorError, match="second_look_sha256 is"):
+        FaceMesh(weights=wrong)
 
 
 def test_packing_halves_the_constants_and_keeps_the_answer(source: FacePicture) -> None:
     """The packaged file is float16 inside; packing it again finds nothing to halve."""
-    from ecdd.training.forgeries.face_mesh import WEIGHTS
-    from ecdd.training.forgeries.pack_face_mesh import halved
+    from ecdd.pipeline.face_mesh import WEIGHTS
+    from ecdd.pipeline.pack_face_mesh import halved
 
     content = WEIGHTS.read_bytes()
     assert len(content) < 1_500_000

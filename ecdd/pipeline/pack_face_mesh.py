@@ -1,4 +1,4 @@
-"""Make the packaged face mesh from MediaPipe's file: ``python -m ecdd.training.forgeries.pack_face_mesh FILE``.
+"""Make the packaged face mesh from MediaPipe's file: ``python -m ecdd.pipeline.pack_face_mesh FILE``.
 
 The network is unchanged but for its constants, which are rounded to float16 and widened again when the file is
 opened (a DEQUANTIZE operator each): half the size, and the same bytes on every machine.
@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from ecdd.files import write_bytes
-from ecdd.training.forgeries.face_mesh import WEIGHTS
+from ecdd.pipeline.face_mesh import WEIGHTS
 
 log = logging.getLogger(__name__)
 ORIGIN_SHA256: Final = "2efcb4f4de43c7614b80a3cc3e8a37354b3b3b40f75cce20f6f38f0f25d65493"

@@ -1,0 +1,110 @@
+"""A second look where the first finds no face: with a border of air about the picture, and turned by quarter turns.
+
+BlazeFace was trained on people in rooms and misses a face that fills its picture. In a black border it finds it, but
+fires on animals, busts and drawings too; so a face found there counts only when the face mesh confirms it and when it
+lacks the air that would have let the first look find it. What is found only after a turn is not judged; it is looked
+for so that the answer says that the face is turned, and not that there is none.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from ecdd.pipeline.blazeface import INPUT_SIDE, BlazeFace, Letterbox, letterbox, overlap
+from ecdd.pipeline.face import DetectorIdentity, Face, Look, is_certain, roll_degrees, sort_faces
+from ecdd.pipeline.face_mesh import FaceMesh, Mesh
+
+if TYPE_CHECKING:
+    from ecdd.contract.pixel_sections import FaceDetector
+
+LYING = 45.0  # degrees: a face turned by less is nearer to upright than to lying on its side
+
+
+class SecondLook:
+    """BlazeFace, asked again where it finds no face that counts.
+
+    Pictures with a face of ``score_threshold`` cost and give exactly what they do without a second look.
+
+    Parameters
+    ----------
+    first : BlazeFace
+        The detector of the first look.
+    policy : FaceDetector
+        ``second_look`` and the knobs that begin with it.
+
+    Raises
+    ------
+    DetectorError
+        The face mesh is not the file that the contract names.
+    """
+
+    def __init__(self, first: BlazeFace, policy: FaceDetector) -> None:
+        self._first, self._policy = first, policy
+        self._mesh = FaceMesh(policy.second_look_sha256)
+
+    def identity(self) -> DetectorIdentity:
+        """Name, version, hash and settings of the detector of all looks."""
+        return self._first.identity()
+
+    def detect(self, image: Image.Image) -> list[Face]:
+        """Find faces in an upright RGB picture; see :class:`ecdd.pipeline.face.FaceBackend`."""
+        found = self._first.detect(image)
+        if any(is_certain(face, self._policy) for face in found):
+            return found
+        policy = self._policy
+        bordered = letterbox(image, INPUT_SIDE, policy.detection_downscale, policy.second_look_border)
+        # upright and upside down compete: BlazeFace may read a face either way, and surer the right way
+        for turns in ((0,),) if policy.second_look == "border" else ((0, 2), (1, 3)):
+            faces = [face for turn in turns for face in self._look(image, bordered, turn)]
+            if faces:
+                return _one_each(faces, policy.nms_iou)
+        return found
+
+    def _look(self, image: Image.Image, bordered: tuple[NDArray[np.uint8], Letterbox], turns: int) -> list[Face]:
+        """Faces in the picture with its border, after quarter turns; only confirmed ones."""
+        look: Look = "turned" if turns else "second"
+        least = self._policy.second_look_score
+        found = (face for face in self._first.read(*bordered, turns) if face.score >= least)
+        return [dataclasses.replace(face, look=look) for face in found if self._is_confirmed(face, image, look)]
+
+    def _is_confirmed(self, face: Face, image: Image.Image, look: Look) -> bool:
+        """Whether the mesh sees a face there, and the first look had a reason to miss it: no air, or lying down."""
+        (x0, y0), (x1, y1) = face.landmarks[:2]
+        centre = (face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2
+        mesh = self._mesh.read(image, centre, face.side, math.atan2(y1 - y0, x1 - x0))
+        if mesh.presence < self._policy.second_look_presence:
+            return False
+        if look == "turned":
+            return roll_degrees(face) > LYING
+        return air(mesh, image.size) <= self._policy.second_look_air
+
+
+def _one_each(faces: list[Face], iou: float) -> list[Face]:
+    """The best of faces that overlap by more than ``iou``: the same face, found at several turns."""
+    kept: list[Face] = []
+    for face in sort_faces(faces):
+        others = np.array([other.box for other in kept], np.float64).reshape(-1, 4)
+        if not np.any(overlap(np.array(face.box, np.float64), others) > iou):
+            kept.append(face)
+    return kept
+
+
+def air(mesh: Mesh, size: tuple[int, int]) -> float:
+    """Gap between a face and the nearest edge of its picture / width of the face; negative where it is cut off.
+
+    Parameters
+    ----------
+    mesh : Mesh
+        The face's surface, in picture pixels.
+    size : tuple of int
+        Width and height of the picture.
+    """
+    low, high = mesh.points.min(axis=0), mesh.points.max(axis=0)
+    gaps = np.concatenate([low, np.array(size) - high])
+    return float(gaps.min() / max(high[0] - low[0], 1e-9))
