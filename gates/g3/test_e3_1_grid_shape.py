@@ -40,7 +40,7 @@ PROBES = ((0.07, 0.67), (0.9, 0.3), (0.47, 0.1), (0, 1))
 
 def peers(bundle: Bundle) -> list[str]:
     """The bundle's architecture and those that were made to share its cells; none where its layers are not known."""
-    own = bundle.model.architecture
+    own = bundle.manifest.model.architecture
     return next((sorted(group) for group in SHARED_CELLS if own in group), [own] if own in NETWORK_LAYERS else [])
 
 
@@ -65,7 +65,7 @@ def test_contract_states_what_the_layers_compose_to(evidence: Evidence, bundle: 
     """For the bundle's architecture and those that share its cells: the layer list gives every value of the grid."""
     names = peers(bundle)
     if not names:
-        why = f"the layers of {bundle.model.architecture} are not known; its model was made elsewhere"
+        why = f"the layers of {bundle.manifest.model.architecture} are not known; its model was made elsewhere"
         raise NotTested("the grid from the layers", why)
     wrong = [line for name in names for line in grid_mismatches(policy, name)]
     evidence.none("contract_values_differing_from_layers", wrong, n=5 * len(names), unit="value")
@@ -145,7 +145,7 @@ def _check_maps(
 ) -> None:
     """Hold the maps of the frozen S3 to the frozen S5."""
     maps = [runtime.patch_map(normalise(face.s3, policy.pixel_pipeline)[None])[0] for face in faces]
-    off = max((spread_difference(now, face.patch_map), face.name) for now, face in zip(maps, faces, strict=True))
+    off = max((spread_difference(now, face.patch_map, faces), face.name) for now, face in zip(maps, faces, strict=True))
     evidence.check(name, off[0], limit=policy.patch_grid.tolerance_s5, unit="logit spread", worst=[off[1]],
                    n=len(faces), clause="patch_grid.tolerance_s5")  # fmt: skip
 
@@ -196,7 +196,9 @@ def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
             twin = build_network(identity.architecture, other, scale, identity.width).eval()
             twin.load_state_dict(network.state_dict(), strict=True)
             with torch.inference_mode():
-                least.append((spread_difference(twin(batch)[0].numpy(), faces[0].patch_map), f"{other} x {scale:.3g}"))
+                least.append(
+                    (spread_difference(twin(batch)[0].numpy(), faces[0].patch_map, faces), f"{other} x {scale:.3g}")
+                )
     evidence.check("least_difference_of_another_operator", min(least)[0], limit=10 * grid.tolerance_s5, op=">",
                    unit="logit spread", worst=[min(least)[1]], n=len(least))  # fmt: skip
 
@@ -205,7 +207,7 @@ def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
 def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(
     evidence: Evidence, bundle: Bundle, policy: PolicyContract
 ) -> None:
-    """The bundle's own weights in torch and as ONNX with free sides, a fourth wider than high: a square grid hides a transpose."""
+    """The bundle's own weights in torch and as ONNX with free sides: a square grid hides a transpose."""
     require_torch("a picture that is not square, in torch and ONNX")
     weights = require_weights(bundle, "a picture that is not square, in torch and ONNX")
     pytest.importorskip("onnx")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,20 @@ from gates.support.wide_network import wide_onnx, wide_policy
 POLICY = load_contract(default_bundle_path() / "policy_contract.yaml").policy
 
 
+class Remembering:
+    """A runtime that computes each batch once: every defect below is planted behind the same maps."""
+
+    def __init__(self, runtime: OnnxRuntime) -> None:
+        self.runtime = runtime
+        self.known: dict[str, Any] = {}
+
+    def patch_map(self, batch: Any) -> Any:
+        key = hashlib.sha256(batch.tobytes()).hexdigest()
+        if key not in self.known:
+            self.known[key] = self.runtime.patch_map(batch)
+        return self.known[key]
+
+
 class Arranged:
     """A runtime whose map is planted with a defect."""
 
@@ -33,31 +48,31 @@ class Arranged:
 
 
 @pytest.fixture(scope="module")
-def wide() -> OnnxRuntime:
+def wide() -> Remembering:
     pytest.importorskip("onnx")
-    return OnnxRuntime(wide_onnx(seed=3))
+    return Remembering(OnnxRuntime(wide_onnx(seed=3)))
 
 
 def _failed(wide: Any, change: Callable[[Any], Any], folder: Path) -> set[str]:
     evidence = Evidence("E3.7", "unit", folder)
     measure_influence(evidence, "onnx", Arranged(wide, change), wide_policy(POLICY))
     assert len(evidence.metrics) == 2
-    return {metric.name for metric in evidence.metrics if not metric.passed}
+    return {metric.name for metric in evidence.metrics if metric.verdict != "pass"}
 
 
-def test_a_wide_network_passes_as_it_is(wide: OnnxRuntime, tmp_path: Path) -> None:
+def test_a_wide_network_passes_as_it_is(wide: Remembering, tmp_path: Path) -> None:
     assert _failed(wide, lambda one: one, tmp_path) == set()
 
 
 @pytest.mark.parametrize("name", sorted(ARRANGEMENTS))
-def test_another_arrangement_is_seen_twice(wide: OnnxRuntime, tmp_path: Path, name: str) -> None:
+def test_another_arrangement_is_seen_twice(wide: Remembering, tmp_path: Path, name: str) -> None:
     assert _failed(wide, ARRANGEMENTS[name], tmp_path) == {
         "onnx_farthest_centre_of_mass",
         "onnx_distance_against_the_nearest_other_arrangement",
     }
 
 
-def test_a_map_that_nothing_moves_fails(wide: OnnxRuntime, tmp_path: Path) -> None:
+def test_a_map_that_nothing_moves_fails(wide: Remembering, tmp_path: Path) -> None:
     assert _failed(wide, lambda one: one * 0, tmp_path)
 
 
