@@ -11,10 +11,16 @@ from ecdd.contract.knob import Knob, Section
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 
+def covers_picture(cells: int, stride: int, receptive_field: int, padding: int, input_size: int) -> bool:
+    """Whether the boxes of the first and the last of ``cells`` along one side cover all ``input_size`` px."""
+    return stride * (cells - 1) <= padding and receptive_field - padding >= input_size
+
+
 class PatchGrid(Section):
     """Shape and geometry of the patch-logit map (spec §1, S5).
 
-    Cell (i, j) sees rows stride*i … stride*i + receptive_field - 1, and columns likewise.
+    Cell (i, j) sees rows stride*i - padding … stride*i - padding + receptive_field - 1, and columns likewise, as far as
+    they lie in the picture.
     """
 
     rows: Annotated[int, Knob("cell", "E3.1"), Field(description="height of the map", ge=1, le=512)]
@@ -38,6 +44,10 @@ class PatchGrid(Section):
         Knob("logit spread", "E5.2"),
         Field(description="S5, max |difference| / spread of the map", ge=0, le=1),
     ]
+
+    def sees_whole_picture(self, input_size: int) -> bool:
+        """Whether the box of every cell covers a picture of ``input_size`` px, so that none lies outside any box."""
+        return covers_picture(max(self.rows, self.cols), self.stride, self.receptive_field, self.padding, input_size)
 
 
 PoolingRule = Literal["mean", "top_k", "trimmed_mean", "attention"]

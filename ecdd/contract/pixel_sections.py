@@ -156,7 +156,7 @@ class FaceDetector(Section):
     crop_margin: Annotated[
         float,
         Knob("ratio", "E2.4"),
-        Field(description="side of the crop / longer side of the face box", ge=1, le=3),
+        Field(description="side of the crop / longer side of the face box", ge=1, le=4),
     ]
     crop_alignment: Annotated[
         Literal["axis_aligned", "eye_line"],

@@ -6,18 +6,39 @@ that the knob's value rules it out, so that no test can excuse a model from a cl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import Any, Final
 
+from ecdd.contract.model_sections import covers_picture
 from ecdd.evidence.records import ExperimentRecord
 
-# experiment -> knob -> values under which a part of the experiment has no meaning
-RULED_OUT: Final[Mapping[str, Mapping[str, frozenset[object]]]] = {
-    "E3.2": {"face_detector.crop_alignment": frozenset({"eye_line"})},  # a turned crop: no upright boxes in the file
+Values = Mapping[str, Any]
+
+
+def _whole_picture(values: Values) -> bool:
+    stride, field, padding = (values[f"patch_grid.{name}"] for name in ("stride", "receptive_field", "padding"))
+    cells = max(values["patch_grid.rows"], values["patch_grid.cols"])
+    return covers_picture(cells, stride, field, padding, values["pixel_pipeline.input_size"])
+
+
+def _field_within_cell(values: Values) -> bool:
+    return bool(values["patch_grid.receptive_field"] <= values["patch_grid.stride"])
+
+
+# experiment -> knob -> when its value leaves a part of the experiment without meaning
+RULED_OUT: Final[Mapping[str, Mapping[str, Callable[[Values], bool]]]] = {
+    "E3.1": {"patch_grid.receptive_field": _whole_picture},  # no box moves its cell alone; E3.7 measures the order
+    "E3.2": {
+        # a turned crop: no upright boxes in the file
+        "face_detector.crop_alignment": lambda values: values.get("face_detector.crop_alignment") == "eye_line",
+        "patch_grid.receptive_field": _whole_picture,  # no pixel lies outside a box
+    },
+    "E3.6": {"patch_grid.receptive_field": _whole_picture},  # no cell is blind to a block
+    "E3.7": {"patch_grid.receptive_field": _field_within_cell},  # E3.2 says it exactly
 }
 
 
-def not_ruled_out(record: ExperimentRecord, values: Mapping[str, object]) -> list[str]:
+def not_ruled_out(record: ExperimentRecord, values: Values) -> list[str]:
     """What a record calls not applicable although the contract does not rule it out.
 
     Parameters
@@ -37,5 +58,5 @@ def not_ruled_out(record: ExperimentRecord, values: Mapping[str, object]) -> lis
         f"{record.id} {entry.what}: called not applicable, but "
         f"{entry.knob} = {values.get(entry.knob)} does not rule it out"
         for entry in record.not_applicable
-        if values.get(entry.knob) not in known.get(entry.knob, ())
+        if entry.knob not in known or not known[entry.knob](values)
     ]

@@ -129,11 +129,14 @@ def patch_parity(reference: NDArray[np.floating], candidate: NDArray[np.floating
     signed = other - one
     apart = np.abs(signed)
     by_map = apart.reshape(n, -1).max(axis=1)
-    spread, largest = float(one.std(axis=(1, 2)).mean()), float(by_map.max())
     flat, others = one.reshape(n, -1), other.reshape(n, -1)
+    # a map of one cell has neither spread nor ranks of its own: the pictures' are taken
+    ranked = zip(flat, others, strict=True) if cells != (1, 1) else [(flat[:, 0], others[:, 0])]
+    spread = float(one.std(axis=(1, 2)).mean() if cells != (1, 1) else one.std())
+    largest = float(by_map.max())
     kept, chosen = flat.argmax(axis=1), others.argmax(axis=1)
     loss = flat.max(axis=1) - flat[np.arange(n), chosen]
-    correlations = [spearman(a, b) for a, b in zip(flat, others, strict=True)]
+    correlations = [spearman(a, b) for a, b in ranked]
     return PatchParity(
         n=n,
         not_finite=0,

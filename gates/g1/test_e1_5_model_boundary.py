@@ -46,7 +46,8 @@ def violations(tensor: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
 
 @pytest.mark.experiment("E1.5")
 def test_violations_are_rejected(evidence: Evidence, policy: PolicyContract) -> None:
-    levels = np.random.default_rng(15).integers(0, 256, (256, 256, 3), dtype=np.uint8)
+    side = policy.pixel_pipeline.input_size
+    levels = np.random.default_rng(15).integers(0, 2**8, (side, side, 3), dtype=np.uint8)
     tensor = normalise(levels, policy.pixel_pipeline)[None]
     check_tensor(tensor, policy.pixel_pipeline)
     accepted = [name for name, bad in violations(tensor).items() if _codes(check_tensor, bad, policy) != ("PX-001",)]
@@ -83,11 +84,12 @@ def test_the_detector_checks_before_the_model(
 
 
 @pytest.mark.experiment("E1.5")
-def test_s1_is_rgb_uint8(evidence: Evidence, prepared: Prepared, golden: GoldenSet) -> None:
+def test_s1_is_rgb_uint8(evidence: Evidence, prepared: Prepared, golden: GoldenSet, policy: PolicyContract) -> None:
+    shape = (policy.pixel_pipeline.input_size, policy.pixel_pipeline.input_size, 3)
     pictures = [(item, prepared(item)) for item in golden.items]
     wrong = [item.id for item, now in pictures if now.decoded is not None and now.decoded.image.mode != "RGB"]
     faces = [(item.id, face) for item, now in pictures for face in now.faces]
-    odd = [key for key, face in faces if face.s3.dtype != np.uint8 or face.s3.shape != (256, 256, 3)]
+    odd = [key for key, face in faces if face.s3.dtype != np.uint8 or face.s3.shape != shape]
     evidence.none("s1_not_rgb", wrong, n=len(pictures))
     evidence.none("s3_not_uint8_256", odd, n=len(faces), unit="face")
 

@@ -22,52 +22,56 @@ from ecdd.pipeline.preprocess import CropBox, cut, resize
 from gates.support.fixtures import Evidence, FrozenStages, GoldenSet, PolicyContract, Prepared
 
 Resizer = Callable[[Image.Image, CropBox], NDArray[np.uint8]]
-SIZE = (256, 256)
 
 
-def _pillow(kernel: Image.Resampling, gap: float | None = None) -> Resizer:
-    return lambda image, box: np.asarray(image.crop(box).resize(SIZE, kernel, reducing_gap=gap))
+def _pillow(side: int, kernel: Image.Resampling, gap: float | None = None) -> Resizer:
+    return lambda image, box: np.asarray(image.crop(box).resize((side, side), kernel, reducing_gap=gap))
 
 
-def _box_argument(image: Image.Image, box: CropBox) -> NDArray[np.uint8]:
-    return np.asarray(image.resize(SIZE, Image.Resampling.BILINEAR, box=box))
+def _box_argument(side: int, kernel: Image.Resampling) -> Resizer:
+    return lambda image, box: np.asarray(image.resize((side, side), kernel, box=box))
 
 
-def _opencv(flag: str) -> Resizer:
+def _opencv(side: int, flag: str) -> Resizer:
     def resized(image: Image.Image, box: CropBox) -> NDArray[np.uint8]:
         import cv2
 
         pixels = np.asarray(image.crop(box))
-        return np.asarray(cv2.resize(pixels, SIZE, interpolation=getattr(cv2, flag)), np.uint8)
+        return np.asarray(cv2.resize(pixels, (side, side), interpolation=getattr(cv2, flag)), np.uint8)
 
     return resized
 
 
-def _squash(image: Image.Image, _box: CropBox) -> NDArray[np.uint8]:
-    return np.asarray(image.resize(SIZE, Image.Resampling.BILINEAR))
+def _squash(side: int, kernel: Image.Resampling) -> Resizer:
+    return lambda image, _box: np.asarray(image.resize((side, side), kernel))
 
 
-def _without_antialias(image: Image.Image, box: CropBox) -> NDArray[np.uint8]:
+def _without_antialias(side: int) -> Resizer:
     """Bilinear at the sample points only, as frameworks do without antialias."""
-    crop = np.asarray(image.crop(box), np.float64)
-    position = (np.arange(256) + 0.5) * crop.shape[0] / 256 - 0.5
-    low = np.clip(np.floor(position).astype(int), 0, crop.shape[0] - 1)
-    high = np.minimum(low + 1, crop.shape[0] - 1)
-    share = np.clip(position - low, 0, 1)
-    rows = crop[low] * (1 - share)[:, None, None] + crop[high] * share[:, None, None]
-    both = rows[:, low] * (1 - share)[None, :, None] + rows[:, high] * share[None, :, None]
-    return np.rint(both).astype(np.uint8)
+
+    def resized(image: Image.Image, box: CropBox) -> NDArray[np.uint8]:
+        crop = np.asarray(image.crop(box), np.float64)
+        position = (np.arange(side) + 0.5) * crop.shape[0] / side - 0.5
+        low = np.clip(np.floor(position).astype(int), 0, crop.shape[0] - 1)
+        high = np.minimum(low + 1, crop.shape[0] - 1)
+        share = np.clip(position - low, 0, 1)
+        rows = crop[low] * (1 - share)[:, None, None] + crop[high] * share[:, None, None]
+        both = rows[:, low] * (1 - share)[None, :, None] + rows[:, high] * share[None, :, None]
+        return np.rint(both).astype(np.uint8)
+
+    return resized
 
 
-def alternatives(kernel: str) -> dict[str, Resizer]:
+def alternatives(kernel: str, side: int) -> dict[str, Resizer]:
     """Every other way to make the crop small that a port is likely to use."""
-    others = {f"pillow {k.name.lower()}": _pillow(k) for k in Image.Resampling if k.name.lower() != kernel}
-    others["pillow reducing_gap 1.1"] = _pillow(Image.Resampling[kernel.upper()], 1.1)
-    others["pillow resize(box=)"] = _box_argument
+    own = Image.Resampling[kernel.upper()]
+    others = {f"pillow {k.name.lower()}": _pillow(side, k) for k in Image.Resampling if k.name.lower() != kernel}
+    others["pillow reducing_gap 1.1"] = _pillow(side, own, 1.1)
+    others["pillow resize(box=)"] = _box_argument(side, own)
     for flag in ("INTER_LINEAR", "INTER_AREA", "INTER_CUBIC", "INTER_NEAREST", "INTER_LANCZOS4"):
-        others[f"opencv {flag}"] = _opencv(flag)
-    others["bilinear without antialias"] = _without_antialias
-    others["squash the whole picture"] = _squash
+        others[f"opencv {flag}"] = _opencv(side, flag)
+    others["bilinear without antialias"] = _without_antialias(side)
+    others["squash the whole picture"] = _squash(side, own)
     return others
 
 
@@ -109,7 +113,7 @@ def test_every_other_resize_differs(
     image, box = _much_reduced_face(golden, prepared, policy)
     ours = resize(cut(image, box, policy.face_detector), policy.pixel_pipeline).astype(np.int32)
     rows = []
-    for name, other in alternatives(policy.pixel_pipeline.resize_kernel).items():
+    for name, other in alternatives(policy.pixel_pipeline.resize_kernel, policy.pixel_pipeline.input_size).items():
         difference = np.abs(ours - other(image, box))
         rows.append(
             {"resize": name, "max_level": int(difference.max()), "mean_level": round(float(difference.mean()), 3)}

@@ -8,16 +8,18 @@ the tolerance, or when another operator gives the same logits.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from ecdd.contract.layer_geometry import NETWORK_LAYERS, compose, grid_mismatches, layers_of
-from ecdd.inference.patch_grid import cell_box
+from ecdd.inference.patch_grid import PixelBox, cell_box
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import PatchRuntime
 from ecdd.runtimes.registry import load_runtime
 from ecdd.runtimes.torch import TorchRuntime
-from gates.support.fixtures import Bundle, Evidence, PolicyContract
+from gates.support.fixtures import Bundle, Evidence, NotApplicable, NotTested, PolicyContract
 from gates.support.frozen_maps import FrozenFace, spread_difference
 from gates.support.influence import textured
 from gates.support.seeded_networks import (
@@ -29,19 +31,47 @@ from gates.support.seeded_networks import (
 )
 
 RUNTIMES = ("tflite", "onnx")
+SHARED_CELLS = ({"ladeda9", "tiny_ladeda"},)  # teacher and student are compared cell with cell
 OPERATORS = [(n, s) for n in ("NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag") for s in (2 / 3, 1.0)]
-# Far from both diagonals and from each other's mirror images: a transposed or reversed order is another cell.
-PROBES = ((2, 20), (27, 9), (14, 3), (0, 30))
+# Parts of the grid, far from both diagonals and from each other's mirror images: a transposed or reversed order is
+# another cell.
+PROBES = ((0.07, 0.67), (0.9, 0.3), (0.47, 0.1), (0, 1))
+
+
+def peers(bundle: Bundle) -> list[str]:
+    """The bundle's architecture and those that were made to share its cells; none where its layers are not known."""
+    own = bundle.manifest.model.architecture
+    return next((sorted(group) for group in SHARED_CELLS if own in group), [own] if own in NETWORK_LAYERS else [])
+
+
+def not_square(policy: PolicyContract) -> tuple[int, int]:
+    """Height and width, px, of a picture that is a fourth wider than the contract's."""
+    side = policy.pixel_pipeline.input_size
+    return side, side * 5 // 4
+
+
+def _cells(parts: Sequence[tuple[float, float]], rows: int, cols: int) -> list[tuple[int, int]]:
+    return [(round(y * (rows - 1)), round(x * (cols - 1))) for y, x in parts]
+
+
+def _middle(box: PixelBox) -> tuple[slice, slice]:
+    """The middle five ninths of a box: pixels that no neighbour sees."""
+    edge = 2 * (box.y1 - box.y0) // 9
+    return slice(box.y0 + edge, box.y1 - edge), slice(box.x0 + edge, box.x1 - edge)
 
 
 @pytest.mark.experiment("E3.1")
-def test_contract_states_what_the_layers_compose_to(evidence: Evidence, policy: PolicyContract) -> None:
-    """For every architecture: rows, columns, stride, receptive field and padding follow from the layer list."""
-    wrong = [line for name in sorted(NETWORK_LAYERS) for line in grid_mismatches(policy, name)]
-    evidence.none("contract_values_differing_from_layers", wrong, n=5 * len(NETWORK_LAYERS), unit="value")
+def test_contract_states_what_the_layers_compose_to(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
+    """For the bundle's architecture and those that share its cells: the layer list gives every value of the grid."""
+    names = peers(bundle)
+    if not names:
+        why = f"the layers of {bundle.manifest.model.architecture} are not known; its model was made elsewhere"
+        raise NotTested("the grid from the layers", why)
+    wrong = [line for name in names for line in grid_mismatches(policy, name)]
+    evidence.none("contract_values_differing_from_layers", wrong, n=5 * len(names), unit="value")
     operator, side = policy.patch_grid.input_operator, policy.pixel_pipeline.input_size
-    grids = {compose(layers_of(name, operator), side, side) for name in NETWORK_LAYERS}
-    evidence.check("different_grids", len(grids), limit=1, op="==", unit="grid", n=len(NETWORK_LAYERS))
+    grids = {compose(layers_of(name, operator), side, side) for name in names}
+    evidence.check("different_grids", len(grids), limit=1, op="==", unit="grid", n=len(names))
 
 
 @pytest.mark.experiment("E3.1")
@@ -61,13 +91,15 @@ def test_shipped_files_give_the_contracts_shape(evidence: Evidence, bundle: Bund
 @pytest.mark.experiment("E3.1")
 def test_cells_come_row_by_row(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """Changing the middle of one cell's box moves that cell more than any that does not touch it."""
+    if policy.patch_grid.sees_whole_picture(policy.pixel_pipeline.input_size):
+        raise NotApplicable("a box that moves its cell alone", "patch_grid.receptive_field")
     grid, side, wrong, n = policy.patch_grid, policy.pixel_pipeline.input_size, [], 0
     for name in RUNTIMES:
         runtime, base = load_runtime(bundle, name, 1), textured(1, side)
         before = runtime.patch_map(base)[0]
-        for row, col in PROBES:
+        for row, col in _cells(PROBES, grid.rows, grid.cols):
             box, changed = cell_box(row, col, grid), base.copy()
-            changed[0, box.y0 + 2 : box.y1 - 2, box.x0 + 2 : box.x1 - 2] += 1.0
+            changed[0, *_middle(box)] += 1.0
             moved = np.argwhere(runtime.patch_map(changed)[0] != before)
             n += 1
             if moved.tolist() != [[row, col]]:
@@ -78,20 +110,23 @@ def test_cells_come_row_by_row(evidence: Evidence, bundle: Bundle, policy: Polic
 @pytest.mark.experiment("E3.1")
 def test_networks_give_the_shape_and_order_too(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """Teacher of reduced width and student, seeded and trained, in torch; also for a tensor that is not square."""
+    if policy.patch_grid.sees_whole_picture(policy.pixel_pipeline.input_size):
+        raise NotApplicable("a box that moves its cell alone", "patch_grid.receptive_field")
     torch = require_torch("shape and order of teacher and student")
     grid, wrong, n = policy.patch_grid, [], 0
     networks = {name: seeded_network(torch, name, width, policy, seed=5) for name, width in ARCHITECTURES}
     for name, network in (networks | trained_networks(bundle)).items():
-        for height, breadth in ((policy.pixel_pipeline.input_size,) * 2, (256, 320)):
+        for height, breadth in ((policy.pixel_pipeline.input_size,) * 2, not_square(policy)):
             x = torch.randn(1, 3, height, breadth, generator=torch.Generator().manual_seed(6))
             composed = compose(layers_of(network.architecture, grid.input_operator), height, breadth)
             with torch.inference_mode():
                 before = network(x)[0]
                 changed = x.clone()
-                changed[..., 18:23, 162:167] += 1.0
+                ((row, col),) = _cells(PROBES[:1], grid.rows, grid.cols)
+                changed[..., *_middle(cell_box(row, col, grid))] += 1.0
                 moved = (network(changed)[0] != before).nonzero().tolist()
             n += 1
-            if tuple(before.shape) != (composed.rows, composed.cols) or moved != [[2, 20]]:
+            if tuple(before.shape) != (composed.rows, composed.cols) or moved != [[row, col]]:
                 wrong.append(f"{name} {height}x{breadth}: shape {tuple(before.shape)}, moved {moved[:3]}")
     evidence.none("networks_of_another_shape_or_order", wrong, n=n, unit="network")
 
@@ -110,7 +145,7 @@ def _check_maps(
 ) -> None:
     """Hold the maps of the frozen S3 to the frozen S5."""
     maps = [runtime.patch_map(normalise(face.s3, policy.pixel_pipeline)[None])[0] for face in faces]
-    off = max((spread_difference(now, face.patch_map), face.name) for now, face in zip(maps, faces, strict=True))
+    off = max((spread_difference(now, face.patch_map, faces), face.name) for now, face in zip(maps, faces, strict=True))
     evidence.check(name, off[0], limit=policy.patch_grid.tolerance_s5, unit="logit spread", worst=[off[1]],
                    n=len(faces), clause="patch_grid.tolerance_s5")  # fmt: skip
 
@@ -161,7 +196,9 @@ def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
             twin = build_network(identity.architecture, other, scale, identity.width).eval()
             twin.load_state_dict(network.state_dict(), strict=True)
             with torch.inference_mode():
-                least.append((spread_difference(twin(batch)[0].numpy(), faces[0].patch_map), f"{other} x {scale:.3g}"))
+                least.append(
+                    (spread_difference(twin(batch)[0].numpy(), faces[0].patch_map, faces), f"{other} x {scale:.3g}")
+                )
     evidence.check("least_difference_of_another_operator", min(least)[0], limit=10 * grid.tolerance_s5, op=">",
                    unit="logit spread", worst=[min(least)[1]], n=len(least))  # fmt: skip
 
@@ -170,9 +207,9 @@ def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
 def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(
     evidence: Evidence, bundle: Bundle, policy: PolicyContract
 ) -> None:
-    """The bundle's own weights in torch and as ONNX with free sides, 256x320: a square grid hides a transpose."""
-    require_torch("256x320 in torch and ONNX")
-    weights = require_weights(bundle, "256x320 in torch and ONNX")
+    """The bundle's own weights in torch and as ONNX with free sides: a square grid hides a transpose."""
+    require_torch("a picture that is not square, in torch and ONNX")
+    weights = require_weights(bundle, "a picture that is not square, in torch and ONNX")
     pytest.importorskip("onnx")
     from ecdd.export.folding import fold
     from ecdd.export.onnx_export import onnx_bytes
@@ -180,8 +217,8 @@ def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(
     from ecdd.runtimes.onnx import OnnxRuntime
 
     network, identity = load_weights(weights)
-    batch = np.random.default_rng(8).normal(0, 1, (1, 256, 320, 3)).astype(np.float32)
-    composed = compose(layers_of(identity.architecture, policy.patch_grid.input_operator), 256, 320)
+    batch = np.random.default_rng(8).normal(0, 1, (1, *not_square(policy), 3)).astype(np.float32)
+    composed = compose(layers_of(identity.architecture, policy.patch_grid.input_operator), *not_square(policy))
     exported = OnnxRuntime(onnx_bytes(fold(network))).patch_map(batch)[0]
     eager = TorchRuntime(weights).patch_map(batch)[0]
     wrong = [str(m.shape) for m in (exported, eager) if m.shape != (composed.rows, composed.cols)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,6 +46,7 @@ def frozen_faces(bundle: Bundle, contract: LoadedContract, golden: GoldenSet, fr
     return faces
 
 
-def spread_difference(now: NDArray[np.float32], then: NDArray[np.float32]) -> float:
-    """Largest difference of two maps relative to the spread of the second."""
-    return float(np.abs(now - then).max() / np.ptp(then))
+def spread_difference(now: NDArray[np.float32], then: NDArray[np.float32], faces: Sequence[FrozenFace] = ()) -> float:
+    """Largest difference of two maps relative to the spread of the second; that of all faces where it has one cell."""
+    spread = np.ptp(then) if then.size > 1 else np.ptp([face.patch_map for face in faces])
+    return float(np.abs(now - then).max() / spread)
