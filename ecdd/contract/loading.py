@@ -76,15 +76,15 @@ class LoadedContract:
     @cached_property
     def preprocessing_digest(self) -> str:
         """SHA-256 of the values of ``pixel_pipeline`` and ``face_detector``."""
-        return preprocessing_digest(self.policy, self._filled_in)
+        return preprocessing_digest(self.policy, self.filled_in)
 
     @cached_property
     def tensor_digest(self) -> str:
         """SHA-256 of the values that decide the numbers in S4; weights are trained for it."""
-        return tensor_digest(self.policy, self._filled_in)
+        return tensor_digest(self.policy, self.filled_in)
 
     @property
-    def _filled_in(self) -> set[str]:
+    def filled_in(self) -> set[str]:
         """Keys that the file does not have, its schema being older."""
         return {key for key, value in self.written.items() if value is None}
 

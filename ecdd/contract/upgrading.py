@@ -1,7 +1,7 @@
 """Contracts of older schema versions: what they left unsaid, so that a bundle released earlier is still read.
 
 A value that is filled in here stands as proposed and is left out of the digest: the digest of an old contract is the
-one that its bundle was signed with, and no new release can rest on it.
+one that its bundle was signed with. A new release rests on it only where the experiment that sets it is not claimed.
 """
 
 from __future__ import annotations

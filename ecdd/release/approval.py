@@ -105,6 +105,9 @@ def decide(
     records, reasons = _collect(bundle, folders)
     claims = list(bundle.contract.policy.release.claims)
     for key in bundle.contract.proposed:
+        # a knob younger than the contract binds nothing until its experiment is claimed
+        if key in bundle.contract.filled_in and bundle.contract.provenance[key].set_by not in claims:
+            continue
         reasons.append(f"contract: {key} is still proposed; freeze it by its experiment or take it out")
     supported, not_run = [], []
     for claim in claims:
