@@ -10,7 +10,6 @@ import numpy as np
 
 from ecdd import __version__
 from ecdd.bundle.loading import Bundle, load_bundle
-from ecdd.bundle.manifest import MODEL_FILE, WEIGHTS_FILE
 from ecdd.contract.contract_error import ContractError, Problem
 from ecdd.contract.loading import LoadedContract, check_reason_codes, load_contract
 from ecdd.inference.calibration import AppliedCalibration
@@ -21,7 +20,7 @@ from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.preprocess import check_tensor
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 from ecdd.pipeline.stages import PreparedFace, PreparedPicture, prepare
-from ecdd.runtimes.model_interface import ModelInterface
+from ecdd.runtimes.registry import RuntimeName, load_runtime
 from ecdd.runtimes.tflite import wants_xnnpack
 from ecdd.tracing import StageRecord
 from ecdd.verdict import DetectorSummary, FaceVerdict, Verdict
@@ -29,53 +28,7 @@ from ecdd.verdict import DetectorSummary, FaceVerdict, Verdict
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ecdd.runtimes.base import PatchRuntime
-
-RuntimeName = Literal["tflite", "onnx", "torch"]
 _SECTIONS_OF_EVIDENCE = ("pixel_pipeline", "face_detector", "patch_grid", "pooling")
-
-
-def load_runtime(bundle: Bundle, name: RuntimeName, threads: int, *, xnnpack: bool = True) -> PatchRuntime:
-    """Load a bundle's model in one of the runtimes.
-
-    Parameters
-    ----------
-    bundle : Bundle
-        Checked bundle.
-    name : {"tflite", "onnx", "torch"}
-        Which library.
-    threads : int
-        Threads of it.
-    xnnpack : bool
-        Only for TFLite.
-
-    Returns
-    -------
-    PatchRuntime
-        Ready to compute.
-
-    Raises
-    ------
-    BundleError
-        The bundle has no such file, or it changed since the bundle was loaded.
-    RuntimeFileError
-        Its inputs or outputs are not those of the bundle's contract.
-    """
-    policy = bundle.contract.policy
-    interface = ModelInterface(policy.pixel_pipeline.input_size, policy.patch_grid.rows, policy.patch_grid.cols)
-    file = {"tflite": MODEL_FILE, "onnx": "model.onnx", "torch": WEIGHTS_FILE}[name]
-    content, where = bundle.read(file), str(bundle.path / file)
-    if name == "tflite":
-        from ecdd.runtimes.tflite import TFLiteRuntime
-
-        return TFLiteRuntime(content, threads=threads, xnnpack=xnnpack, interface=interface, name=where, verified=True)
-    if name == "onnx":
-        from ecdd.runtimes.onnx import OnnxRuntime
-
-        return OnnxRuntime(content, threads=threads, interface=interface, name=where)
-    from ecdd.runtimes.torch import TorchRuntime
-
-    return TorchRuntime(content, threads=threads, interface=interface, name=where)
 
 
 class Detector:
@@ -87,8 +40,8 @@ class Detector:
         Model, calibration and contract.
     contract : LoadedContract
         The bundle's, or one that overrides it.
-    runtime : {"tflite", "onnx", "torch"}
-        Which file of the bundle computes.
+    runtime : str
+        Key of `ecdd.runtimes.registry.RUNTIMES`: which file of the bundle computes.
 
     Attributes
     ----------
@@ -134,8 +87,8 @@ class Detector:
             Default bundle where not given.
         contract : path or LoadedContract, optional
             Overrides the bundle's contract; the verdicts then warn that no evidence covers the pair.
-        runtime : {"tflite", "onnx", "torch"}
-            Which file of the bundle computes.
+        runtime : str
+            Key of `ecdd.runtimes.registry.RUNTIMES`: which file of the bundle computes.
 
         Returns
         -------

@@ -40,22 +40,27 @@ def export(
     split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
 ) -> None:
     """Export a teacher or student, compare the float files with it, quantise, look inside, and time the files."""
+    from ecdd.export.quantised_file import EXPECTED, INTEGER_MODES, ISLANDS, WEIGHTS_ONLY
+
+    modes = mode or ["float32"]
+    if unknown := [name for name in modes if name not in EXPECTED]:
+        raise typer.BadParameter(f"--mode {unknown[0]}; allowed are {', '.join(EXPECTED)}")
+    if float_layer and not set(modes) - {"float32", *WEIGHTS_ONLY}:
+        raise typer.BadParameter(f"--float-layer {float_layer[0]}: in {', '.join(modes)} every layer computes in float")
+
     from ecdd.bundle.manifest import MODEL_FILE
     from ecdd.contract.loading import load_contract
     from ecdd.export.artifact_manifest import ONNX_FILE, check_identity, export_model
     from ecdd.export.exported_parity import tflite_latency
     from ecdd.export.folding import fold
-    from ecdd.export.quantised_file import EXPECTED, INTEGER_MODES, ISLANDS
-    from ecdd.export.quantize import quantise
+    from ecdd.export.quantize import check_layers, quantise
     from ecdd.files import write_bytes, write_text
     from ecdd.models.checkpoint import load_weights
 
-    modes = mode or ["float32"]
-    if unknown := [name for name in modes if name not in EXPECTED]:
-        raise typer.BadParameter(f"--mode {unknown[0]}; allowed are {', '.join(EXPECTED)}")
     policy = load_contract(contract)
     model, identity = load_weights(weights)
     check_identity(identity, policy, weights)
+    check_layers(fold(model), float_layer or ())
     exported = export_model(model, policy)
     write_bytes(out / ONNX_FILE, exported.onnx)
     parity = exported.parity

@@ -59,7 +59,7 @@ def parity(
     """
     from ecdd.parity.found_layout import TensorNames
     from ecdd.parity.parity_run import CalibrationOptions, ParityRequest, PixelOptions
-    from ecdd.parity.runtime_pair import RuntimeSettings
+    from ecdd.runtimes.registry import RuntimeSettings
 
     chosen: Literal["quantised", "exact"] = "exact" if limits == "exact" else "quantised"
     if limits != chosen:

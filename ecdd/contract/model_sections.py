@@ -40,11 +40,14 @@ class PatchGrid(Section):
     ]
 
 
+PoolingRule = Literal["mean", "top_k", "trimmed_mean", "attention"]
+
+
 class Pooling(Section):
     """From the patch-logit map to one logit (spec §1, S6)."""
 
     rule: Annotated[
-        Literal["mean", "top_k", "trimmed_mean", "attention"],
+        PoolingRule,
         Knob("none", "E3.3"),
         Field(description="pooling rule"),
     ]

@@ -92,8 +92,6 @@ def plan_of(text: str, where: str) -> Plan:
             raise ScoreTableError(msg)
         return Plan(**{**content, "transforms": tuple(content["transforms"])})
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, ScoreTableError):
-            raise
         msg = f"{where}: does not say what it is of; score again"
         raise ScoreTableError(msg) from error
 

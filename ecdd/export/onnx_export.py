@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,17 +150,25 @@ def _with_pooling(
         return name
 
     added = [make_node("Reshape", [OUTPUT_NAME, constant("flat_shape", [-1, cells])], ["flat"])]
-    source = "flat"
-    if pooling.rule in {"top_k", "trimmed_mean"}:
-        count = top_k_count(pooling.top_k_ratio, cells) if pooling.rule == "top_k" else cells
+
+    def largest(count: int) -> None:
         added.append(make_node("TopK", ["flat", constant("top_count", [count])], ["largest", "places"], axis=1))
-        source = "largest"
-    if pooling.rule == "trimmed_mean":
+
+    def mean(source: str) -> None:
+        added.append(make_node("ReduceMean", [source], [POOLED_NAME], axes=[1], keepdims=0))
+
+    if pooling.rule == "mean":
+        mean("flat")
+    elif pooling.rule == "top_k":
+        largest(top_k_count(pooling.top_k_ratio, cells))
+        mean("largest")
+    elif pooling.rule == "trimmed_mean":
         cut = trimmed_count(pooling.trim_fraction, cells)
+        largest(cells)
         span = [constant("cut_start", [cut]), constant("cut_end", [cells - cut]), constant("cut_axis", [1])]
         added.append(make_node("Slice", ["largest", *span], ["trimmed"]))
-        source = "trimmed"
-    if pooling.rule == "attention":
+        mean("trimmed")
+    elif pooling.rule == "attention":
         temperature = constant("temperature", np.float32(pooling.attention_temperature))
         added += [
             make_node("Div", ["flat", temperature], ["tempered"]),
@@ -169,5 +177,5 @@ def _with_pooling(
             make_node("ReduceSum", ["weighted", constant("cells_axis", [1])], [POOLED_NAME], keepdims=0),
         ]
     else:
-        added.append(make_node("ReduceMean", [source], [POOLED_NAME], axes=[1], keepdims=0))
+        assert_never(pooling.rule)
     return [*nodes, *added], [*initialisers, *made]

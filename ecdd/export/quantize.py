@@ -97,7 +97,7 @@ def quantise(
     if mode == "float32":
         return Quantised(tflite_bytes(folded, side, policy.pooling))
     islands = () if integer_io or mode in WEIGHTS_ONLY else tuple(float_layers)
-    _refuse_unknown(folded, islands)
+    check_layers(folded, islands)
     if mode not in INTEGER_MODES:
         model = _quantised(tflite_bytes(folded, side, policy.pooling), mode, islands, None, integer_io=False)
         check_quantised(model, mode, islands)
@@ -127,7 +127,8 @@ def quantise(
     return Quantised(model, manifest)
 
 
-def _refuse_unknown(folded: FoldedNetwork, layers: Sequence[str]) -> None:
+def check_layers(folded: FoldedNetwork, layers: Sequence[str]) -> None:
+    """Raise `ExportError` for a layer that the network does not have."""
     known = {OPERATOR, *(step.name for step in folded.steps)}
     if unknown := sorted(set(layers) - known):
         msg = f"float layers {', '.join(unknown)}: the network has no such layer; it has {', '.join(sorted(known))}"

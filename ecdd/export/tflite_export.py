@@ -9,7 +9,7 @@ nearest-neighbour resize does not.
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, assert_never
 
 import numpy as np
 from numpy.typing import NDArray
@@ -154,5 +154,7 @@ def _pooled(tf: Any, values: Any, pooling: Pooling) -> Any:  # noqa: ANN401
     if pooling.rule == "trimmed_mean":
         cut = trimmed_count(pooling.trim_fraction, cells)
         return tf.reduce_mean(tf.math.top_k(values, cells).values[:, cut : cells - cut], axis=1)
-    weights = tf.nn.softmax(values / np.float32(pooling.attention_temperature), axis=1)
-    return tf.reduce_sum(weights * values, axis=1)
+    if pooling.rule == "attention":
+        weights = tf.nn.softmax(values / np.float32(pooling.attention_temperature), axis=1)
+        return tf.reduce_sum(weights * values, axis=1)
+    assert_never(pooling.rule)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import numpy as np
 
@@ -40,7 +40,9 @@ def pool(patch_map: NDArray[np.float32], policy: Pooling) -> float:
     if policy.rule == "trimmed_mean":
         cut = trimmed_count(policy.trim_fraction, values.size)
         return float(np.sort(values, kind="stable")[cut : values.size - cut].mean(dtype=np.float32))
-    return float((attention_weights(values, policy.attention_temperature) * values).sum(dtype=np.float32))
+    if policy.rule == "attention":
+        return float((attention_weights(values, policy.attention_temperature) * values).sum(dtype=np.float32))
+    assert_never(policy.rule)
 
 
 def top_k_indices(values: NDArray[np.float32], ratio: float) -> NDArray[np.intp]:

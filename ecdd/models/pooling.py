@@ -6,7 +6,7 @@ about 1e-6 of the largest logit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, assert_never
 
 import torch
 
@@ -44,7 +44,9 @@ def pool(maps: Tensor, policy: Pooling) -> Tensor:
     if policy.rule == "trimmed_mean":
         cut = trimmed_count(policy.trim_fraction, values.shape[1])
         return torch.sort(values, dim=1, stable=True).values[:, cut : values.shape[1] - cut].mean(dim=1)
-    return (attention_weights(values, policy.attention_temperature) * values).sum(dim=1)
+    if policy.rule == "attention":
+        return (attention_weights(values, policy.attention_temperature) * values).sum(dim=1)
+    assert_never(policy.rule)
 
 
 def attention_weights(values: Tensor, temperature: float) -> Tensor:

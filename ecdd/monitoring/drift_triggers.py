@@ -33,11 +33,11 @@ from typing import Any, Final
 import numpy as np
 
 from ecdd.contract.process_sections import Monitoring, Trigger
-from ecdd.monitoring.reference import TRIGGERS, Reference, class_names
+from ecdd.monitoring.reference import Reference
+from ecdd.monitoring.triggers import TRIGGERS, effects_of, limits_of
 
 START_STEP: Final = 100
 _PRIOR: Final = 0.5  # Krichevsky and Trofimov: loses least against the best distribution in hindsight
-_SMOOTHING: Final = 0.5  # added to every class before a logarithm, so that an empty one is no infinite distance
 # multiples of the number of events on which the bound of `log_supremum` is tried; any set is valid
 _MULTIPLIERS: Final = np.concatenate([[0.0], np.geomspace(0.05, 50.0, 10)])
 
@@ -174,37 +174,6 @@ def _xlogy(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.asarray(x * np.log(np.where(x > 0, y, 1.0)))
 
 
-def effects_of(trigger: Trigger, window: np.ndarray, reference: np.ndarray) -> dict[str, np.ndarray]:
-    """Measures of a trigger, from counts of window and reference, (..., classes) each."""
-    if trigger in ("abstain_spike", "face_failure_spike"):
-        return {"increase": window[..., 1] / window.sum(axis=-1) - reference[..., 1] / reference.sum(axis=-1)}
-    now, before = _smoothed(window), _smoothed(reference)
-    found = {"psi": ((now - before) * np.log(now / before)).sum(axis=-1)}
-    if trigger == "score_shift":
-        found["ks"] = np.abs(np.cumsum(_share(window) - _share(reference), axis=-1)).max(axis=-1)
-        found["kl"] = (now * np.log(now / before)).sum(axis=-1)
-    return found
-
-
-def _share(counts: np.ndarray) -> np.ndarray:
-    return np.asarray(counts / counts.sum(axis=-1, keepdims=True))
-
-
-def _smoothed(counts: np.ndarray) -> np.ndarray:
-    return _share(counts + _SMOOTHING)
-
-
-def limits_of(trigger: Trigger, knobs: Monitoring) -> dict[str, float]:
-    """Effects that a trigger needs, all of them; a measure without a limit is shown only."""
-    return {
-        "score_shift": {"psi": knobs.drift_max_psi, "ks": knobs.drift_min_ks},
-        "abstain_spike": {"increase": knobs.drift_max_abstain_increase},
-        "face_failure_spike": {"increase": knobs.drift_max_face_failure_increase},
-        "compression_shift": {"psi": knobs.drift_max_compression_psi},
-        "device_shift": {"psi": knobs.drift_max_device_psi},
-    }[trigger]
-
-
 @dataclass(frozen=True)
 class Look:
     """One look at many streams at once, arrays of shape (streams,)."""
@@ -317,9 +286,7 @@ def _judge_one(
         why = f"{measured} of the latest {len(codes)} events say something, needed are {least}"
     if why:
         return Finding(trigger, False, False, 0.0, needed, {}, measured, why)
-    since, starts = since_starts(
-        codes[None], ids, reference.after_event, len(class_names(trigger, reference.score_edges))
-    )
+    since, starts = since_starts(codes[None], ids, reference.after_event, counts.shape[1])
     seen = look(trigger, since, starts, counts, knobs)
     limits = {f"{name}_limit": limit for name, limit in limits_of(trigger, knobs).items()}
     effects = {name: float(value[0]) for name, value in seen.effects.items()}

@@ -14,8 +14,9 @@ from ecdd.contract.process_sections import Monitoring, PlaybookLevel
 from ecdd.monitoring.drift_triggers import Finding, judge
 from ecdd.monitoring.logger import EventLog, minute_of, time_of
 from ecdd.monitoring.monitoring_error import MonitoringError
-from ecdd.monitoring.reference import NEEDS, Reference, coded, reference_of
-from ecdd.monitoring.tables import EVENTS, TRIGGERS
+from ecdd.monitoring.reference import Reference, coded, reference_of
+from ecdd.monitoring.tables import ALARMS, EVENTS
+from ecdd.monitoring.triggers import TRIGGERS
 
 # more sharpen the reference by less than the effect limits can see, and would have to be held in memory
 _MOST_REFERENCE_EVENTS = 50_000
@@ -140,7 +141,7 @@ def _others(connection: Connection, reference: Reference) -> int:
 
 def _without_fields(finding: Finding, fields: Sequence[str]) -> Finding:
     """Say that a trigger is not judged because the contract does not log what it reads."""
-    missing = [name for name in NEEDS[finding.trigger] if name not in fields]
+    missing = [name for name in TRIGGERS[finding.trigger].needs if name not in fields]
     if not missing:
         return finding
     why = f"monitoring.logged_fields lacks {', '.join(missing)}"
@@ -149,9 +150,9 @@ def _without_fields(finding: Finding, fields: Sequence[str]) -> Finding:
 
 def _last(connection: Connection, reference: Reference, trigger: str) -> Row[Any] | None:
     query = (
-        select(TRIGGERS)
-        .where(TRIGGERS.c.bundle_digest == reference.bundle_digest, TRIGGERS.c.trigger_name == trigger)
-        .order_by(TRIGGERS.c.id.desc())
+        select(ALARMS)
+        .where(ALARMS.c.bundle_digest == reference.bundle_digest, ALARMS.c.trigger_name == trigger)
+        .order_by(ALARMS.c.id.desc())
         .limit(1)
     )
     return connection.execute(query).first()
@@ -168,12 +169,12 @@ def _alarm(
     if last is not None and now - last.fired_minute <= knobs.playbook_escalation_days * 24 * 60:
         level = LEVELS[min(LEVELS.index(last.level) + 1, len(LEVELS) - 1)]
     values = {"bundle_digest": reference.bundle_digest, "trigger_name": trigger, "level": level}
-    connection.execute(insert(TRIGGERS).values(**values, fired_minute=now, last_event=newest))
+    connection.execute(insert(ALARMS).values(**values, fired_minute=now, last_event=newest))
     return Alarm(trigger, level, knobs.playbook_steps[level], True, time_of(now))
 
 
 def _clear(connection: Connection, last: Row[Any], as_of: datetime.datetime) -> None:
-    connection.execute(update(TRIGGERS).where(TRIGGERS.c.id == last.id).values(cleared_minute=minute_of(as_of)))
+    connection.execute(update(ALARMS).where(ALARMS.c.id == last.id).values(cleared_minute=minute_of(as_of)))
 
 
 def reference_from_log(log: EventLog, bundle_digest: str, days: int, least: int) -> Reference:

@@ -1,9 +1,7 @@
-"""The reference distribution of a bundle, and how events become the classes that drift is measured on."""
+"""The reference distribution of a bundle: what its events looked like when all was well, in classes."""
 
 from __future__ import annotations
 
-import bisect
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -15,25 +13,10 @@ from ecdd.contract.process_sections import Trigger
 from ecdd.files import write_output
 from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.schema import DEVICE_CLASSES, PROBABILITY_DIGITS
-from ecdd.pipeline.reason_codes import ReasonCode
+from ecdd.monitoring.triggers import TRIGGERS
 
 FORMAT: Final = 1
 SCORE_CLASSES: Final = 10  # the deciles of the reference, as PSI is usually taken
-# estimated JPEG quality up to which a class goes; the sixth class is unknown (PNG, WebP)
-COMPRESSION_LIMITS: Final = (40.0, 60.0, 80.0, 92.0)
-COMPRESSION_CLASSES: Final = ("up to 40", "up to 60", "up to 80", "up to 92", "above 92", "unknown")
-# nothing usable as a face was found
-FACE_FAILURES: Final = frozenset({ReasonCode.NO_FACE, ReasonCode.LOW_FACE_CONFIDENCE, ReasonCode.FACE_TOO_SMALL})
-NOT_MEASURED: Final = -1
-# what a trigger reads; without it in the contract's logged fields it cannot be judged
-NEEDS: Final[Mapping[Trigger, tuple[str, ...]]] = {
-    "score_shift": ("calibrated_probability",),
-    "abstain_spike": ("label",),
-    "face_failure_spike": ("reason_codes",),
-    "compression_shift": ("compression_proxy", "face_confidence"),
-    "device_shift": ("device_class",),
-}
-TRIGGERS: Final[tuple[Trigger, ...]] = tuple(NEEDS)
 
 
 class Reference(BaseModel):
@@ -67,23 +50,11 @@ class Reference(BaseModel):
         if list(self.score_edges) != sorted(set(self.score_edges)):
             msg = "score_edges do not rise"
             raise ValueError(msg)
-        for trigger in TRIGGERS:
-            if len(self.counts.get(trigger, ())) != len(class_names(trigger, self.score_edges)):
-                msg = f"counts of {trigger} do not fit its classes"
+        for name, trigger in TRIGGERS.items():
+            if len(self.counts.get(name, ())) != len(trigger.classes(self.score_edges)):
+                msg = f"counts of {name} do not fit its classes"
                 raise ValueError(msg)
         return self
-
-
-def class_names(trigger: Trigger, score_edges: Sequence[float]) -> tuple[str, ...]:
-    """Names of the classes that a trigger counts."""
-    if trigger == "score_shift":
-        ends = ("0", *(f"{edge:.4g}" for edge in score_edges), "1")
-        return tuple(f"{low} to {high}" for low, high in itertools.pairwise(ends))
-    if trigger == "compression_shift":
-        return COMPRESSION_CLASSES
-    if trigger == "device_shift":
-        return DEVICE_CLASSES
-    return ("no", "yes")
 
 
 def coded(events: Sequence[Mapping[str, Any]], score_edges: Sequence[float]) -> dict[Trigger, np.ndarray]:
@@ -99,37 +70,12 @@ def coded(events: Sequence[Mapping[str, Any]], score_edges: Sequence[float]) -> 
     Returns
     -------
     dict of str to ndarray
-        int8, one class an event; `NOT_MEASURED` where the event says nothing.
+        int8, one class an event; `ecdd.monitoring.triggers.NOT_MEASURED` where the event says nothing.
     """
-    devices = {name: i for i, name in enumerate(DEVICE_CLASSES)}
-    scores = np.array([one["calibrated_probability"] for one in events], dtype=np.float64)
-    found = np.searchsorted(score_edges, scores, side="right")
-    failed = [None if (codes := one["reason_codes"]) is None else _failed(codes) for one in events]
-    # it is measured on the face, so without one nothing is known
-    compressed = [
-        NOT_MEASURED if one["face_confidence"] is None else compression_class(one["compression_proxy"])
-        for one in events
-    ]
     return {
-        "score_shift": np.where(np.isnan(scores), NOT_MEASURED, found).astype(np.int8),
-        "abstain_spike": _flags([None if (label := one["label"]) is None else label == "abstain" for one in events]),
-        "face_failure_spike": _flags(failed),
-        "compression_shift": np.array(compressed, dtype=np.int8),
-        "device_shift": np.array([devices.get(one["device_class"], NOT_MEASURED) for one in events], dtype=np.int8),
+        name: np.array([trigger.class_of(one, score_edges) for one in events], dtype=np.int8)
+        for name, trigger in TRIGGERS.items()
     }
-
-
-def _flags(values: Sequence[bool | None]) -> np.ndarray:
-    return np.array([NOT_MEASURED if value is None else int(value) for value in values], dtype=np.int8)
-
-
-def _failed(codes: str) -> bool:
-    return not FACE_FAILURES.isdisjoint(codes.split())
-
-
-def compression_class(quality: float | None) -> int:
-    """Place in `COMPRESSION_CLASSES` of an estimated JPEG quality, 0 to 100; None is unknown."""
-    return len(COMPRESSION_LIMITS) + 1 if quality is None else bisect.bisect_left(COMPRESSION_LIMITS, quality)
 
 
 def reference_of(
@@ -170,11 +116,10 @@ def reference_of(
     half = 0.5 * 10.0**-PROBABILITY_DIGITS
     edges = tuple(float(edge) for edge in np.unique(np.round(np.quantile(scores, places), PROBABILITY_DIGITS) + half))
     counts: dict[Trigger, tuple[int, ...]] = {}
-    for trigger, codes in coded(events, edges).items():
-        size = len(class_names(trigger, edges))
-        counts[trigger] = tuple(int(n) for n in np.bincount(codes[codes >= 0], minlength=size))
-    if counts["device_shift"][-1] == sum(counts["device_shift"]):
-        counts["device_shift"] = (0,) * len(DEVICE_CLASSES)  # nobody said what they ran on
+    for name, codes in coded(events, edges).items():
+        found = np.bincount(codes[codes >= 0], minlength=len(TRIGGERS[name].classes(edges)))
+        unsaid = TRIGGERS[name].last_is_unsaid and found[-1] == found.sum()
+        counts[name] = tuple(0 if unsaid else int(n) for n in found)
     return Reference(
         bundle_digest=bundle_digest, after_event=after_event, events=len(events), score_edges=edges, counts=counts
     )

@@ -10,9 +10,9 @@ from typing import Any, Final
 from sqlalchemy import Connection, Integer, cast, func, select
 
 from ecdd.monitoring.logger import EventLog, time_of
-from ecdd.monitoring.reference import COMPRESSION_CLASSES, compression_class
 from ecdd.monitoring.schema import DEVICE_CLASSES, LABELS, RESOLUTION_CLASSES
 from ecdd.monitoring.tables import EVENTS
+from ecdd.monitoring.triggers import COMPRESSION_CLASSES, compression_class
 from ecdd.pipeline.reason_codes import ReasonCode
 
 SCORE_BINS: Final = 20

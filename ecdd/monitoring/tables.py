@@ -64,7 +64,7 @@ EVENTS: Final = Table(
 )
 
 # a trigger that fired, so that it is reported once and can be escalated
-TRIGGERS: Final = Table(
+ALARMS: Final = Table(
     "ecdd_triggers",
     METADATA,
     Column("id", _ID, primary_key=True, autoincrement=True),

@@ -19,7 +19,8 @@ from ecdd.runtimes.integer_io import INTEGERS, AffineQuantisation
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ecdd.parity.runtime_pair import RuntimeSettings, Side
+    from ecdd.parity.runtime_pair import Side
+    from ecdd.runtimes.registry import RuntimeSettings
 
 CONVOLUTIONS: Final = frozenset(
     {"CONV_2D", "DEPTHWISE_CONV_2D", "TRANSPOSE_CONV", "FULLY_CONNECTED", "Conv", "ConvTranspose", "Gemm"}

@@ -18,8 +18,9 @@ from ecdd.parity.pair_comparison import ComparedSide, compare_pair
 from ecdd.parity.parity_metric import ParityError, ParityLimits
 from ecdd.parity.parity_report import ParityReport
 from ecdd.parity.pictures import GOLDEN, InputRule, PicturePipeline, find_pictures, with_normalisation
-from ecdd.parity.runtime_pair import RuntimeSettings, Side, SideCalibration, calibration_for, mode_of, open_side
+from ecdd.parity.runtime_pair import Side, SideCalibration, calibration_for, mode_of, open_side
 from ecdd.runtimes.base import RuntimeFileError
+from ecdd.runtimes.registry import RuntimeSettings
 
 if TYPE_CHECKING:
     from ecdd.bundle.loading import Bundle

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, cast
 
 from ecdd.bundle.loading import load_bundle
-from ecdd.bundle.manifest import MODEL_FILE, WEIGHTS_FILE
+from ecdd.bundle.manifest import MODEL_FILE
 from ecdd.bundle.variants import calibration_of, modes, place
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.parity.found_layout import FoundInterface, LaidOutRuntime, TensorNames
@@ -16,6 +16,7 @@ from ecdd.parity.parity_metric import ParityError
 from ecdd.runtimes.base import RuntimeFileError
 from ecdd.runtimes.model_file import read_model
 from ecdd.runtimes.model_interface import OPEN
+from ecdd.runtimes.registry import RUNTIMES, Model, RuntimeName, RuntimeSettings
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
     from ecdd.contract.loading import LoadedContract
     from ecdd.parity.float_vs_tflite import Band
     from ecdd.runtimes.base import PatchRuntime
-
-Kind = Literal["onnx", "tflite", "torch"]
-KINDS: Final[tuple[Kind, ...]] = ("onnx", "tflite", "torch")
-_FILES: Final = {"onnx": "model.onnx", "torch": WEIGHTS_FILE}
 
 
 @dataclass(frozen=True)
@@ -58,8 +55,8 @@ class Side:
     ----------
     spec : str
         As the caller wrote it.
-    kind : {"onnx", "tflite", "torch"}
-        Library.
+    kind : str
+        Key of `ecdd.runtimes.registry.RUNTIMES`.
     file : str
         For messages.
     content : bytes
@@ -77,7 +74,7 @@ class Side:
     """
 
     spec: str
-    kind: Kind
+    kind: RuntimeName
     file: str
     content: bytes
     runtime: PatchRuntime
@@ -94,14 +91,6 @@ class Side:
     def sha256(self) -> str:
         """Digest of the model file."""
         return hashlib.sha256(self.content).hexdigest()
-
-
-@dataclass(frozen=True)
-class RuntimeSettings:
-    """Threads of every library, and whether XNNPACK computes in TFLite."""
-
-    threads: int = 1
-    xnnpack: bool = True
 
 
 def open_side(spec: str, names: TensorNames, settings: RuntimeSettings) -> Side:
@@ -136,18 +125,19 @@ def open_side(spec: str, names: TensorNames, settings: RuntimeSettings) -> Side:
     if kind == "bundle":
         path, _, what = place_of.rpartition(":") if ":" in place_of else (place_of, "", "tflite")
         return _of_bundle(spec, load_bundle(path or None), what, settings)
-    if kind not in KINDS or not place_of:
-        msg = f"{spec}: onnx:PATH, tflite:PATH, torch:PATH or bundle:PATH[:WHAT] is needed"
+    if kind not in RUNTIMES or not place_of:
+        msg = f"{spec}: {', '.join(f'{one}:PATH' for one in RUNTIMES)} or bundle:PATH[:WHAT] is needed"
         raise ParityError(msg)
     path_of = Path(place_of)
     if path_of.is_dir():
         raise RuntimeFileError(place_of, "a model file", "a folder")
-    return _open(spec, kind, path_of, names, settings)
+    file, content = read_model(path_of, spec)
+    return _open(spec, cast("RuntimeName", kind), Model(content, file, "elsewhere"), names, settings)
 
 
-def side_of_content(content: bytes, kind: Kind, name: str, settings: RuntimeSettings | None = None) -> Side:
+def side_of_content(content: bytes, kind: RuntimeName, name: str, settings: RuntimeSettings | None = None) -> Side:
     """Open content that this process made or verified; raises as `open_side`."""
-    return _open(name, kind, content, TensorNames(), settings or RuntimeSettings())
+    return _open(name, kind, Model(content, name, "here"), TensorNames(), settings or RuntimeSettings())
 
 
 def calibration_for(bundle: Bundle, mode: str, note: str) -> SideCalibration:
@@ -179,7 +169,7 @@ def mode_of(bundle: Bundle, file: str) -> str | None:
     ``model.onnx`` and the weights are the float model: the calibration of float32, where the bundle holds that mode.
     """
     held = modes(bundle)
-    if file in _FILES.values():
+    if file in {kind.file for kind in RUNTIMES.values()} - {MODEL_FILE}:
         return "float32" if "float32" in held else held[0]
     return next((mode for mode in held if place(bundle, mode, MODEL_FILE) == file), None)
 
@@ -187,42 +177,24 @@ def mode_of(bundle: Bundle, file: str) -> str | None:
 def _of_bundle(spec: str, bundle: Bundle, what: str, settings: RuntimeSettings) -> Side:
     held = modes(bundle)
     mode = what if what in held else held[0]
-    if what in _FILES:
-        file = _FILES[what]
-    elif what == "tflite" or what in held:
-        file = place(bundle, mode, MODEL_FILE)
-    else:
-        msg = f"{spec}: {what} is no part of this bundle; it has tflite, onnx, torch and the modes {', '.join(held)}"
+    kind: RuntimeName = "tflite" if what in held else cast("RuntimeName", what)
+    if kind not in RUNTIMES:
+        has = f"{', '.join(RUNTIMES)} and the modes {', '.join(held)}"
+        msg = f"{spec}: {what} is no part of this bundle; it has {has}"
         raise ParityError(msg)
-    kind: Kind = cast("Kind", what) if what in _FILES else "tflite"
-    opened = _open(spec, kind, bundle.read(file), TensorNames(), settings, name=str(bundle.path / file))
+    file = place(bundle, mode, MODEL_FILE) if kind == "tflite" else RUNTIMES[kind].file
+    opened = _open(spec, kind, Model(bundle.read(file), str(bundle.path / file), "bundle"), TensorNames(), settings)
     calibration = calibration_for(bundle, mode_of(bundle, file) or mode, "its own model")
     about = {"calibration": calibration, "contract": bundle.contract}
     return Side(**{**vars(opened), **about})
 
 
-def _open(
-    spec: str, kind: Kind, model: Path | bytes, names: TensorNames, settings: RuntimeSettings, *, name: str = ""
-) -> Side:
-    file, content = read_model(model, name or spec)
-    if kind == "torch":
-        from ecdd.runtimes.torch import TorchRuntime
-
-        runtime = TorchRuntime(content, threads=settings.threads, name=file)
-        return Side(spec, kind, file, content, runtime, None, pools=False)
+def _open(spec: str, kind: RuntimeName, model: Model, names: TensorNames, settings: RuntimeSettings) -> Side:
     interface = FoundInterface(names=names)
-    opened: PatchRuntime
-    if kind == "onnx":
-        from ecdd.runtimes.onnx import OnnxRuntime
-
-        opened = OnnxRuntime(content, threads=settings.threads, interface=interface, name=file)
-    else:
-        from ecdd.runtimes.tflite import TFLiteRuntime
-
-        # by path, so that a file from elsewhere is first run where it can do no harm
-        opened = TFLiteRuntime(
-            model, threads=settings.threads, xnnpack=settings.xnnpack, interface=interface, name=file
-        )
+    runtime = RUNTIMES[kind].open(model, interface, settings)
+    if not interface.found:  # weights state no layout
+        return Side(spec, kind, model.name, model.content, runtime, None, pools=False)
     (layout,) = interface.found
     size = None if OPEN in {layout.height, layout.width} else (layout.height, layout.width)
-    return Side(spec, kind, file, content, LaidOutRuntime(opened, layout), size, layout.pooled is not None)
+    laid_out = LaidOutRuntime(runtime, layout)
+    return Side(spec, kind, model.name, model.content, laid_out, size, layout.pooled is not None)

@@ -1,41 +1,14 @@
-"""Which pictures and faces are not judged, and by which reason code."""
+"""Which pictures are not judged, by which reason code, and which of their faces count."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ecdd.pipeline.compression import Kind
 from ecdd.pipeline.reason_codes import ReasonCode
 
 if TYPE_CHECKING:
     from ecdd.contract.pixel_sections import QualityGates
-
-
-@dataclass(frozen=True)
-class FaceQuality:
-    """What the quality gates look at.
-
-    Attributes
-    ----------
-    face_side : float
-        Longer side of the face box, pixels of the upright picture.
-    blur : float
-        Variance of the Laplacian of S3's luma, level²; small is blurred.
-    jpeg_quality : float or None
-        IJG quality of the file, 1 … 100; None when unknown.
-    jpeg_quality_kind : {"exact", "estimated", "unknown"}
-        How far the quality is to be trusted.
-    blockiness : float
-        Step across the 8x8 grid / step elsewhere, in the face at native resolution.
-    """
-
-    face_side: float
-    blur: float
-    jpeg_quality: float | None
-    jpeg_quality_kind: Kind
-    blockiness: float
 
 
 def resolution_codes(size: tuple[int, int], gates: QualityGates) -> tuple[ReasonCode, ...]:
@@ -65,40 +38,6 @@ def picture_codes(faces: int, candidates: int, gates: QualityGates) -> tuple[Rea
         return (ReasonCode.LOW_FACE_CONFIDENCE if candidates else ReasonCode.NO_FACE,)
     limit = 1 if gates.multi_face_policy == "reject_multi" else gates.max_faces
     return (ReasonCode.TOO_MANY_FACES,) if faces > limit else ()
-
-
-def compression_is_heavy(quality: FaceQuality, gates: QualityGates) -> bool:
-    """Whether the file's known quality is below the limit or the face's pixels show the block grid."""
-    known_low = quality.jpeg_quality is not None and quality.jpeg_quality < gates.min_jpeg_quality
-    return known_low or quality.blockiness > gates.max_blockiness
-
-
-def is_soft(quality: FaceQuality, gates: QualityGates) -> bool:
-    """Whether the face is soft enough to be reported, yet still judged."""
-    return gates.blur_threshold <= quality.blur < gates.blur_warning
-
-
-def face_codes(quality: FaceQuality, gates: QualityGates) -> tuple[ReasonCode, ...]:
-    """Codes that keep one face from being judged.
-
-    Size is judged first and alone: a small face is enlarged to the model's size and then *reads* as blurred and
-    blocky, which would name the wrong cause.
-
-    Returns
-    -------
-    tuple of ReasonCode
-        ``(GR-003,)``, or any of GR-004 and GR-005 in this order, or empty. Under
-        ``low_quality_policy: stricter_threshold`` heavy compression does not stop a face (the decision asks
-        :func:`compression_is_heavy` instead).
-    """
-    if quality.face_side < gates.min_face_side:
-        return (ReasonCode.FACE_TOO_SMALL,)
-    codes = []
-    if quality.blur < gates.blur_threshold:
-        codes.append(ReasonCode.TOO_BLURRY)
-    if gates.low_quality_policy == "abstain" and compression_is_heavy(quality, gates):
-        codes.append(ReasonCode.COMPRESSION_TOO_HEAVY)
-    return tuple(codes)
 
 
 def faces_that_count(sides: Sequence[float], gates: QualityGates) -> tuple[int, ...]:

@@ -16,20 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecdd.pipeline import preprocess
-from ecdd.pipeline.blur import laplacian_variance
-from ecdd.pipeline.compression import JpegQuality, blockiness, jpeg_quality
+from ecdd.pipeline.compression import jpeg_quality
 from ecdd.pipeline.decode import Decoded, decode
 from ecdd.pipeline.face import Face, FaceBackend, face_crop_box, turned_crop
-from ecdd.pipeline.guardrails import (
-    FaceQuality,
-    face_codes,
-    faces_that_count,
-    faces_to_judge,
-    is_soft,
-    picture_codes,
-    resolution_codes,
-)
+from ecdd.pipeline.guardrails import faces_that_count, faces_to_judge, picture_codes, resolution_codes
 from ecdd.pipeline.preprocess import CropBox
+from ecdd.pipeline.quality import FaceQuality, face_codes, is_soft, measure
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,10 +29,6 @@ if TYPE_CHECKING:
     from ecdd.contract.pixel_sections import FaceDetector, PixelPipeline
     from ecdd.contract.schema import PolicyContract
     from ecdd.pipeline.reason_codes import ReasonCode
-
-# Blockiness is measured in the middle of the face, at most this many pixels wide: enough lines of the grid, and
-# a face of 2000 pixels costs no more than one of 512.
-BLOCKINESS_WINDOW = 512
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,28 +161,6 @@ def cut_face(image: Image.Image, face: Face, box: CropBox, policy: FaceDetector)
     if policy.crop_alignment == "eye_line":
         return turned_crop(image, face, box)
     return preprocess.cut(image, box, policy)
-
-
-def measure(image: Image.Image, face: Face, s3: NDArray[np.uint8], quality: JpegQuality) -> FaceQuality:
-    """What the gates look at: size, blur of S3, the file's JPEG quality, blockiness at native resolution."""
-    return FaceQuality(
-        face_side=face.side,
-        blur=laplacian_variance(s3),
-        jpeg_quality=quality.value,
-        jpeg_quality_kind=quality.kind,
-        blockiness=blockiness(np.asarray(image.crop(blockiness_window(face, image.size)).convert("L"))),
-    )
-
-
-def blockiness_window(face: Face, size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Part of the face box that lies in the picture, at most ``BLOCKINESS_WINDOW`` a side about its centre."""
-    spans = []
-    for low, high, length in zip(face.box[:2], face.box[2:], size, strict=True):
-        start, end = min(max(int(low), 0), length - 1), min(max(int(high), 1), length)
-        spare = max(end - start - BLOCKINESS_WINDOW, 0)
-        spans.append((start + spare // 2, max(end - (spare - spare // 2), start + spare // 2 + 1)))
-    (x0, x1), (y0, y1) = spans
-    return x0, y0, x1, y1
 
 
 def crop_digest(image: Image.Image, box: CropBox, policy: FaceDetector, face: Face | None = None) -> str:

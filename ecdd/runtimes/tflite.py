@@ -67,8 +67,7 @@ class TFLiteRuntime:
     Parameters
     ----------
     model : Path or bytes
-        A file from elsewhere, which is first run in a process of its own; or content that this process made or
-        verified.
+        A file from elsewhere, which is first run in a process of its own; or content.
     threads : int
         Threads of the interpreter.
     xnnpack : bool
@@ -81,6 +80,8 @@ class TFLiteRuntime:
         For messages, where content is given.
     verified : bool
         Whether a digest vouches for the content, as a bundle's does: its tables are then not looked at again.
+    foreign : bool
+        Whether the content is that of a file from elsewhere.
 
     Raises
     ------
@@ -98,6 +99,7 @@ class TFLiteRuntime:
         interface: ModelInterface | None = None,
         name: str = "TFLite file",
         verified: bool = False,
+        foreign: bool = False,
     ) -> None:
         file, content = read_model(model, name)
         if content[4:8] != b"TFL3":
@@ -109,7 +111,7 @@ class TFLiteRuntime:
             from ecdd.runtimes import tflite_file  # not for the fast path
 
             tflite_file.check_graph(file, content)
-            if isinstance(model, Path):  # from elsewhere: what it can do is seen where it can do no harm
+            if foreign or isinstance(model, Path):  # from elsewhere: what it can do is seen where it can do no harm
                 tflite_file.try_in_own_process(file, content, xnnpack=xnnpack)
             self._interpreter = build()
             tflite_file.check_tables(file, content)

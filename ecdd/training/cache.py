@@ -26,7 +26,7 @@ from ecdd.files import write_bytes, write_text
 from ecdd.pipeline.decode import read_file
 from ecdd.pipeline.face import FaceBackend
 from ecdd.pipeline.face_detectors import load_detector
-from ecdd.pipeline.guardrails import FaceQuality, face_codes
+from ecdd.pipeline.quality import FaceQuality, face_codes
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import PreparedFace, prepare
 from ecdd.training.config import HarmoniseSettings, TrainingConfig, TrainingError

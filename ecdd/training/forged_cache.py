@@ -19,7 +19,7 @@ from PIL import Image
 from ecdd.files import write_bytes, write_text
 from ecdd.pipeline.face import FaceBackend
 from ecdd.pipeline.face_detectors import load_detector
-from ecdd.pipeline.guardrails import FaceQuality, face_codes
+from ecdd.pipeline.quality import FaceQuality, face_codes
 from ecdd.pipeline.stages import prepare
 from ecdd.training.cache import FORGED, TWIN, Variant, mask_file
 from ecdd.training.config import TrainingError

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 
 from ecdd.contract.layer_geometry import NETWORK_LAYERS, compose, grid_mismatches, layers_of
-from ecdd.detector import load_runtime
 from ecdd.inference.patch_grid import cell_box
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import PatchRuntime
+from ecdd.runtimes.registry import load_runtime
 from ecdd.runtimes.torch import TorchRuntime
 from gates.support.fixtures import Bundle, Evidence, PolicyContract
 from gates.support.frozen_maps import FrozenFace, spread_difference

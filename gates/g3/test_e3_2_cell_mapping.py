@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ecdd.detector import load_runtime
 from ecdd.heatmap import heatmap
 from ecdd.inference.patch_grid import cell_box, cell_box_in_picture, unseen_from
 from ecdd.inference.stages import argmax_cell
@@ -28,6 +27,7 @@ from ecdd.pipeline.orientation import box_to_stored, upright
 from ecdd.pipeline.preprocess import cut, normalise, resize
 from ecdd.pipeline.stages import PreparedFace
 from ecdd.runtimes.base import PatchRuntime
+from ecdd.runtimes.registry import load_runtime
 from gates.support.drawn_grid import draw_grid
 from gates.support.fixtures import (
     Bundle,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecdd.detector import load_runtime
 from ecdd.inference.pooling import attention_weights, pool
+from ecdd.runtimes.registry import load_runtime
 from gates.support.fixtures import Bundle, Evidence, NotTested, PolicyContract
 from gates.support.pooling_study import TEMPERATURES, Studies, choose, name_of, study, variants
 

@@ -13,10 +13,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from ecdd.detector import load_runtime
 from ecdd.inference.patch_grid import PixelBox, cells_seeing
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import PatchRuntime
+from ecdd.runtimes.registry import load_runtime
 from ecdd.training.forgeries.forged_cells import cell_labels
 from ecdd.training.forgeries.forgery import FacePicture, ForgeryRefused
 from ecdd.training.forgeries.forging import prepare_forgery

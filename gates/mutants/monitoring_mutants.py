@@ -76,18 +76,16 @@ def drift_always_fires() -> None:
 
 def wrong_trigger() -> None:
     """Classes of compression and device are exchanged, so each drift names the other's response."""
-    from ecdd.monitoring import reference
+    import dataclasses
 
-    device, compression = reference.DEVICE_CLASSES, reference.COMPRESSION_CLASSES
+    from ecdd.monitoring.triggers import TRIGGERS
 
-    def planted(events: Any, edges: Any) -> Any:
-        codes = really(events, edges)
-        codes["device_shift"], codes["compression_shift"] = codes["compression_shift"], codes["device_shift"]
-        return codes
-
-    really = reference.coded
-    reference.coded = planted
-    reference.DEVICE_CLASSES, reference.COMPRESSION_CLASSES = compression, device  # type: ignore[misc]
+    device, compression = TRIGGERS["device_shift"], TRIGGERS["compression_shift"]
+    for name, own, other in (
+        ("device_shift", device, compression),
+        ("compression_shift", compression, device),
+    ):
+        TRIGGERS[name] = dataclasses.replace(own, classes=other.classes, class_of=other.class_of)  # type: ignore[index]
 
 
 def peeking() -> None:

@@ -25,9 +25,9 @@ from ecdd.monitoring import figures, schema
 from ecdd.monitoring.logger import EventLog, event_row
 from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.page import render
-from ecdd.monitoring.reference import COMPRESSION_CLASSES, compression_class
 from ecdd.monitoring.summary import SCORE_BINS, LogSummary, summarise
 from ecdd.monitoring.tables import EVENTS
+from ecdd.monitoring.triggers import COMPRESSION_CLASSES, compression_class
 from ecdd.tracing import StageRecord
 from ecdd.verdict import FaceVerdict, Verdict
 from gates.support.field_log import DAY, event

@@ -20,10 +20,10 @@ from ecdd.calibration.binomial_bounds import clopper_pearson_upper as upper_boun
 from ecdd.contract.process_sections import Monitoring, Trigger
 from ecdd.evaluation.score_table import ScoreTable
 from ecdd.evaluation.transforms import UNTOUCHED
-from ecdd.monitoring.drift_triggers import limits_of
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.playbook import LEVELS, check
-from ecdd.monitoring.reference import TRIGGERS, reference_of, rows_of_scores
+from ecdd.monitoring.reference import reference_of, rows_of_scores
+from ecdd.monitoring.triggers import TRIGGERS, limits_of
 from gates.support import drift_figures as figures
 from gates.support.field_log import DAY, events_of_rows
 from gates.support.fixtures import Bundle, Evidence, PolicyContract

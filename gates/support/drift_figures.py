@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ecdd.monitoring.reference import TRIGGERS
+from ecdd.monitoring.triggers import TRIGGERS
 
 _STYLES = ("-", "--", ":", (0, (5, 3)), "-.")  # curves lie on each other
 

@@ -19,9 +19,10 @@ from ecdd.parity.found_layout import TensorNames
 from ecdd.parity.layer_outputs import computes_in_integers
 from ecdd.parity.pair_comparison import Sample
 from ecdd.parity.parity_metric import ParityLimits, ParityMetric
-from ecdd.parity.runtime_pair import RuntimeSettings, Side, open_side
+from ecdd.parity.runtime_pair import Side, open_side
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import ModelOutputs
+from ecdd.runtimes.registry import RuntimeSettings
 from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack
 
 FLOAT = "float32"

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from ecdd.monitoring import drift_triggers
-from ecdd.monitoring.reference import TRIGGERS, coded, reference_of
+from ecdd.monitoring.reference import coded, reference_of
+from ecdd.monitoring.triggers import TRIGGERS, effects_of
 
 Rows = Sequence[Mapping[str, Any]]
 DIGEST = "0" * 64
@@ -123,5 +124,5 @@ def population_effects(plan: Plan, trigger: Any) -> dict[str, float]:
     many = 1e5
     if not mixed.sum() or not parts[0].sum():
         return {}
-    found = drift_triggers.effects_of(trigger, mixed[None] * many, parts[0][None] * many)
+    found = effects_of(trigger, mixed[None] * many, parts[0][None] * many)
     return {name: float(value[0]) for name, value in found.items()}

@@ -8,7 +8,7 @@ import numpy as np
 
 from ecdd.contract.loading import load_contract
 from ecdd.contract.schema import PolicyContract
-from ecdd.pipeline.guardrails import FaceQuality
+from ecdd.pipeline.quality import FaceQuality
 from ecdd.training.cache import Variant
 from ecdd.training.config import TrainingConfig, load_config
 from ecdd.training.sampling import BalancedSet, balanced

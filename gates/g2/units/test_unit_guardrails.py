@@ -10,15 +10,12 @@ from hypothesis import strategies as st
 
 from ecdd.contract.loading import load_contract
 from ecdd.pipeline.guardrails import (
-    FaceQuality,
-    compression_is_heavy,
-    face_codes,
     faces_that_count,
     faces_to_judge,
-    is_soft,
     picture_codes,
     resolution_codes,
 )
+from ecdd.pipeline.quality import FaceQuality, compression_is_heavy, face_codes, is_soft
 from ecdd.pipeline.reason_codes import ReasonCode
 
 GATES = load_contract(Path(__file__).parents[3] / "contracts" / "policy_contract.yaml").policy.quality_gates.model_copy(

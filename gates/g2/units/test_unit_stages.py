@@ -18,8 +18,9 @@ from ecdd.contract.schema import PolicyContract
 from ecdd.pipeline import preprocess
 from ecdd.pipeline.face import Face, FaceBackend
 from ecdd.pipeline.face_detectors import load_detector
+from ecdd.pipeline.quality import BLOCKINESS_WINDOW, blockiness_window
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
-from ecdd.pipeline.stages import BLOCKINESS_WINDOW, blockiness_window, crop_digest, prepare
+from ecdd.pipeline.stages import crop_digest, prepare
 from gates.support.drawn_faces import scene
 
 SHIPPED = load_contract(Path(__file__).parents[3] / "contracts" / "policy_contract.yaml").policy

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,13 +14,13 @@ from hypothesis.extra import numpy as arrays
 from numpy.typing import NDArray
 
 from ecdd.contract.loading import load_contract
-from ecdd.contract.model_sections import Pooling
+from ecdd.contract.model_sections import Pooling, PoolingRule
 from ecdd.inference import pooling
 from ecdd.models import pooling as twin
 
 ROOT = Path(__file__).resolve().parents[3]
 POLICY = load_contract(ROOT / "contracts" / "policy_contract.yaml").policy.pooling
-RULES = ("mean", "top_k", "trimmed_mean", "attention")
+RULES = get_args(PoolingRule)
 LOGITS = st.floats(-60, 60, width=32)
 MAPS = arrays.arrays(np.float32, arrays.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12), elements=LOGITS)
 RATIOS = st.sampled_from([0.01, 0.02, 0.05, 0.07, 0.1, 0.5, 1.0])

@@ -62,7 +62,7 @@ def test_a_bundle_is_never_changed_in_place(tmp_path: Path) -> None:
     assert "never changed in place" in output
     assert load_bundle(BUNDLE).payload_digest == before
     (tmp_path / "note.txt").write_text("mine")
-    assert run("--out", str(tmp_path))[0] == 1
+    assert run("--out", str(tmp_path))[0] == 2
     assert [path.name for path in tmp_path.iterdir()] == ["note.txt"]
 
 

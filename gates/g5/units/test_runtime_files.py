@@ -11,13 +11,13 @@ import pytest
 
 from ecdd.bundle.bundle_error import BundleError
 from ecdd.bundle.loading import load_bundle
-from ecdd.detector import RuntimeName, load_runtime
 from ecdd.pipeline.blazeface import WEIGHTS as FACE_DETECTOR
 from ecdd.runtimes import tflite_file
 from ecdd.runtimes.base import INPUT_NAME, MAP_NAME, POOLED_NAME, DelegateError, RuntimeFileError
 from ecdd.runtimes.integer_io import AffineQuantisation
 from ecdd.runtimes.model_interface import ModelInterface
 from ecdd.runtimes.onnx import OnnxRuntime
+from ecdd.runtimes.registry import RuntimeName, load_runtime
 from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack
 from gates.support.made_models import MadeModel, with_pooled
 

@@ -7,19 +7,21 @@ import itertools
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ecdd.contract.process_sections import Trigger
 from ecdd.contract.schema import PolicyContract
 from ecdd.monitoring import drift_triggers
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.playbook import check
-from ecdd.monitoring.reference import TRIGGERS, Reference, class_names, load, reference_of, save
+from ecdd.monitoring.reference import Reference, load, reference_of, save
+from ecdd.monitoring.triggers import TRIGGERS
 from gates.support.field_log import DAY, DIGEST, event, events_of_rows
 
 _COUNTS = st.lists(st.integers(0, 200), min_size=4, max_size=4)
@@ -117,7 +119,7 @@ def test_a_reference_without_devices_judges_none(policy: PolicyContract) -> None
 def test_one_score_for_all_is_a_reference_of_few_classes() -> None:
     reference = reference_of(rows(700, calibrated_probability=0.5), DIGEST, 500)
     assert sum(reference.counts["score_shift"]) == 700
-    assert len(class_names("score_shift", reference.score_edges)) == 2
+    assert len(TRIGGERS["score_shift"].classes(reference.score_edges)) == 2
 
 
 def test_references_that_cannot_be_used(tmp_path: Path) -> None:
@@ -178,5 +180,5 @@ def test_a_drift_that_nobody_looked_at_in_time_is_still_seen_while_it_lasts(
 def test_the_reference_model_is_whole() -> None:
     reference = reference_of(rows(700), DIGEST, 500)
     assert Reference.model_validate_json(reference.model_dump_json()) == reference
-    assert set(reference.counts) == set(TRIGGERS)
+    assert tuple(reference.counts) == tuple(TRIGGERS) == get_args(Trigger)
     assert event().bundle_digest == DIGEST

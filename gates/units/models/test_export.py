@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 
 from ecdd.bundle import load_bundle
+from ecdd.contract.model_sections import PoolingRule
 from ecdd.export.export_error import ExportError
 from ecdd.export.exported_parity import compare, onnx_map, reference_map, tflite_map
 from ecdd.export.folding import fold
@@ -133,7 +136,7 @@ def test_teacher_of_full_width_is_exported_from_seeded_weights(batch: np.ndarray
     assert parity.spread > 0.01
 
 
-@pytest.mark.parametrize("rule", ["mean", "top_k", "trimmed_mean", "attention"])
+@pytest.mark.parametrize("rule", get_args(PoolingRule))
 def test_pooling_is_part_of_both_files(rule: str, model: TinyLaDeDa, batch: np.ndarray) -> None:
     pytest.importorskip("tensorflow", reason="extra `export` is not installed")
     pooling = load_bundle().contract.policy.pooling.model_copy(update={"rule": rule, "attention_temperature": 2.0})

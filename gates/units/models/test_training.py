@@ -17,8 +17,8 @@ from ecdd.contract.value_lines import set_contract_values
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageError, LineageTag, SplitRow
 from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.dataset_governance.usable_faces import usable_faces
-from ecdd.pipeline.guardrails import FaceQuality
 from ecdd.pipeline.preprocess import CropBox
+from ecdd.pipeline.quality import FaceQuality
 from ecdd.training.cache import Variant, cache_folder
 from ecdd.training.config import TrainingConfig, TrainingError, load_config
 from ecdd.training.harmonise import is_grey, make_variant, plan_variants

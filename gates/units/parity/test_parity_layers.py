@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from ecdd.bundle import default_bundle_path
 from ecdd.parity.layer_bisecting import compare_layers
 from ecdd.parity.layer_outputs import computes_in_integers, watch
-from ecdd.parity.runtime_pair import RuntimeSettings, side_of_content
+from ecdd.parity.runtime_pair import side_of_content
+from ecdd.runtimes.registry import RuntimeSettings
 
 onnx = pytest.importorskip("onnx", reason="extra `export` is not installed")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from ecdd.contract.model_sections import PoolingRule
 from ecdd.detector import Detector
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.stages import ModelOutputError, judge, map_checksum
@@ -24,7 +26,7 @@ LARGEST = float(np.finfo(np.float32).max)
 wide = hnp.arrays(np.float32, (1, 5, 4), elements=st.floats(-LARGEST, LARGEST, width=32))
 
 
-@pytest.mark.parametrize("rule", ["mean", "top_k", "trimmed_mean", "attention"])
+@pytest.mark.parametrize("rule", get_args(PoolingRule))
 @settings(deadline=None, max_examples=80, derandomize=True)
 @given(wide)
 def test_any_finite_map_is_judged_by_finite_numbers_or_refused(rule: str, maps: NDArray[np.float32]) -> None:

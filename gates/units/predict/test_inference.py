@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from ecdd.contract.model_sections import PatchGrid, Pooling
+from ecdd.contract.model_sections import PatchGrid, Pooling, PoolingRule
 from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration, probability
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.patch_grid import PixelBox, cell_box, cell_box_in_picture, cells_seeing, unseen_from
@@ -23,7 +23,7 @@ from gates.support.drawn_pictures import CONTRACT
 
 POLICY = CONTRACT.policy
 GRID, POOLING = POLICY.patch_grid, POLICY.pooling
-RULES = ("mean", "top_k", "trimmed_mean", "attention")
+RULES = get_args(PoolingRule)
 
 SEEDED = settings(deadline=None, max_examples=60, derandomize=True)
 

@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from ecdd.bundle.loading import load_bundle
-from ecdd.detector import RuntimeName, load_runtime
+from ecdd.runtimes.base import RuntimeFileError
+from ecdd.runtimes.registry import RuntimeName, load_runtime
 from ecdd.runtimes.tflite import TFLiteRuntime
 
 BUNDLE = load_bundle()
@@ -95,5 +96,5 @@ def test_a_runtime_says_what_it_is(tflite: TFLiteRuntime) -> None:
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     broken = tmp_path / "model.tflite"
     broken.write_bytes(b"TFL3 is not enough")
-    with pytest.raises(ValueError, match=r".+"):
+    with pytest.raises(RuntimeFileError, match="TFL3 at byte 4"):
         TFLiteRuntime(broken)
