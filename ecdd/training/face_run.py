@@ -5,14 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from ecdd.calibration.metrics import auc
+from ecdd.calibration.metrics import auc, bootstrap_interval
 from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag
 from ecdd.dataset_governance.manifest import ManifestRow
@@ -38,12 +38,22 @@ from ecdd.training.run import FOLDS_FOLDER, RECORD_NAME, SHIPPED_FOLDER, WEIGHTS
 from ecdd.training.trainer import Start, outcome, train_network
 from ecdd.training.training_record import environment, picture_counts, training_identity
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 Progress = Callable[[str], None]
 SCORES_NAME: Final = "scores.csv"
 RECORD_SCHEMA: Final = 3
 KINDS: Final = ("file", "harmonised")
 COLUMNS: Final = ("training", "sha256", "source", "label", "lineage", "kind", "logit")
 SHIPPED: Final = "shipped"
+NOT_TESTED_ON: Final = (
+    "any generator, swap or editor that is not among the sources of this record",
+    "video frames other than DFDC's, reenactment, lip-sync, printed or re-photographed pictures",
+    "phones: all latency and parity figures come from a desktop CPU",
+    "balance over age, gender or skin tone: the manifests have no such columns",
+    "CUDA: a code path that was never run",
+)
 
 
 @dataclass(frozen=True)
@@ -151,6 +161,8 @@ def run_face_training(
         "device": processes.device,
         "initialised_from": options.init.name,
         "trainings": parts,
+        "left_out": left_out_summary(parts),
+        "not_tested_on": list(NOT_TESTED_ON),
     }
     record["state_digest"] = save_weights(
         model, identity_of(model, contract.policy, contract.tensor_digest), options.out / WEIGHTS_NAME
@@ -271,12 +283,13 @@ def read_scores(path: Path) -> list[dict[str, str]]:
 
 
 def summarise(scores: Sequence[dict[str, str]]) -> dict[str, Any]:
-    """AUC of all scores of a kind, and of every fake source against all reals of the same kind.
+    """AUC of all scores of a kind, and of every source against the other class.
 
     Returns
     -------
     dict
-        By kind: ``auc``, ``pictures`` by class, ``by_source``; None where a class is missing.
+        By kind: ``auc``, its 95 % bootstrap ``interval``, ``pictures`` by class, ``by_source``; None where a class is
+        missing.
     """
     found: dict[str, Any] = {}
     for kind in KINDS:
@@ -292,8 +305,32 @@ def summarise(scores: Sequence[dict[str, str]]) -> dict[str, Any]:
             mine = sources == source
             part = mine | (labels != labels[mine][0])
             of_source[source] = {"n": int(mine.sum()), "auc": auc(logits[part], labels[part])}
-        counts = {"real": int((labels == 0).sum()), "fake": int(labels.sum())}
-        found[kind] = {"auc": auc(logits, labels), "pictures": counts, "by_source": of_source}
+        found[kind] = {
+            "auc": auc(logits, labels),
+            "interval": _interval(logits, labels),
+            "pictures": {"real": int((labels == 0).sum()), "fake": int(labels.sum())},
+            "by_source": of_source,
+        }
+    return found
+
+
+def _interval(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> list[float]:
+    return list(bootstrap_interval(lambda k: auc(logits[k], labels[k]), labels))
+
+
+def left_out_summary(trainings: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """Mean and worst AUC over the folds, by kind: what a family of fakes and real sources never seen come to."""
+    found: dict[str, Any] = {}
+    for kind in KINDS:
+        values = {
+            name: part["measured"][kind]["auc"]
+            for name, part in trainings.items()
+            if part["left_out"] is not None and part["measured"][kind] is not None
+        }
+        if values:
+            worst = min(values, key=lambda name: values[name])
+            mean = float(np.mean(list(values.values())))
+            found[kind] = {"mean": mean, "worst": worst, "worst_auc": values[worst], "folds": values}
     return found
 
 
