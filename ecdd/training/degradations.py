@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image, ImageFilter
 
+from ecdd.pipeline.decode import decode
 from ecdd.pipeline.preprocess import CropBox, resize
 from ecdd.training.harmonise import KERNELS
 
@@ -67,7 +68,7 @@ def degrade(
         small = small.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         offset = (0, offset[1])
     changed = _changed(small, ranges, rng)
-    sent = _sent(changed, ranges, rng)
+    sent = _sent(changed, ranges, pixels, rng)
     side = min(sent.width - offset[0], sent.height - offset[1])
     return resize(sent.crop((offset[0], offset[1], offset[0] + side, offset[1] + side)), pixels)
 
@@ -96,7 +97,7 @@ def harmonise(
         S3.
     """
     small, offset = _reduced(Image.fromarray(picture), crop, side, rng)
-    sent = _encoded(small, "JPEG", MEASURED_QUALITY, rng)
+    sent = _encoded(small, "JPEG", MEASURED_QUALITY, pixels, rng)
     inner = min(sent.width - offset[0], sent.height - offset[1])
     return resize(sent.crop((offset[0], offset[1], offset[0] + inner, offset[1] + inner)), pixels)
 
@@ -187,7 +188,9 @@ def _noisy(image: Image.Image, rng: np.random.Generator) -> Image.Image:
     return Image.fromarray(np.clip(np.rint(np.asarray(image) + noise), 0, 255).astype(np.uint8))
 
 
-def _sent(image: Image.Image, ranges: DegradationRanges, rng: np.random.Generator) -> Image.Image:
+def _sent(
+    image: Image.Image, ranges: DegradationRanges, pixels: PixelPipeline, rng: np.random.Generator
+) -> Image.Image:
     """Screenshots and messengers resize to another size and back, so that the face keeps its place."""
     shot, chain, kind = rng.random(3)
     size = image.size
@@ -195,13 +198,13 @@ def _sent(image: Image.Image, ranges: DegradationRanges, rng: np.random.Generato
         image = _resized(image, float(rng.uniform(0.6, 1.6)), rng)
         image = image.resize(size, Image.Resampling[KERNELS[int(rng.integers(len(KERNELS)))].upper()])
     webp = kind < ranges.webp_share
-    sent = _encoded(image, "WEBP" if webp else "JPEG", ranges.webp if webp else ranges.jpeg, rng)
+    sent = _encoded(image, "WEBP" if webp else "JPEG", ranges.webp if webp else ranges.jpeg, pixels, rng)
     if chain < ranges.chain:
         if rng.random() < 0.5:
             small = _resized(sent, float(rng.uniform(0.6, 0.95)), rng)
-            sent = _encoded(small, "JPEG", ranges.jpeg, rng).resize(size, Image.Resampling.BICUBIC)
+            sent = _encoded(small, "JPEG", ranges.jpeg, pixels, rng).resize(size, Image.Resampling.BICUBIC)
         else:
-            sent = _encoded(sent, "JPEG", ranges.jpeg, rng)
+            sent = _encoded(sent, "JPEG", ranges.jpeg, pixels, rng)
     return sent
 
 
@@ -210,11 +213,13 @@ def _resized(image: Image.Image, factor: float, rng: np.random.Generator) -> Ima
     return image.resize((max(round(image.width * factor), 16), max(round(image.height * factor), 16)), kernel)
 
 
-def _encoded(image: Image.Image, kind: str, quality: tuple[int, int], rng: np.random.Generator) -> Image.Image:
+def _encoded(
+    image: Image.Image, kind: str, quality: tuple[int, int], pixels: PixelPipeline, rng: np.random.Generator
+) -> Image.Image:
     buffer = io.BytesIO()
     level, chroma = int(rng.integers(quality[0], quality[1] + 1)), ("4:4:4", "4:2:0", "4:2:0")[int(rng.integers(3))]
     if kind == "WEBP":
         image.save(buffer, "WEBP", quality=level, method=0)
     else:
         image.save(buffer, "JPEG", quality=level, subsampling=chroma)
-    return Image.open(buffer).convert("RGB")
+    return decode(buffer.getvalue(), pixels).image
