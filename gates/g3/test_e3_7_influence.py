@@ -25,12 +25,13 @@ from gates.support.occlusion import (
     centre_of_mass,
     centres,
     held_cells,
+    near_period,
     tile_influence,
 )
 from gates.support.seeded_networks import require_torch, require_weights
 
 RUNTIMES = ("tflite", "onnx")
-SEEDS = range(2)
+WHOLE, NEAR = range(2), range(32)  # seeds: to find a place in the picture, to weigh tiles beside each other
 GRADIENTS = 25  # cells, evenly spread: one backward pass each
 
 
@@ -57,7 +58,9 @@ def measure_influence(evidence: Any, name: str, runtime: Any, policy: PolicyCont
         ``patch_grid`` and ``pixel_pipeline.input_size``.
     """
     grid, side = policy.patch_grid, policy.pixel_pipeline.input_size
-    influence = tile_influence(runtime, grid, side, SEEDS)
+    influence = tile_influence(runtime, grid, side, WHOLE)
+    period = near_period(grid)
+    near_by = tile_influence(runtime, grid, side, NEAR, period)
     middles = (np.arange(len(influence)) + 0.5) * grid.stride
     rows, cols = centres(grid)
     found, off = np.full((grid.rows, grid.cols, 2), np.nan), []
@@ -68,7 +71,9 @@ def measure_influence(evidence: Any, name: str, runtime: Any, policy: PolicyCont
     held = held_cells(grid, side)
     for row, col in held:
         half = min(rows[row], cols[col], side - rows[row], side - cols[col])
-        near = centre_of_mass(influence[:, :, row, col], (middles, middles), (rows[row], cols[col], half))
+        if period < len(influence):  # further away the same tiles come again
+            half = min(half, period * grid.stride / 2 - 1)
+        near = centre_of_mass(near_by[:, :, row, col], (middles, middles), (rows[row], cols[col], half))
         off.append((astray(near, (rows[row], cols[col]), grid.stride), f"({row}, {col})"))
     _hold_centres(evidence, name, off)
     errors = arrangement_errors(found, grid)

@@ -14,20 +14,50 @@ from gates.support.influence import textured
 Array = NDArray[np.float64]
 
 
-def tile_influence(runtime: Any, grid: PatchGrid, side: int, seeds: range) -> Array:
-    """Mean move of every cell when one tile of stride x stride px is exchanged, (tile rows, tile cols, rows, cols)."""
+def tile_influence(runtime: Any, grid: PatchGrid, side: int, seeds: range, period: int = 0) -> Array:
+    """Mean squared move of every cell when tiles of stride x stride px are exchanged.
+
+    Squares, because the variances that independent pixels cause add up: a tile of which one line is seen counts by
+    that line.
+
+    Parameters
+    ----------
+    runtime : PatchRuntime
+        Gives the maps.
+    grid : PatchGrid
+        Geometry.
+    side : int
+        Of the picture, px.
+    seeds : range
+        One pair of seeded tensors each.
+    period : int
+        Above 0: tiles that are so many tiles apart are exchanged together, which is far cheaper. The result then says
+        where influence comes from only within half a period of a cell.
+
+    Returns
+    -------
+    ndarray, float64, shape (tile rows, tile cols, rows, cols)
+        Logit squared.
+    """
     tiles = -(-side // grid.stride)
-    moves = np.zeros((tiles, tiles, grid.rows, grid.cols))
+    phases = min(period or tiles, tiles)
+    tile_of = np.arange(side) // grid.stride % phases
+    moves = np.zeros((phases, phases, grid.rows, grid.cols))
     for seed in seeds:
         base, other = textured(seed, side), textured(seed + 1000, side)
         before = runtime.patch_map(base)[0].astype(np.float64)
-        for y in range(tiles):
-            for x in range(tiles):
-                place = (0, *(slice(k * grid.stride, (k + 1) * grid.stride) for k in (y, x)))
-                changed = base.copy()
-                changed[place] = other[place]
-                moves[y, x] += np.abs(runtime.patch_map(changed)[0] - before)
-    return moves / len(seeds)
+        for y in range(phases):
+            for x in range(phases):
+                chosen = np.logical_and.outer(tile_of == y, tile_of == x)
+                changed = np.where(chosen[None, :, :, None], other, base)
+                moves[y, x] += (runtime.patch_map(changed)[0] - before) ** 2
+    phase = np.arange(tiles) % phases
+    return moves[np.ix_(phase, phase)] / len(seeds)
+
+
+def near_period(grid: PatchGrid) -> int:
+    """Tiles from one exchanged tile to the next, so that no box touches two."""
+    return -(-grid.receptive_field // grid.stride) + 1
 
 
 def centres(grid: PatchGrid) -> tuple[Array, Array]:

@@ -7,7 +7,7 @@ import numpy as np
 from ecdd.contract.schema import PolicyContract
 from ecdd.runtimes.base import INPUT_NAME, MAP_NAME
 
-CELLS, STRIDE, FIELD = 8, 32, 287
+CELLS, STRIDE, FIELD = 8, 32, 159
 PADDING = (FIELD - STRIDE) // 2
 
 
@@ -20,7 +20,7 @@ def wide_policy(policy: PolicyContract) -> PolicyContract:
 
 
 def wide_onnx(seed: int) -> bytes:
-    """The file: one convolution, its weights noise under a bell of one and a half strides, padded with zeros."""
+    """The file: one convolution, its weights noise under a bell of 24 px, padded with zeros."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
