@@ -60,8 +60,10 @@ def measured(logits: NDArray[np.float64], faces: list[MeasuredFace]) -> dict[str
     """AUC and detection rate with intervals over near-duplicate groups, and every source against the other class."""
     labels = np.array([face.region.label for face in faces], np.int64)
     sources = np.array([face.region.source for face in faces])
-    names = {name: k for k, name in enumerate(sorted({face.region.group for face in faces}))}
-    groups = np.array([names[face.region.group] for face in faces], np.int64)
+    # a fake and its original are one group, but each class is drawn by itself: such a group counts once in either
+    keys = [(face.region.group, face.region.label) for face in faces]
+    names = {key: k for k, key in enumerate(sorted(set(keys)))}
+    groups = np.array([names[key] for key in keys], np.int64)
     real = np.sort(logits[labels == 0])[::-1]
     threshold = float(real[int(FALSE_ALARMS * len(real))])
     by_source = {}
