@@ -24,6 +24,7 @@ from ecdd.dataset_governance.validate_lineage import assert_lineage, join
 from ecdd.files import write_text
 from ecdd.models.checkpoint import load_weights
 from ecdd.pipeline.blur import laplacian_variance
+from ecdd.specification import CONTRACT, SPLIT
 from ecdd.training.batches import pooled_logits
 from ecdd.training.face_draws import MeasuredFace, measured_tensors
 from ecdd.training.face_regions import fill_regions, load_regions, region_folder
@@ -111,8 +112,8 @@ def main() -> None:
     parser.add_argument("--data", type=Path, action="append", required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--contract", type=Path, default=Path("ecdd/bundles/lite/policy_contract.yaml"))
-    parser.add_argument("--split", type=Path, default=Path("golden/data_split.csv"))
+    parser.add_argument("--contract", type=Path, default=CONTRACT.with_name("lite_policy_contract.yaml"))
+    parser.add_argument("--split", type=Path, default=SPLIT)
     chosen = parser.parse_args()
     contract, split = load_contract(chosen.contract), load_split(chosen.split)
     pairs = [pair for pair in join(load_manifests(chosen.data), split) if pair[0].scope == "face"]
