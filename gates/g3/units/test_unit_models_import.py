@@ -49,7 +49,7 @@ def test_npr_is_scaled_by_two_thirds_where_nothing_else_is_said(tmp_path: Path) 
     [
         ("ladeda9", "NPR", "missing"),
         ("tiny_ladeda", "npr", "choose one of NPR, raw, x_grad"),
-        ("resnet", "NPR", "choose one of ladeda9, tiny_ladeda"),
+        ("resnet", "NPR", "choose one of ladeda9, lite, tiny_ladeda"),
     ],
 )
 def test_what_does_not_fit_is_named_and_nothing_is_written(

@@ -34,6 +34,9 @@ def policy(max_fpr: float = 0.05, max_fnr: float = 0.1, abstain: float = 0.3) ->
         t_real=0.3,
         t_fake=0.7,
         abstain_action="manual_review",
+        unseen_max_fpr=0.1,
+        unseen_max_fnr=0.2,
+        unseen_max_abstain_rate=0.5,
     )
 
 
