@@ -121,7 +121,7 @@ def test_a_split_keeps_groups_together(evidence: Evidence, scanned: Scanned, tmp
         for k, (key, path) in enumerate(planted.files)
     ]
     duplicate_groups.write_groups(tmp_path / "groups.csv", rows, found)
-    groups, by_hash = duplicate_groups.read_groups(tmp_path / "groups.csv", rows)
+    groups, by_hash = duplicate_groups.read_groups([tmp_path / "groups.csv"], rows)
     tags = {row.sha256: row.lineage.value for row in assign_lineage(rows, by_hash, groups)}
     crossing = duplicate_groups.crossings(found.pairs, tags, planted.names)
     evidence.none("pairs_across_a_new_split", crossing, n=len(found.pairs), unit="pair")
