@@ -186,8 +186,8 @@ def _check(call: ast.Call, local: Mapping[str, ast.expr]) -> Check | None:
         return Check(name, "==", "0", _text(given["unit"]) if "unit" in given else "picture")
     unit = _text(given["unit"]) if "unit" in given else ""
     clause = _resolved(given["clause"], local) if "clause" in given else None
-    key = clause.value if isinstance(clause, ast.Constant) and "." in str(clause.value) else None
-    limit = str(key) if key is not None else _POLICY.sub("", _text(_resolved(given["limit"], local)))
+    key = _text(clause) if isinstance(clause, ast.Constant | ast.JoinedStr) else ""
+    limit = key if "." in key else _POLICY.sub("", _text(_resolved(given["limit"], local)))
     return Check(name, _text(given["op"]) if "op" in given else "<=", limit, unit)
 
 

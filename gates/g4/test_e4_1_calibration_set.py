@@ -41,7 +41,8 @@ def test_the_record_is_of_these_logits_and_this_model(
     evidence.none("record_differs_from_the_set", wrong, n=len(found), unit="value")
     least = policy.calibration.min_samples_per_class
     for name, count in (("real", judged.n_real), ("fake", judged.n_fake)):
-        evidence.check(f"judged_{name}_pictures", count, limit=least, op=">=", unit="picture", n=count)
+        evidence.check(f"judged_{name}_pictures", count, limit=least, op=">=", unit="picture", n=count,
+                       clause="calibration.min_samples_per_class")  # fmt: skip
 
 
 @pytest.mark.experiment("E4.1")

@@ -96,6 +96,7 @@ def test_threshold_stability(evidence: Evidence, policy: PolicyContract, calibra
         low, high = np.quantile(values[:, k], [0.05, 0.95])
         evidence.measure(f"{name}_90_percent_of_resamples", f"{low:.3f} to {high:.3f}", "probability")
         limit = policy.operating_point.max_threshold_spread
-        evidence.check(f"{name}_spread", float(high - low), limit=limit, unit="probability", n=RESAMPLES)
+        evidence.check(f"{name}_spread", float(high - low), limit=limit, unit="probability", n=RESAMPLES,
+                       clause="operating_point.max_threshold_spread")  # fmt: skip
     caption = "Thresholds over bootstrap resamples of the calibration set; the contract's values are the dashed lines."
     evidence.figure("threshold_stability", figures.threshold_stability(values, policy), caption)

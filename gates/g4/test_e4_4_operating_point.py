@@ -42,7 +42,8 @@ def test_bounds_on_the_calibration_set(
     for error in error_limits(point):
         errors, n = count_errors(error, p, y, point.t_real, point.t_fake)
         upper = clopper_pearson_upper(errors, n, point.confidence)
-        evidence.check(f"{error.name}_upper_bound", upper, limit=error.limit, unit="rate", mean=errors / n, n=n)
+        evidence.check(f"{error.name}_upper_bound", upper, limit=error.limit, unit="rate", mean=errors / n, n=n,
+                       clause=error.clause)  # fmt: skip
         more = shortfall(errors, n, error.limit, point.confidence)
         shown = "no number of pictures would show it" if more is None else more
         evidence.measure(f"{error.name}_more_pictures_needed", shown, "picture")
@@ -160,7 +161,8 @@ def test_held_out_pictures(
             if name != "golden_edge_cases":  # those are degraded on purpose: reported, not promised
                 low, mean, n, worst = found["low"], found["rate"], len(reached), errors[:2]
                 metric = f"{name}_{error.name}_lower_bound"
-                evidence.check(metric, low, limit=error.limit, unit="rate", worst=worst, mean=mean, n=n)
+                evidence.check(metric, low, limit=error.limit, unit="rate", worst=worst, mean=mean, n=n,
+                               clause=error.clause)  # fmt: skip
     evidence.table("held_out_rates", rows)
     if held_out:
         _by_group(evidence, held_out, point)

@@ -105,4 +105,5 @@ def test_ranges_come_from_the_calibration_pictures(
         other = int(account["tensor_digest"] != contract.tensor_digest)
         evidence.check(f"{mode}.other_preprocessing", other, limit=0, op="==", n=n)
         stability = account["range_stability"]
-        evidence.check(f"{mode}.range_instability", stability, limit=limits.max_range_instability, unit="factor", n=n)
+        evidence.check(f"{mode}.range_instability", stability, limit=limits.max_range_instability, unit="factor", n=n,
+                       clause="quantization.max_range_instability")  # fmt: skip

@@ -68,7 +68,8 @@ def test_the_operating_point_is_restored(
     for error in error_limits(point):
         errors, n = own.errors[error.name]
         upper = clopper_pearson_upper(errors, n, point.confidence)
-        evidence.check(f"{mode}.{error.name}_upper_bound", upper, limit=error.limit, unit="rate", mean=errors / n, n=n)
+        evidence.check(f"{mode}.{error.name}_upper_bound", upper, limit=error.limit, unit="rate", mean=errors / n, n=n,
+                       clause=error.clause)  # fmt: skip
     evidence.measure(f"{mode}.abstain_rate", own.abstain_rate, "rate")
     if mode == FLOAT or FLOAT not in modes(bundle):
         return

@@ -31,13 +31,14 @@ def test_held_out_operating_point(evidence: Evidence, policy: PolicyContract, sc
     """All held-out pictures at the contract's thresholds; the bound of the promise itself is E4.4's."""
     point, rows = policy.operating_point, scores.held_out.of(UNTOUCHED)
     found = at_operating_point(rows, point)
-    for name, rate, limit in (
-        ("fpr", found.fpr, point.max_fpr),
-        ("fnr", found.fnr, point.max_fnr),
-        ("abstain_rate_real", found.abstain_real, point.max_abstain_rate),
-        ("abstain_rate_fake", found.abstain_fake, point.max_abstain_rate),
+    for name, rate, knob in (
+        ("fpr", found.fpr, "max_fpr"),
+        ("fnr", found.fnr, "max_fnr"),
+        ("abstain_rate_real", found.abstain_real, "max_abstain_rate"),
+        ("abstain_rate_fake", found.abstain_fake, "max_abstain_rate"),
     ):
-        evidence.check(name, rate.value, limit=limit, unit="rate", n=rate.n)
+        limit, clause = getattr(point, knob), f"operating_point.{knob}"
+        evidence.check(name, rate.value, limit=limit, unit="rate", n=rate.n, clause=clause)
         evidence.measure(f"{name}_interval", f"[{rate.low:.3f}, {rate.high:.3f}] at {point.confidence:g}")
     scores_and_labels(rows)  # refuses scores of which no number below would mean anything
     for name, value in separation(rows, point.max_fpr, point.confidence).items():
@@ -69,7 +70,8 @@ def test_no_group_is_much_worse(evidence: Evidence, policy: PolicyContract, scor
                 evidence.not_tested(f"{error} by {split}", why)
                 continue
             name, limit = f"{split}_{error}_increase", limits.max_group_error_increase
-            evidence.check(name, worst.increase, limit=limit, unit="rate", worst=worst.name, n=worst.n)
+            evidence.check(name, worst.increase, limit=limit, unit="rate", worst=worst.name, n=worst.n,
+                           clause="evaluation.max_group_error_increase")  # fmt: skip
     evidence.none("claimed_splits_without_column", empty, n=len(limits.splits), unit="split")
     evidence.table("groups", [_row(group, rows, point) for group in shown])
     caption = "Error rates by group with exact intervals."

@@ -36,4 +36,5 @@ def test_later_reals_are_not_called_fake_more_often(evidence: Evidence, policy: 
     worst = [row["path"] for row in sorted(split.later, key=lambda row: -row["probability"])[:3]]
     evidence.measure("last_earlier_year", split.year)
     limit = limits.max_later_fpr_increase
-    evidence.check("later_fpr_increase", increase, limit=limit, unit="rate", worst=worst, n=len(split.later))
+    evidence.check("later_fpr_increase", increase, limit=limit, unit="rate", worst=worst, n=len(split.later),
+                   clause="evaluation.max_later_fpr_increase")  # fmt: skip

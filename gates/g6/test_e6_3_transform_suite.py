@@ -35,7 +35,8 @@ def test_errors_under_transforms(evidence: Evidence, policy: PolicyContract, sco
         judged = [one for one in transformed if getattr(one, pairs) >= enough]
         worst = max(judged, key=increase, default=None)
         value, names = (None, []) if worst is None else (increase(worst), [worst.name])
-        evidence.check(f"{error}_increase", value, limit=limit, unit="rate", worst=names, n=len(judged))
+        evidence.check(f"{error}_increase", value, limit=limit, unit="rate", worst=names, n=len(judged),
+                       clause="evaluation.max_transform_error_increase")  # fmt: skip
         for one in transformed:
             if getattr(one, pairs) < enough:
                 evidence.not_tested(f"{error} under {one.name}", f"{getattr(one, pairs)} pictures reach the model")
@@ -61,10 +62,11 @@ def _row(result: TransformResult) -> dict[str, Any]:
 @pytest.mark.experiment("E6.3")
 def test_container_and_metadata_decide_nothing(evidence: Evidence, policy: PolicyContract, scores: Scores) -> None:
     """The same pixels in another container, or with other metadata, get the same verdict."""
-    limit = policy.evaluation.max_shortcut_flips
+    limit, clause = policy.evaluation.max_shortcut_flips, "evaluation.max_shortcut_flips"
     for name in SHORTCUTS:
         flips = shortcut_flips(scores.held_out, name)
-        evidence.check(f"{name}_flips", flips.share, limit=limit, unit="rate", worst=flips.changed[:3], n=flips.n)
+        worst = flips.changed[:3]
+        evidence.check(f"{name}_flips", flips.share, limit=limit, unit="rate", worst=worst, n=flips.n, clause=clause)
         evidence.none(f"{name}_reversals", flips.reversed, n=flips.n)
         evidence.measure(f"{name}_largest_difference", flips.largest_difference, "probability")
     evidence.table("container_by_class", format_by_class(scores.held_out.of(UNTOUCHED)))
@@ -88,6 +90,6 @@ def test_golden_faces_survive_another_container(
                 changed.append(f"{portrait.name} {name}: {before.label} -> {after.label}")
             if before.probability is not None and after.probability is not None:
                 largest = max(largest, abs(before.probability - after.probability))
-    limit = policy.evaluation.max_shortcut_flips
-    evidence.check("golden_flips", len(changed) / n, limit=limit, unit="rate", worst=changed[:3], n=n)
+    limit, clause = policy.evaluation.max_shortcut_flips, "evaluation.max_shortcut_flips"
+    evidence.check("golden_flips", len(changed) / n, limit=limit, unit="rate", worst=changed[:3], n=n, clause=clause)
     evidence.measure("golden_largest_difference", largest, "probability")

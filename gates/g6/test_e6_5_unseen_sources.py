@@ -69,11 +69,12 @@ def _hold(evidence: Evidence, policy: PolicyContract, name: str, groups: list[Gr
         mine = [one for one in judged if one.label == label]
         worst = max(mine, key=lambda one: one.error_rate, default=None)
         value, names = (None, []) if worst is None else (worst.error_rate, [worst.group])
-        evidence.check(f"{name}_{error}", value, limit=limit, unit="rate", worst=names, n=len(mine))
+        evidence.check(f"{name}_{error}", value, limit=limit, unit="rate", worst=names, n=len(mine),
+                       clause=f"operating_point.unseen_max_{error}")  # fmt: skip
     undecided = max(judged, key=lambda one: one.abstain_rate, default=None)
     value, names = (None, []) if undecided is None else (undecided.abstain_rate, [undecided.group])
-    limit = point.unseen_max_abstain_rate
-    evidence.check(f"{name}_abstain", value, limit=limit, unit="rate", worst=names, n=len(judged))
+    evidence.check(f"{name}_abstain", value, limit=point.unseen_max_abstain_rate, unit="rate", worst=names,
+                   n=len(judged), clause="operating_point.unseen_max_abstain_rate")  # fmt: skip
     for one in groups:
         if one.n < enough:
             evidence.not_tested(f"unseen {one.group}", f"{one.n} pictures, {enough} are needed")

@@ -116,6 +116,7 @@ def test_held_out_fakes_do_not_become_real(
 def _hold(evidence: Evidence, policy: PolicyContract, name: str, found: FieldChanges) -> None:
     limit, n = policy.evaluation.max_field_fake_to_real, found.fakes
     worst = [one.text for one in found.fake_to_real[:3]]
-    evidence.check(f"{name}_fake_to_real", found.fake_to_real_rate, limit=limit, unit="rate", worst=worst, n=n)
+    evidence.check(f"{name}_fake_to_real", found.fake_to_real_rate, limit=limit, unit="rate", worst=worst, n=n,
+                   clause="evaluation.max_field_fake_to_real")  # fmt: skip
     evidence.measure(f"{name}_real_to_fake", found.real_to_fake_rate, "rate")
     evidence.measure(f"{name}_changed", len(found.changed), "picture")

@@ -83,6 +83,11 @@ class ErrorLimit:
     wrong: str
     limit: float
 
+    @property
+    def clause(self) -> str:
+        """Contract key that holds the limit."""
+        return f"operating_point.max_{self.name}"
+
 
 def error_limits(point: OperatingPoint) -> tuple[ErrorLimit, ErrorLimit]:
     """The contract's limits on reals called fake (FPR) and on fakes called real (FNR)."""

@@ -14,8 +14,8 @@ import pytest
 from ecdd.bundle.loading import default_bundle_path
 from ecdd.contract.loading import load_contract
 from ecdd.evidence.chain import find_edits
-from ecdd.evidence.contract_limits import limit_key
 from ecdd.evidence.merging import read_records
+from ecdd.evidence.rejudging import limit_key
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -97,7 +97,7 @@ def test_limits_of_the_contract_are_found(run: Path) -> None:
     contract = load_contract(default_bundle_path() / "policy_contract.yaml")
     tied = [
         (metric, key) for record in read_records(run).values() for metric in record.metrics
-        if (key := limit_key(record.id, metric)) is not None
+        if (key := limit_key(metric)) is not None
     ]  # fmt: skip
     assert len(tied) >= 4
     for metric, key in tied:
