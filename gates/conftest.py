@@ -1,4 +1,4 @@
-"""Unit tests of optional parts are skipped, with the reason, where their library is not installed."""
+"""Optional parts whose library is missing are skipped with the reason; of a run with workers the longest tests begin."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ _OPTIONAL = {
     "requests": "dev",
 }
 _EXPERIMENT = re.compile(r"test_e\d")
+# files with tests of half a minute or more: begun last, one of them would leave the other workers idle
+_LONG = (
+    "own_model/test_own_model.py", "units/package/test_wheel.py", "phase7/test_e7_3_", "phase8/test_e8_1_",
+    "phase7/test_e7_2_", "training/test_unit_train_command.py", "g6/units/test_unit_scoring.py", "training/test_unit_trainer.py",
+)  # fmt: skip
 
 
 @pytest.hookimpl(wrapper=True)
@@ -33,3 +38,10 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Any:
             reason = f"Skipped: not tested here: {error.name} is not installed; pip install 'ecdd[{extra}]'"
             report.outcome, report.longrepr = "skipped", (str(collector.path), 1, reason)
     return report
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With workers, the longest tests first; the others stay in their order."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: not any(part in item.nodeid for part in _LONG))

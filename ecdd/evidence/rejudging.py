@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ecdd.contract.loading import LoadedContract
+from ecdd.evidence.contract_limits import limit_key
 from ecdd.evidence.records import ExperimentRecord, Metric, Verdict
 from ecdd.evidence.verdicts import finite, judge_metric, judge_record
 
@@ -63,15 +64,6 @@ def rejudge(records: Mapping[str, ExperimentRecord], contract: LoadedContract) -
         }
         after[key] = _verdict(record, tuple(metrics), len({test.partition("[")[0] for test in measured}))
     return Rejudged({key: r.verdict for key, r in records.items()}, after, tuple(moved), frozenset(limits))
-
-
-def limit_key(metric: Metric) -> str | None:
-    """Contract key whose value is this metric's limit, such as ``"operating_point.max_fpr"``; None where there is none.
-
-    The check itself names the key as its clause; any other clause is an experiment's id or a sentence.
-    """
-    section, _, knob = metric.clause.partition(".")
-    return metric.clause if knob and section.islower() else None
 
 
 def _held_to(metric: Metric, limit: float | None) -> Metric:

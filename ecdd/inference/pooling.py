@@ -6,15 +6,17 @@ Sums run in float32 with numpy's pairwise order; the reference in the gates is f
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ecdd.contract.model_sections import Pooling
+    from ecdd.contract.model_sections import Pooling, PoolingRule
 
 
 def pool(patch_map: NDArray[np.float32], policy: Pooling) -> float:
@@ -33,16 +35,59 @@ def pool(patch_map: NDArray[np.float32], policy: Pooling) -> float:
         S6, the pooled logit.
     """
     values = np.ascontiguousarray(patch_map, dtype=np.float32).reshape(-1)
-    if policy.rule == "mean":
-        return float(values.mean(dtype=np.float32))
-    if policy.rule == "top_k":
-        return float(values[top_k_indices(values, policy.top_k_ratio)].mean(dtype=np.float32))
-    if policy.rule == "trimmed_mean":
-        cut = trimmed_count(policy.trim_fraction, values.size)
-        return float(np.sort(values, kind="stable")[cut : values.size - cut].mean(dtype=np.float32))
-    if policy.rule == "attention":
-        return float((attention_weights(values, policy.attention_temperature) * values).sum(dtype=np.float32))
-    assert_never(policy.rule)
+    return float(RULES[policy.rule].pool(values, policy))
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one rule makes one logit of N.
+
+    Attributes
+    ----------
+    knob : str
+        Key of the contract's section that sets the rule's strength; empty where nothing does.
+    pool : callable
+        From logits, float32 (N,) in row-major order, and the policy to S6.
+    ranks : callable, optional
+        Of a rule that is the mean of some ranks: from the policy and N to the first rank, 0 for the largest logit, and
+        the one behind the last. Other runtimes and torch follow it. None where every cell is weighted by its logit.
+    """
+
+    knob: str
+    pool: Callable[[NDArray[np.float32], Pooling], np.float32]
+    ranks: Callable[[Pooling, int], tuple[int, int]] | None
+
+
+def _mean(values: NDArray[np.float32], _policy: Pooling) -> np.float32:
+    return values.mean(dtype=np.float32)
+
+
+def _trimmed_mean(values: NDArray[np.float32], policy: Pooling) -> np.float32:
+    cut = trimmed_count(policy.trim_fraction, values.size)
+    return np.sort(values, kind="stable")[cut : values.size - cut].mean(dtype=np.float32)
+
+
+def _trimmed_ranks(policy: Pooling, cells: int) -> tuple[int, int]:
+    cut = trimmed_count(policy.trim_fraction, cells)
+    return cut, cells - cut
+
+
+def _top_k(values: NDArray[np.float32], policy: Pooling) -> np.float32:
+    return values[top_k_indices(values, policy.top_k_ratio)].mean(dtype=np.float32)
+
+
+def _attention(values: NDArray[np.float32], policy: Pooling) -> np.float32:
+    weighted: NDArray[np.float32] = attention_weights(values, policy.attention_temperature) * values
+    return weighted.sum(dtype=np.float32)
+
+
+# from simple to elaborate
+RULES: Final[Mapping[PoolingRule, Rule]] = {
+    "mean": Rule("", _mean, lambda _, cells: (0, cells)),
+    "trimmed_mean": Rule("trim_fraction", _trimmed_mean, _trimmed_ranks),
+    "top_k": Rule("top_k_ratio", _top_k, lambda policy, cells: (0, top_k_count(policy.top_k_ratio, cells))),
+    "attention": Rule("attention_temperature", _attention, None),
+}
 
 
 def top_k_indices(values: NDArray[np.float32], ratio: float) -> NDArray[np.intp]:

@@ -6,11 +6,11 @@ about 1e-6 of the largest logit.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 import torch
 
-from ecdd.inference.pooling import top_k_count, trimmed_count
+from ecdd.inference.pooling import RULES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,19 +34,15 @@ def pool(maps: Tensor, policy: Pooling) -> Tensor:
         S6, the pooled logits; differentiable.
     """
     values = maps.float().flatten(1)
-    if policy.rule == "mean":
-        return values.mean(dim=1)
-    if policy.rule == "top_k":
-        count = top_k_count(policy.top_k_ratio, values.shape[1])
-        # a stable sort keeps equal logits in row-major order: the lowest index first, as torch.topk does not promise
-        order = torch.sort(values.detach(), dim=1, descending=True, stable=True).indices[:, :count]
-        return values.gather(1, order).mean(dim=1)
-    if policy.rule == "trimmed_mean":
-        cut = trimmed_count(policy.trim_fraction, values.shape[1])
-        return torch.sort(values, dim=1, stable=True).values[:, cut : values.shape[1] - cut].mean(dim=1)
-    if policy.rule == "attention":
+    ranks, cells = RULES[policy.rule].ranks, values.shape[1]
+    if ranks is None:
         return (attention_weights(values, policy.attention_temperature) * values).sum(dim=1)
-    assert_never(policy.rule)
+    first, end = ranks(policy, cells)
+    if (first, end) == (0, cells):
+        return values.mean(dim=1)
+    # a stable sort keeps equal logits in row-major order: the lowest index first, as torch.topk does not promise
+    order = torch.sort(values.detach(), dim=1, descending=True, stable=True).indices[:, first:end]
+    return values.gather(1, order).mean(dim=1)
 
 
 def attention_weights(values: Tensor, temperature: float) -> Tensor:

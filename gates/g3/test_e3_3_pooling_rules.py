@@ -14,31 +14,21 @@ from numpy.typing import NDArray
 
 from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_set_contract import read_scores
-from ecdd.contract.model_sections import Pooling
-from ecdd.inference.pooling import pool
+from ecdd.inference.pooling import RULES, pool
 from ecdd.pipeline.preprocess import normalise
 from gates.support.fixtures import Bundle, Detector, Evidence, NotTested, PolicyContract
 from gates.support.frozen_maps import FrozenFace
-from gates.support.pooling_study import Studied, StudiedFace, Studies, auc, choose, name_of, study, variants
-
-KINDS = ("mean", "trimmed_mean", "top_k", "attention")
-
-
-def reference_pool(patch_map: NDArray[np.float32], rule: Pooling) -> float:
-    """Pool in float64, written from the specification and not from the implementation."""
-    values = [float(v) for v in np.asarray(patch_map).reshape(-1)]
-    n = len(values)
-    if rule.rule == "top_k":
-        k = -(-round(rule.top_k_ratio * 10**6) * n // 10**6)
-        values = sorted(values, reverse=True)[:k]
-    elif rule.rule == "trimmed_mean":
-        cut = round(rule.trim_fraction * 10**6) * n // 10**6
-        values = sorted(values)[cut : n - cut]
-    elif rule.rule == "attention":
-        top = max(values)
-        weights = [np.exp((v - top) / rule.attention_temperature) for v in values]
-        return float(sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights))
-    return sum(values) / len(values)
+from gates.support.pooling_study import (
+    Studied,
+    StudiedFace,
+    Studies,
+    auc,
+    choose,
+    name_of,
+    reference_pool,
+    study,
+    variants,
+)
 
 
 @pytest.mark.experiment("E3.3")
@@ -49,7 +39,7 @@ def test_pooled_logit_is_the_golden_one(
     rule, limit, n = policy.pooling, policy.pooling.tolerance_s6, len(frozen_faces)
     off = max((abs(pool(face.patch_map, rule) - face.pooled_logit), face.name) for face in frozen_faces)
     evidence.check("s6_differs", off[0], limit=limit, unit="logit", worst=[off[1]], n=n, clause="pooling.tolerance_s6")
-    for name, other in variants(rule, *KINDS).items():
+    for name, other in variants(rule, *RULES).items():
         off = max((abs(pool(f.patch_map, other) - reference_pool(f.patch_map, other)), f.name) for f in frozen_faces)
         evidence.check(f"{name}_differs_from_float64", off[0], limit=limit, unit="logit", worst=[off[1]], n=n)
 
@@ -110,7 +100,7 @@ def test_data_choose_the_rule_and_its_trimmed_fraction(
 def _chosen(
     evidence: Evidence, origin: str, faces: list[StudiedFace], policy: PolicyContract
 ) -> tuple[dict[str, Studied], NDArray[np.int64], str]:
-    found = study(faces, variants(policy.pooling, *KINDS))
+    found = study(faces, variants(policy.pooling, *RULES))
     labels = np.array([face.label for face in faces])
     chosen = choose(found, labels, policy.pooling.max_patch_reaction, policy.operating_point.confidence)
     evidence.table(f"pooling_{origin}", [studied.row for studied in found.values()])

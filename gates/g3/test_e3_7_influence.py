@@ -14,30 +14,30 @@ from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from ecdd.runtimes.registry import load_runtime
 from gates.support.fixtures import Bundle, Evidence, NotApplicable, PolicyContract
 from gates.support.influence import textured
 from gates.support.occlusion import (
     arrangement_errors,
-    astray,
+    band_influence,
     centre_of_mass,
     centres,
     held_cells,
     near_period,
-    tile_influence,
+    own_influence,
+    tile_cover,
 )
 from gates.support.seeded_networks import require_torch, require_weights
 
 RUNTIMES = ("tflite", "onnx")
-WHOLE, NEAR = range(2), range(32)  # seeds: to find a place in the picture, to weigh tiles beside each other
-GRADIENTS = 25  # cells, evenly spread: one backward pass each
+NEAR, WHOLE, OWN = range(24), range(8), range(4)  # seeds: centres near a cell, places in the picture, share of a tile
+SHARES, GRADIENTS = 16, 25  # cells, evenly spread: a tile exchanged, and a backward pass, each
 
 
 @pytest.mark.experiment("E3.7")
 def test_influence_comes_from_the_cells_own_place(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
-    """By occlusion, on the files that ship: every tile of the picture is exchanged in turn."""
+    """By occlusion, on the files that ship: every row and every column of tiles is exchanged in turn."""
     _require_wide(policy)
     for name in RUNTIMES:
         measure_influence(evidence, name, load_runtime(bundle, name, 1), policy)
@@ -58,48 +58,48 @@ def measure_influence(evidence: Any, name: str, runtime: Any, policy: PolicyCont
         ``patch_grid`` and ``pixel_pipeline.input_size``.
     """
     grid, side = policy.patch_grid, policy.pixel_pipeline.input_size
-    influence = tile_influence(runtime, grid, side, WHOLE)
-    period = near_period(grid)
-    near_by = tile_influence(runtime, grid, side, NEAR, period)
-    middles = (np.arange(len(influence)) + 0.5) * grid.stride
-    rows, cols = centres(grid)
-    found, off = np.full((grid.rows, grid.cols, 2), np.nan), []
-    for row in range(grid.rows):
-        for col in range(grid.cols):
-            whole = centre_of_mass(influence[:, :, row, col], (middles, middles), (rows[row], cols[col], np.inf))
-            found[row, col] = whole
-    held = held_cells(grid, side)
-    for row, col in held:
-        half = min(rows[row], cols[col], side - rows[row], side - cols[col])
-        if period < len(influence):  # further away the same tiles come again
-            half = min(half, period * grid.stride / 2 - 1)
-        near = centre_of_mass(near_by[:, :, row, col], (middles, middles), (rows[row], cols[col], half))
-        off.append((astray(near, (rows[row], cols[col]), grid.stride), f"({row}, {col})"))
-    _hold_centres(evidence, name, off)
+    period, axes = near_period(grid), centres(grid)
+    near = band_influence(runtime, grid, side, NEAR, period)
+    repeats = period < len(near[0])  # further away than half a period the same bands come again
+    whole = band_influence(runtime, grid, side, WHOLE) if repeats else near
+    middles = (np.arange(len(near[0])) + 0.5) * grid.stride
+    found = np.empty((grid.rows, grid.cols, 2))
+    for cell in np.ndindex(grid.rows, grid.cols):
+        found[cell] = [centre_of_mass(whole[axis][:, *cell], middles, axes[axis][cell[axis]]) for axis in (0, 1)]
+    held, reach = held_cells(grid, side), period * grid.stride / 2 - 1 if repeats else np.inf
+    _hold_centres(evidence, name, {cell: _astray((near[0][:, *cell], near[1][:, *cell]), middles, cell, policy, reach)
+                                   for cell in held})  # fmt: skip
     errors = arrangement_errors(found, grid)
     stated = errors.pop("as stated")
     nearest = min(errors, key=lambda key: errors[key])
     evidence.check(f"{name}_distance_against_the_nearest_other_arrangement", stated / errors[nearest], limit=1, op="<",
                    unit="ratio", worst=[nearest], n=len(errors))  # fmt: skip
-    shares = [_share(influence[:, :, row, col], (rows[row], cols[col]), grid.stride) for row, col in held]
-    evidence.measure(f"{name}_least_share_of_influence_in_the_tile", min(shares, default=float("nan")))
-    evidence.measure(f"{name}_mean_share_of_influence_in_the_tile", float(np.mean(shares)) if shares else float("nan"))
+    some = _some(held, SHARES)
+    every = sum(whole[0][:, *cell].sum() for cell in some)
+    share = own_influence(runtime, grid, side, OWN, some).sum() / every if every > 0 else float("nan")
+    evidence.measure(f"{name}_share_of_influence_in_the_tile", share)
 
 
-def _hold_centres(evidence: Any, name: str, off: list[tuple[float, str]]) -> None:
+def _some(cells: list[tuple[int, int]], count: int) -> list[tuple[int, int]]:
+    return cells[:: max(1, len(cells) // count)]
+
+
+def _astray(
+    shares: tuple[Any, Any], positions: Any, cell: tuple[int, int], policy: PolicyContract, reach: float
+) -> float:
+    """Distance of a cell's centres of mass from its middle along the worse axis, in strides; above 0.5 is outside."""
+    grid, side, off = policy.patch_grid, policy.pixel_pipeline.input_size, []
+    for share, axis, k in zip(shares, centres(grid), cell, strict=True):
+        half = min(axis[k], side - axis[k], reach)
+        off.append(abs(centre_of_mass(share, positions, axis[k], half) - axis[k]) / grid.stride)
+    return float(np.max(off))
+
+
+def _hold_centres(evidence: Any, name: str, off: dict[tuple[int, int], float]) -> None:
     """A centre that cannot be computed counts as the farthest."""
-    worst, cell = max(((np.inf if np.isnan(far) else far, cell) for far, cell in off), default=(np.nan, "no cell"))
+    worst, cell = max(((np.inf if np.isnan(far) else far, str(cell)) for cell, far in off.items()),
+                      default=(np.nan, "no cell"))  # fmt: skip
     evidence.check(f"{name}_farthest_centre_of_mass", worst, limit=0.5, unit="stride", worst=[cell], n=len(off))
-
-
-def _share(influence: NDArray[np.float64], at: tuple[float, float], stride: int) -> float:
-    """Part of the influence that comes from the cell's tile; a tile that is cut counts by its covered part."""
-    first = np.arange(len(influence)) * stride
-    rows, cols = (
-        np.clip(np.minimum(first + stride, middle + stride / 2) - np.maximum(first, middle - stride / 2), 0, None)
-        for middle in at
-    )
-    return float(rows @ influence @ cols / stride**2 / influence.sum())
 
 
 @pytest.mark.experiment("E3.7")
@@ -113,16 +113,16 @@ def test_gradients_come_from_the_cells_own_place(evidence: Evidence, bundle: Bun
     grid, side = policy.patch_grid, policy.pixel_pipeline.input_size
     network = load_weights(weights)[0].double()
     x = torch.from_numpy(textured(7, side).transpose(0, 3, 1, 2).astype(np.float64)).requires_grad_()
-    out, pixels, off = network(x)[0], np.arange(side) + 0.5, []
-    rows, cols = centres(grid)
-    held = held_cells(grid, side)
-    for row, col in held[:: max(1, len(held) // GRADIENTS)]:
-        (gradient,) = torch.autograd.grad(out[row, col], x, retain_graph=True)
-        share = gradient[0].abs().sum(dim=0).numpy()
-        half = min(rows[row], cols[col], side - rows[row], side - cols[col])
-        near = centre_of_mass(share, (pixels, pixels), (rows[row], cols[col], half))
-        off.append((astray(near, (rows[row], cols[col]), grid.stride), f"({row}, {col})"))
+    out, pixels, off, shares = network(x)[0], np.arange(side) + 0.5, {}, []
+    for cell in _some(held_cells(grid, side), GRADIENTS):
+        (gradient,) = torch.autograd.grad(out[cell], x, retain_graph=True)
+        sizes = gradient[0].abs().sum(dim=0).numpy()
+        off[cell] = _astray((sizes.sum(1), sizes.sum(0)), pixels, cell, policy, np.inf)
+        rows, cols = (tile_cover(axis[k], grid.stride, side) for axis, k in zip(centres(grid), cell, strict=True))
+        squares = (gradient[0] ** 2).sum(dim=0).numpy()
+        shares.append(float(rows @ squares @ cols / squares.sum()))
     _hold_centres(evidence, "gradient", off)
+    evidence.measure("gradient_least_share_of_influence_in_the_tile", min(shares, default=float("nan")))
 
 
 def _require_wide(policy: PolicyContract) -> None:

@@ -8,6 +8,7 @@ them turns more fakes into real than the contract allows, or when a transform is
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from ecdd.evaluation.scoring import Request, score
 from ecdd.evaluation.transforms import FIELD_SUITE_FILE, UNTOUCHED, apply, load_suite
 from ecdd.pipeline.decode import read_file
 from gates.support.fixtures import Bundle, Detector, Evidence, GoldenSet, NotTested, PolicyContract
-from gates.support.portraits import SPLIT, golden_portraits
+from gates.support.portraits import SPLIT, Portrait, golden_portraits
 from gates.support.score_tables import HELD_OUT
 
 NAMES = tuple(one.name for one in load_suite(FIELD_SUITE_FILE).transforms if one.name != UNTOUCHED)
@@ -66,20 +67,27 @@ def test_transforms_are_the_mistakes_that_they_are_named_after(evidence: Evidenc
     evidence.check("colours_of_palette", colours, limit=8, op="==", unit="colour", n=1)
 
 
+@pytest.fixture(scope="module")
+def untouched(policy: PolicyContract, golden: GoldenSet, detector: Detector) -> list[tuple[Portrait, bytes, str]]:
+    """Golden faces with a label, their bytes, and their verdict as they are."""
+    found = []
+    for portrait in golden_portraits(golden):
+        if portrait.label is not None:
+            data = read_file(portrait.path, policy.pixel_pipeline)
+            found.append((portrait, data, detector.predict(data, portrait.path.name).label))
+    return found
+
+
 @pytest.mark.experiment("E6.6")
 @pytest.mark.parametrize("name", NAMES)
 def test_golden_fakes_do_not_become_real(
-    evidence: Evidence, policy: PolicyContract, golden: GoldenSet, detector: Detector, name: str
+    evidence: Evidence, policy: PolicyContract, untouched: list[Any], detector: Detector, name: str
 ) -> None:
     """Every golden face of both classes, judged now, as it is and transformed."""
     transform, judged, reasons = load_suite(FIELD_SUITE_FILE).named(name), [], set[str]()
-    for portrait in golden_portraits(golden):
-        if portrait.label is None:
-            continue
-        data = read_file(portrait.path, policy.pixel_pipeline)
-        before = detector.predict(data, portrait.path.name)
+    for portrait, data, before in untouched:
         after = detector.predict(*apply(transform, data, portrait.path.name, policy.pixel_pipeline))
-        judged.append(TwiceJudged(portrait.name, portrait.label, before.label, after.label))
+        judged.append(TwiceJudged(portrait.name, portrait.label, before, after.label))
         reasons |= {str(code) for code in after.reason_codes}
     found = changes(judged)
     _hold(evidence, policy, f"golden_{name}", found)

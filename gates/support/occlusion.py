@@ -14,11 +14,12 @@ from gates.support.influence import textured
 Array = NDArray[np.float64]
 
 
-def tile_influence(runtime: Any, grid: PatchGrid, side: int, seeds: range, period: int = 0) -> Array:
-    """Mean squared move of every cell when tiles of stride x stride px are exchanged.
+def band_influence(runtime: Any, grid: PatchGrid, side: int, seeds: range, period: int = 0) -> tuple[Array, Array]:
+    """Mean squared move of every cell when a row, or a column, of tiles of stride x stride px is exchanged.
 
     Squares, because the variances that independent pixels cause add up: a tile of which one line is seen counts by
-    that line.
+    that line, and a row of tiles by the sum of its tiles. A centre of mass needs only these sums along either axis, for
+    which tiles need not be exchanged one by one.
 
     Parameters
     ----------
@@ -31,28 +32,47 @@ def tile_influence(runtime: Any, grid: PatchGrid, side: int, seeds: range, perio
     seeds : range
         One pair of seeded tensors each.
     period : int
-        Above 0: tiles that are so many tiles apart are exchanged together, which is far cheaper. The result then says
+        Above 0: bands that are so many tiles apart are exchanged together, which is far cheaper. The result then says
         where influence comes from only within half a period of a cell.
 
     Returns
     -------
-    ndarray, float64, shape (tile rows, tile cols, rows, cols)
-        Logit squared.
+    tuple of ndarray, float64, shape (tiles, rows, cols)
+        Logit squared by row of tiles, and by column of tiles.
     """
     tiles = -(-side // grid.stride)
     phases = min(period or tiles, tiles)
     tile_of = np.arange(side) // grid.stride % phases
-    moves = np.zeros((phases, phases, grid.rows, grid.cols))
+    moves = np.zeros((2, phases, grid.rows, grid.cols))
     for seed in seeds:
         base, other = textured(seed, side), textured(seed + 1000, side)
         before = runtime.patch_map(base)[0].astype(np.float64)
-        for y in range(phases):
-            for x in range(phases):
-                chosen = np.logical_and.outer(tile_of == y, tile_of == x)
-                changed = np.where(chosen[None, :, :, None], other, base)
-                moves[y, x] += (runtime.patch_map(changed)[0] - before) ** 2
-    phase = np.arange(tiles) % phases
-    return moves[np.ix_(phase, phase)] / len(seeds)
+        for axis, shape in enumerate(((1, side, 1, 1), (1, 1, side, 1))):
+            for phase in range(phases):
+                changed = np.where((tile_of == phase).reshape(shape), other, base)
+                moves[axis, phase] += (runtime.patch_map(changed)[0] - before) ** 2
+    rows, cols = moves[:, np.arange(tiles) % phases] / len(seeds)
+    return rows, cols
+
+
+def own_influence(runtime: Any, grid: PatchGrid, side: int, seeds: range, cells: list[tuple[int, int]]) -> Array:
+    """Mean squared move of each cell when its own tile alone, stride x stride px around its middle, is exchanged."""
+    rows, cols = centres(grid)
+    moves = np.zeros(len(cells))
+    for seed in seeds:
+        base, other = textured(seed, side), textured(seed + 1000, side)
+        before = runtime.patch_map(base)[0].astype(np.float64)
+        for k, cell in enumerate(cells):
+            own = [tile_cover(at, grid.stride, side) > 0 for at in (rows[cell[0]], cols[cell[1]])]
+            changed = np.where(np.logical_and.outer(*own)[None, :, :, None], other, base)
+            moves[k] += (runtime.patch_map(changed)[0][cell] - before[cell]) ** 2
+    return moves / len(seeds)
+
+
+def tile_cover(middle: float, stride: int, side: int) -> Array:
+    """Part of every pixel along one axis that lies in the tile around a middle, 0 to 1, shape (side,)."""
+    first = np.arange(side)
+    return np.clip(np.minimum(first + 1, middle + stride / 2) - np.maximum(first, middle - stride / 2), 0, 1)
 
 
 def near_period(grid: PatchGrid) -> int:
@@ -77,35 +97,26 @@ def held_cells(grid: PatchGrid, side: int) -> list[tuple[int, int]]:
     return [(row, col) for row in rows for col in cols]
 
 
-def centre_of_mass(share: Array, positions: tuple[Array, Array], within: tuple[float, float, float]) -> Array:
-    """Centre of the influence on one cell, px, as (row, column).
+def centre_of_mass(share: Array, positions: Array, middle: float, half: float = np.inf) -> float:
+    """Centre of the influence on one cell along one axis, px.
 
     Parameters
     ----------
-    share : ndarray, shape (places along rows, places along columns)
+    share : ndarray, shape (places,)
         Influence, not negative.
-    positions : tuple of ndarray
-        Middle of the places along rows and along columns, px.
-    within : tuple of float
-        Middle of the window, row and column, and half its side, px: as much of the picture on either side.
+    positions : ndarray, shape (places,)
+        Middle of the places, px.
+    middle, half : float
+        Middle of the window and half its length, px: as much of the picture on either side.
 
     Returns
     -------
-    ndarray, shape (2,)
+    float
         NaN where nothing in the window has influence.
     """
-    y, x, half = within
-    rows, cols = np.abs(positions[0] - y) <= half, np.abs(positions[1] - x) <= half
-    part = share[np.ix_(rows, cols)]
-    total = part.sum()
-    if not total > 0:
-        return np.full(2, np.nan)
-    return np.array([part.sum(1) @ positions[0][rows], part.sum(0) @ positions[1][cols]]) / total
-
-
-def astray(found: Array, at: tuple[float, float], stride: int) -> float:
-    """Distance of a centre of mass from the cell's middle along the worse axis, in strides; above 0.5 is outside."""
-    return float(np.abs(found - np.array(at)).max() / stride)
+    seen = np.abs(positions - middle) <= half
+    total = share[seen].sum()
+    return float(share[seen] @ positions[seen] / total) if total > 0 else float("nan")
 
 
 ARRANGEMENTS: dict[str, Callable[[Any], Any]] = {

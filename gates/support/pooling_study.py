@@ -25,10 +25,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ecdd.calibration.temperature_scaling import fit_temperature
+from ecdd.contract.model_sections import Pooling, PoolingRule
 from ecdd.inference.patch_grid import cell_box
-from ecdd.inference.pooling import pool
+from ecdd.inference.pooling import RULES, pool
 from ecdd.pipeline.preprocess import normalise
-from gates.support.fixtures import Detector, PolicyContract
+from gates.support.fixtures import Detector
 from gates.support.portraits import Portrait, open_portrait, png, relaxed
 
 Scores = NDArray[np.float64]
@@ -38,9 +39,15 @@ NOISY_PLACES = 3
 RESAMPLES = 1000
 CALIBRATION_FOLDS = 5
 EQUAL_SHIFTS = 1.1
-TRIM_FRACTIONS = (0.05, 0.1, 0.25)
 TOP_K_RATIOS = (0.01, 0.02, 0.05, 0.1)
 TEMPERATURES = (0.5, 1.0, 2.0, 4.0)
+# strengths that are compared of every rule, from simple to elaborate
+STRENGTHS: Mapping[PoolingRule, Sequence[float]] = {
+    "mean": (),
+    "trimmed_mean": (0.05, 0.1, 0.25),
+    "top_k": TOP_K_RATIOS[::-1],
+    "attention": TEMPERATURES[::-1],
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,29 +96,37 @@ def _with_noisy_patches(s3: Any, detector: Detector, seed: int) -> NDArray[np.fl
     return np.asarray(detector.runtime.patch_map(np.stack(batch)))
 
 
-def variants(pooling: Any, *kinds: str) -> dict[str, Any]:
+def variants(pooling: Pooling, *kinds: PoolingRule) -> dict[str, Pooling]:
     """Pooling policies by name, from simple to elaborate."""
-    made: dict[str, Any] = {}
+    made = []
     for kind in kinds:
-        values: dict[str, tuple[str, Sequence[float]]] = {
-            "mean": ("trim_fraction", (pooling.trim_fraction,)),
-            "trimmed_mean": ("trim_fraction", TRIM_FRACTIONS),
-            "top_k": ("top_k_ratio", sorted(TOP_K_RATIOS, reverse=True)),
-            "attention": ("attention_temperature", sorted(TEMPERATURES, reverse=True)),
-        }
-        field, numbers = values[kind]
-        for number in numbers:
-            name = kind if kind == "mean" else f"{kind} {number:g}"
-            made[name] = pooling.model_copy(update={"rule": kind, field: number})
-    return made
+        rule = pooling.model_copy(update={"rule": kind})
+        made += [rule.model_copy(update={RULES[kind].knob: value}) for value in STRENGTHS[kind]] or [rule]
+    return {name_of(policy): policy for policy in made}
 
 
-def name_of(pooling: Any, rule: str | None = None) -> str:
+def name_of(pooling: Pooling, rule: PoolingRule | None = None) -> str:
     """The name that `variants` gives to the contract's own parameters of a rule."""
     rule = rule or pooling.rule
-    value = {"trimmed_mean": pooling.trim_fraction, "top_k": pooling.top_k_ratio,
-             "attention": pooling.attention_temperature}.get(rule)  # fmt: skip
-    return rule if value is None else f"{rule} {value:g}"
+    knob = RULES[rule].knob
+    return f"{rule} {getattr(pooling, knob):g}" if knob else rule
+
+
+def reference_pool(patch_map: NDArray[np.float32], rule: Pooling) -> float:
+    """Pool in float64, written from the specification and not from the implementation."""
+    values = [float(v) for v in np.asarray(patch_map).reshape(-1)]
+    n = len(values)
+    if rule.rule == "top_k":
+        k = -(-round(rule.top_k_ratio * 10**6) * n // 10**6)
+        values = sorted(values, reverse=True)[:k]
+    elif rule.rule == "trimmed_mean":
+        cut = round(rule.trim_fraction * 10**6) * n // 10**6
+        values = sorted(values)[cut : n - cut]
+    elif rule.rule == "attention":
+        top = max(values)
+        weights = [np.exp((v - top) / rule.attention_temperature) for v in values]
+        return float(sum(w * v for w, v in zip(weights, values, strict=True)) / sum(weights))
+    return sum(values) / len(values)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,13 +138,13 @@ class Studied:
     row: dict[str, Any]
 
 
-def study(faces: Sequence[StudiedFace], policies: Mapping[str, Any]) -> dict[str, Studied]:
+def study(faces: Sequence[StudiedFace], policies: Mapping[str, Pooling]) -> dict[str, Studied]:
     """Measure every rule on the same maps."""
     labels = np.array([face.label for face in faces])
     return {name: _measured(name, policy, faces, labels) for name, policy in policies.items()}
 
 
-def _measured(name: str, policy: PolicyContract, faces: Sequence[StudiedFace], labels: Any) -> Studied:
+def _measured(name: str, policy: Pooling, faces: Sequence[StudiedFace], labels: Any) -> Studied:
     scores = np.array([pool(face.patch_map, policy) for face in faces])
     spread = float(scores.std())
     reactions = [max(abs(pool(m, policy) - s) for m in f.noisy) / spread for f, s in zip(faces, scores, strict=True)]

@@ -7,7 +7,7 @@ import numpy as np
 from ecdd.contract.schema import PolicyContract
 from ecdd.runtimes.base import INPUT_NAME, MAP_NAME
 
-CELLS, STRIDE, FIELD = 8, 32, 159
+CELLS, STRIDE, FIELD = 8, 8, 39
 PADDING = (FIELD - STRIDE) // 2
 
 
@@ -16,11 +16,12 @@ def wide_policy(policy: PolicyContract) -> PolicyContract:
     grid = policy.patch_grid.model_copy(
         update={"rows": CELLS, "cols": CELLS, "stride": STRIDE, "receptive_field": FIELD, "padding": PADDING}
     )
-    return policy.model_copy(update={"patch_grid": grid})
+    pixels = policy.pixel_pipeline.model_copy(update={"input_size": STRIDE * CELLS})
+    return policy.model_copy(update={"patch_grid": grid, "pixel_pipeline": pixels})
 
 
 def wide_onnx(seed: int) -> bytes:
-    """The file: one convolution, its weights noise under a bell of 24 px, padded with zeros."""
+    """The file: one convolution, its weights noise under a bell of 6 px, padded with zeros."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

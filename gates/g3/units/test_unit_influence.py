@@ -78,7 +78,8 @@ def test_a_map_that_nothing_moves_fails(wide: Remembering, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(("field", "padding", "whole"), [(287, 127, False), (787, 362, True), (9, 0, False)])
 def test_the_whole_picture_is_seen_where_every_box_covers_it(field: int, padding: int, whole: bool) -> None:
-    grid = wide_policy(POLICY).patch_grid.model_copy(update={"receptive_field": field, "padding": padding})
+    shape = {"rows": 8, "cols": 8, "stride": 32, "receptive_field": field, "padding": padding}
+    grid = POLICY.patch_grid.model_copy(update=shape)
     side = POLICY.pixel_pipeline.input_size
     boxes = [cell_box(row, col, grid) for row in range(grid.rows) for col in range(grid.cols)]
     covered = all(min(b.y0, b.x0) <= 0 and min(b.y1, b.x1) >= side for b in boxes)

@@ -14,8 +14,8 @@ import pytest
 from ecdd.bundle.loading import default_bundle_path
 from ecdd.contract.loading import load_contract
 from ecdd.evidence.chain import find_edits
+from ecdd.evidence.contract_limits import limit_key
 from ecdd.evidence.merging import read_records
-from ecdd.evidence.rejudging import limit_key
 
 ROOT = Path(__file__).resolve().parents[3]
 

@@ -17,14 +17,15 @@ from ecdd.contract.model_sections import PatchGrid, Pooling, PoolingRule
 from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration, probability
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.patch_grid import PixelBox, cell_box, cell_box_in_picture, cells_seeing, unseen_from
-from ecdd.inference.pooling import attention_weights, pool, top_k_indices
+from ecdd.inference.pooling import RULES, attention_weights, pool, top_k_indices
 from ecdd.inference.stages import ModelOutputError, argmax_cell, judge, map_checksum
 from gates.support.drawn_pictures import CONTRACT
+from gates.support.pooling_study import reference_pool
 
 POLICY = CONTRACT.policy
 GRID, POOLING = POLICY.patch_grid, POLICY.pooling
-RULES = get_args(PoolingRule)
 
+RANKED = [name for name, rule in RULES.items() if rule.ranks is not None]
 SEEDED = settings(deadline=None, max_examples=60, derandomize=True)
 
 grids = st.builds(
@@ -87,18 +88,9 @@ def test_a_cell_goes_back_to_the_picture_through_the_crop() -> None:
 # pooling
 
 
-def reference(values: NDArray[np.float32], policy: Pooling) -> float:
-    """The rule in plain Python and float64."""
-    ordered = sorted((float(v) for v in values.ravel()), reverse=True)
-    if policy.rule == "top_k":
-        ordered = ordered[: max(1, math.ceil(policy.top_k_ratio * len(ordered)))]
-    if policy.rule == "trimmed_mean":
-        cut = math.floor(policy.trim_fraction * len(ordered))
-        ordered = ordered[cut : len(ordered) - cut]
-    if policy.rule == "attention":
-        weights = [math.exp((v - ordered[0]) / policy.attention_temperature) for v in ordered]
-        return math.fsum(w * v for w, v in zip(weights, ordered, strict=True)) / math.fsum(weights)
-    return math.fsum(ordered) / len(ordered)
+def test_every_rule_of_the_contract_is_there_with_a_knob_of_it() -> None:
+    assert set(RULES) == set(get_args(PoolingRule))
+    assert {rule.knob for rule in RULES.values()} - {""} <= set(type(POOLING).model_fields)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -108,7 +100,7 @@ def test_pooling_agrees_with_the_reference(
     rule: str, values: NDArray[np.float32], ratio: float, trim: float, temperature: float
 ) -> None:
     policy = pooling(rule, top_k_ratio=ratio, trim_fraction=trim, attention_temperature=temperature)
-    assert pool(values, policy) == pytest.approx(reference(values, policy), abs=2e-3, rel=1e-4)
+    assert pool(values, policy) == pytest.approx(reference_pool(values, policy), abs=2e-3, rel=1e-4)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -127,7 +119,7 @@ def test_a_shift_of_all_cells_shifts_the_pooled_logit(rule: str, values: NDArray
     assert moved == pytest.approx(pool(values, pooling(rule)) + shift, abs=1e-3)
 
 
-@pytest.mark.parametrize("rule", ["mean", "top_k", "trimmed_mean"])
+@pytest.mark.parametrize("rule", RANKED)
 @SEEDED
 @given(maps, st.data())
 def test_a_more_suspicious_cell_never_lowers_the_pooled_logit(
@@ -145,7 +137,7 @@ def test_one_noisy_patch_moves_each_rule_by_its_bound(noise: float, cell: int) -
     calm = np.random.default_rng(7).normal(0, 1, (31, 31)).astype(np.float32)
     noisy = calm.copy()
     noisy.flat[cell] += np.float32(noise)
-    moved = {rule: pool(noisy, pooling(rule)) - pool(calm, pooling(rule)) for rule in RULES[:3]}
+    moved = {rule: pool(noisy, pooling(rule)) - pool(calm, pooling(rule)) for rule in RANKED}
     chosen = math.ceil(POOLING.top_k_ratio * 961)
     assert moved["mean"] == pytest.approx(noise / 961, abs=1e-5)
     assert -1e-6 <= moved["top_k"] <= noise / chosen + 1e-5
