@@ -42,6 +42,7 @@ CALLS = {
     "govern check": "--data {manifest} --split {split} --reviews {store} --key {key}",
     "govern tag": "{picture} --split {split} --to AUDIT --who me --reason test",
     "govern split": "--data {manifest} --out {new}",
+    "govern merge": "--data {manifest} --out {new}",
     "govern review make-key": "{new}",
     "govern review add": "{picture} --store {store} --key {key} --consent text",
     "govern review next": "--store {store} --key {key} --out {new}",
