@@ -34,6 +34,7 @@ CALLS = {
     "contract show": "{contract}",
     "contract diff": "{contract} {contract}",
     "contract schema": "",
+    "contract upgrade": "{contract} --out {new}",
     "bundle verify": "{released}",
     "bundle diff": "{bundle} {bundle}",
     "bundle build": "--tflite {tflite} --onnx {onnx} --contract {contract} --scores {scores} --out {new}",
