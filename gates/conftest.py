@@ -1,4 +1,4 @@
-"""Optional parts whose library is missing are skipped with the reason; of a run with workers the longest tests begin."""
+"""Tests whose library is missing are skipped, with the reason; of a run with workers the longest tests begin."""
 
 from __future__ import annotations
 
@@ -21,9 +21,15 @@ _OPTIONAL = {
 _EXPERIMENT = re.compile(r"test_e\d")
 # files with tests of half a minute or more: begun last, one of them would leave the other workers idle
 _LONG = (
-    "own_model/test_own_model.py", "units/package/test_wheel.py", "phase7/test_e7_3_", "phase8/test_e8_1_",
-    "phase7/test_e7_2_", "training/test_unit_train_command.py", "g6/units/test_unit_scoring.py", "training/test_unit_trainer.py",
-)  # fmt: skip
+    "own_model/test_own_model.py",
+    "units/package/test_wheel.py",
+    "phase7/test_e7_3_",
+    "phase8/test_e8_1_",
+    "phase7/test_e7_2_",
+    "training/test_unit_train_command.py",
+    "training/test_unit_trainer.py",
+    "g6/units/test_unit_scoring.py",
+)
 
 
 @pytest.hookimpl(wrapper=True)

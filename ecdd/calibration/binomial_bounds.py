@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -50,6 +51,26 @@ def clopper_pearson(errors: int, n: int, confidence: float) -> tuple[float, floa
     low = 0.0 if errors == 0 else float(beta.ppf(tail, errors, n - errors + 1))
     high = 1.0 if errors == n else float(beta.ppf(1 - tail, errors + 1, n - errors))
     return low, high
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Events of ``n`` and the exact two-sided interval; ``value`` is None where there was nothing to count."""
+
+    events: int
+    n: int
+    low: float
+    high: float
+
+    @property
+    def value(self) -> float | None:
+        """Share."""
+        return self.events / self.n if self.n else None
+
+
+def rate(events: int, n: int, confidence: float) -> Rate:
+    """A share with its interval; 0 of 0 spans everything."""
+    return Rate(events, n, *(clopper_pearson(events, n, confidence) if n else (0.0, 1.0)))
 
 
 def _check(errors: int, n: int) -> None:

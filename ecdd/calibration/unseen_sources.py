@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from ecdd.calibration.binomial_bounds import clopper_pearson
+from ecdd.calibration.binomial_bounds import Rate, rate
 from ecdd.calibration.calibration_error import CalibrationError
 from ecdd.calibration.metrics import MetricError
 from ecdd.calibration.operating_point import Thresholds, choose_thresholds
@@ -67,29 +67,14 @@ class GroupRates:
         Name.
     label : int
         1: errors are fakes called real (FNR); 0: reals called fake (FPR).
-    n, errors, abstained : int
-        Pictures.
-    error_bounds, abstain_bounds : tuple of (float, float)
-        Two-sided Clopper-Pearson intervals.
+    error, abstain : Rate
+        Of all its pictures.
     """
 
     group: str
     label: int
-    n: int
-    errors: int
-    abstained: int
-    error_bounds: tuple[float, float]
-    abstain_bounds: tuple[float, float]
-
-    @property
-    def error_rate(self) -> float:
-        """FPR or FNR, 0 to 1."""
-        return self.errors / self.n
-
-    @property
-    def abstain_rate(self) -> float:
-        """0 to 1."""
-        return self.abstained / self.n
+    error: Rate
+    abstain: Rate
 
 
 def read_cross_fitted(
@@ -242,5 +227,4 @@ def _rates(
     n = len(scored)
     errors = sum(p <= t_real if label == FAKE else p >= t_fake for p, (t_real, t_fake) in scored)
     abstained = sum(t_real < p < t_fake for p, (t_real, t_fake) in scored)
-    bounds = [clopper_pearson(events, n, confidence) for events in (errors, abstained)]
-    return GroupRates(group, label, n, errors, abstained, bounds[0], bounds[1])
+    return GroupRates(group, label, rate(errors, n, confidence), rate(abstained, n, confidence))

@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ecdd.calibration.binomial_bounds import clopper_pearson
+from ecdd.calibration.binomial_bounds import Rate, rate
 from ecdd.calibration.metrics import Floats, Labels, MetricError, expected_calibration_error
 from ecdd.contract.model_sections import OperatingPoint
 from ecdd.evaluation.score_table import OUTCOMES, SCORED
@@ -19,26 +19,6 @@ Row = Mapping[str, Any]
 _BINS: Final = 10
 _SMALLEST_SHARE: Final = 1e-4
 NO_CODE: Final = "none"
-
-
-@dataclass(frozen=True)
-class Rate:
-    """Events of ``n`` and the exact two-sided interval; ``value`` is None where there was nothing to count."""
-
-    events: int
-    n: int
-    low: float
-    high: float
-
-    @property
-    def value(self) -> float | None:
-        """Share."""
-        return self.events / self.n if self.n else None
-
-
-def rate(events: int, n: int, confidence: float) -> Rate:
-    """A share with its interval; 0 of 0 spans everything."""
-    return Rate(events, n, *(clopper_pearson(events, n, confidence) if n else (0.0, 1.0)))
 
 
 @dataclass(frozen=True)

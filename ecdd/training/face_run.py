@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,7 +19,6 @@ from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag
 from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.dataset_governance.usable_faces import usable_faces
 from ecdd.files import write_text
-from ecdd.models.checkpoint import check_operator, identity_of, load_weights, save_weights
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.training.batches import pooled_logits
 from ecdd.training.config import FaceTrainingConfig, FoldSettings, TrainingError
@@ -36,14 +34,21 @@ from ecdd.training.face_regions import (
 )
 from ecdd.training.forgeries.latent_twin import LatentAutoencoder
 from ecdd.training.processes import Processes
-from ecdd.training.run import FOLDS_FOLDER, RECORD_NAME, SHIPPED_FOLDER, WEIGHTS_NAME
+from ecdd.training.run_folder import (
+    FOLDS_FOLDER,
+    SHIPPED_FOLDER,
+    Progress,
+    same_inputs,
+    start_weights,
+    write_record,
+    write_weights,
+)
 from ecdd.training.trainer import Start, outcome, train_network
-from ecdd.training.training_record import environment, picture_counts, training_identity
+from ecdd.training.training_record import picture_counts, training_identity
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Progress = Callable[[str], None]
 SCORES_NAME: Final = "scores.csv"
 RECORD_SCHEMA: Final = 3
 FILE: Final = "file"
@@ -150,29 +155,19 @@ def run_face_training(
     if options.only or not processes.first:
         return None
     model = outcome(config, contract.policy, options.out / SHIPPED_FOLDER).model
-    record: dict[str, Any] = {
+    about = {
         "schema_version": RECORD_SCHEMA,
-        "architecture": config.architecture.model_dump(mode="json"),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **inputs.identity,
         "pictures": picture_counts([pair for pair in faces if pair[1].lineage is LineageTag.TRAIN]),
         "faces_found": outcomes,
         "twins": len(twins) // 2,
-        "config": config.model_dump(mode="json"),
-        **environment(),
-        "processes": processes.count,
-        "device": processes.device,
         "initialised_from": options.init.name,
         "trainings": parts,
         "left_out": left_out_summary(parts),
         "not_tested_on": list(NOT_TESTED_ON),
     }
-    record["state_digest"] = save_weights(
-        model, identity_of(model, contract.policy, contract.tensor_digest), options.out / WEIGHTS_NAME
-    )
     write_text(options.out / CROSS_FITTED_FILE, cross_fitted_text(options.out, config.folds))
-    write_text(options.out / RECORD_NAME, json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n")
-    return record
+    return write_record(options.out, model, contract, config, processes, about)
 
 
 def cross_fitted_text(out: Path, folds: Collection[str]) -> str:
@@ -232,14 +227,15 @@ def _one_training(inputs: _Inputs, name: str, progress: Progress) -> dict[str, A
     train, watched = _train_parts(inputs, fold)
     draws = FaceDraws(train, policy.pixel_pipeline, config.degradations, config.blended_share, config.seed)
     validation = FaceSet(list(measured_tensors(watched, policy.pixel_pipeline, "harmonised", config.seed)))
-    _same_inputs(out / "inputs.json", inputs, config)
-    start = Start(_checked(inputs.options.init, inputs.contract).state_dict())
+    same_inputs(out, {"config": config.model_dump(mode="json"), "init": inputs.options.init.name,
+                      "twins": len(inputs.twins) // 2, **inputs.identity})  # fmt: skip
+    start = Start(start_weights(inputs.options.init, inputs.contract).state_dict())
     for epoch in train_network(config, policy, draws, validation, out, start, inputs.processes):
         progress(f"{name}: epoch {epoch.epoch}, loss {epoch.loss:.4f}, watched AUC {epoch.validation_auc:.4f}")
     inputs.processes.agree(None)
     result = outcome(config, policy, out)
     if inputs.processes.first and not (out / SCORES_NAME).is_file():
-        save_weights(result.model, identity_of(result.model, policy, inputs.contract.tensor_digest), out / WEIGHTS_NAME)
+        write_weights(result.model, inputs.contract, out)
         write_text(out / SCORES_NAME, _scores_text(inputs, name, result.model, _scored_regions(inputs, fold)))
     return {
         "left_out": None if fold is None else fold.model_dump(mode="json"),
@@ -252,13 +248,6 @@ def _one_training(inputs: _Inputs, name: str, progress: Progress) -> dict[str, A
 
 def _place(out: Path, name: str) -> Path:
     return out / SHIPPED_FOLDER if name == SHIPPED else out / FOLDS_FOLDER / name
-
-
-def _checked(path: Path, contract: LoadedContract) -> PatchNetwork:
-    model, identity = load_weights(path)
-    grid = contract.policy.patch_grid
-    check_operator(identity, grid.input_operator, grid.operator_scale, path)
-    return model
 
 
 def _train_parts(inputs: _Inputs, fold: FoldSettings | None) -> tuple[list[FaceRegion], list[FaceRegion]]:
@@ -367,15 +356,3 @@ def left_out_summary(trainings: Mapping[str, Mapping[str, Any]]) -> dict[str, An
 def _counts(regions: Sequence[FaceRegion]) -> dict[str, int]:
     names = [f"{one.family_source} ({'fake' if one.label else 'real'})" for one in regions]
     return {name: names.count(name) for name in sorted(set(names))}
-
-
-def _same_inputs(path: Path, inputs: _Inputs, config: FaceTrainingConfig) -> None:
-    """Refuse to resume a state that was begun with other settings or data."""
-    given = {"init": inputs.options.init.name, "twins": len(inputs.twins) // 2}
-    chosen = {"config": config.model_dump(mode="json"), **given, **inputs.identity}
-    text = json.dumps(chosen, indent=2, sort_keys=True) + "\n"
-    if not path.is_file():
-        write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        msg = f"{path}: the folder holds a training with other settings, data or contract; choose another --out"
-        raise TrainingError(msg)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +11,6 @@ from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag
 from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.dataset_governance.usable_faces import TaggedRow, usable_faces
-from ecdd.files import write_text
-from ecdd.models.checkpoint import check_operator, identity_of, load_weights, save_weights
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.training.cache import (
     Variant,
@@ -29,6 +25,16 @@ from ecdd.training.forged_cache import fill_forged_cache, forged_folder, load_fo
 from ecdd.training.forgeries.registry import UnknownGeneratorError, find_generator
 from ecdd.training.measuring import by_source, measure, score_variants
 from ecdd.training.processes import Processes
+from ecdd.training.run_folder import (
+    FOLDS_FOLDER,
+    SHIPPED_FOLDER,
+    WEIGHTS_NAME,
+    Progress,
+    same_inputs,
+    start_weights,
+    write_record,
+    write_weights,
+)
 from ecdd.training.sampling import BalancedSet, balanced
 from ecdd.training.shortcut_audit import audit_lines, shortcut_audit
 from ecdd.training.source_folds import SourceFold, fold_parts, source_folds
@@ -37,18 +43,12 @@ from ecdd.training.training_record import (
     NOT_TESTED_ON,
     RECORD_SCHEMA,
     abstain_rates,
-    environment,
     picture_counts,
     set_summary,
     training_identity,
 )
 
-Progress = Callable[[str], None]
-INPUTS_FILE = "inputs.json"
-WEIGHTS_NAME = "weights.safetensors"
-RECORD_NAME = "training_record.json"
 FIGURE_NAME = "curves.png"
-FOLDS_FOLDER, SHIPPED_FOLDER = "folds", "shipped"
 
 
 @dataclass(frozen=True)
@@ -151,32 +151,20 @@ def run_training(
     folds = source_folds(config.leave_one_source_out) if config.leave_one_source_out else []
     table = [_one_training(inputs, fold, progress)[1] for fold in folds]
     model, shipped = _one_training(inputs, None, progress)
-    record: dict[str, Any] = {
+    about = {
         "schema_version": RECORD_SCHEMA,
-        "architecture": config.architecture.model_dump(mode="json"),
-        "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **identity,
         "pictures": picture_counts(rows),
         "skipped": {"manifest": list(options.skipped), "unreadable": bad},
         "shortcut_audit": audit,
         "tensors_by_outcome": left_out,
-        "config": config.model_dump(mode="json"),
-        **environment(),
-        "processes": processes.count,
-        "device": processes.device,
         "initialised_from": options.init.name if options.init else None,
         "frozen": list(options.freeze),
         "leave_one_source_out": table,
         "shipped": shipped,
         "not_tested_on": list(NOT_TESTED_ON),
     }
-    if processes.first:
-        record["state_digest"] = save_weights(
-            model, identity_of(model, contract.policy, contract.tensor_digest), options.out / WEIGHTS_NAME
-        )
-        text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
-        write_text(options.out / RECORD_NAME, text)
-    return record
+    return write_record(options.out, model, contract, config, processes, about)
 
 
 def _readable(
@@ -235,7 +223,7 @@ def _one_training(inputs: _Inputs, fold: SourceFold | None, progress: Progress) 
     train = _balanced(place.name, "training", parts.train, config)
     validation = _balanced(place.name, "validation", parts.validation, config)
     if inputs.processes.first:
-        _same_inputs(out / INPUTS_FILE, inputs_text(config, inputs.identity, options, place))
+        same_inputs(out, _chosen(config, inputs.identity, options, place))
     start = _start(inputs, place)
     for epoch in train_network(config, policy, train, validation, out, start, inputs.processes):
         progress(f"{place.name}: epoch {epoch.epoch}, loss {epoch.loss:.4f}, validation AUC {epoch.validation_auc:.4f}")
@@ -245,7 +233,7 @@ def _one_training(inputs: _Inputs, fold: SourceFold | None, progress: Progress) 
     scores = score_variants(result.model, test, policy)
     sources = by_source(scores, test, config)
     if inputs.processes.first:
-        save_weights(result.model, identity_of(result.model, policy, inputs.contract.tensor_digest), out / WEIGHTS_NAME)
+        write_weights(result.model, inputs.contract, out)
         write_figure(result.history, sources, out / FIGURE_NAME)
     return result.model, {
         "left_out": None if fold is None else asdict(fold),
@@ -273,10 +261,10 @@ def _balanced(training: str, part: str, variants: list[Variant], config: Trainin
 def _start(inputs: _Inputs, place: Path) -> Start:
     """Load what a training begins with: a checkpoint of the caller, and the teacher of the same fold."""
     options, contract = inputs.options, inputs.contract
-    init = None if options.init is None else _checked_weights(options.init, contract).state_dict()
+    init = None if options.init is None else start_weights(options.init, contract).state_dict()
     teacher = None
     if options.teacher is not None:
-        teacher = _checked_weights(_teacher_weights(options.teacher, place), contract)
+        teacher = start_weights(_teacher_weights(options.teacher, place), contract)
         teacher = teacher.eval().to(inputs.processes.device)
     return Start(init, options.freeze, teacher)
 
@@ -290,13 +278,6 @@ def _teacher_sha256(options: RunOptions, place: Path) -> str | None:
         return None
     path = _teacher_weights(options.teacher, place)
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
-
-
-def _checked_weights(path: Path, contract: LoadedContract) -> PatchNetwork:
-    model, identity = load_weights(path)
-    grid = contract.policy.patch_grid
-    check_operator(identity, grid.input_operator, grid.operator_scale, path)
-    return model
 
 
 def _check_settings(config: TrainingConfig, options: RunOptions) -> None:
@@ -314,9 +295,9 @@ def _check_settings(config: TrainingConfig, options: RunOptions) -> None:
         raise TrainingError(msg)
 
 
-def inputs_text(config: TrainingConfig, identity: dict[str, str], options: RunOptions, place: Path) -> str:
-    """Describe what a training state depends on, so that no state is resumed with other inputs."""
-    chosen = {
+def _chosen(config: TrainingConfig, identity: dict[str, str], options: RunOptions, place: Path) -> dict[str, Any]:
+    """What a training's state depends on, so that no state is resumed with other inputs."""
+    return {
         "config": config.model_dump(mode="json"),
         "init": options.init.name if options.init else None,
         "freeze": list(options.freeze),
@@ -324,12 +305,3 @@ def inputs_text(config: TrainingConfig, identity: dict[str, str], options: RunOp
         "teacher_sha256": _teacher_sha256(options, place),
         **identity,
     }
-    return json.dumps(chosen, indent=2, sort_keys=True) + "\n"
-
-
-def _same_inputs(path: Path, text: str) -> None:
-    if not path.is_file():
-        write_text(path, text)
-    elif path.read_text(encoding="utf-8") != text:
-        msg = f"{path}: the folder holds a training with other settings, data or contract; choose another --out"
-        raise TrainingError(msg)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import io
-import re
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from ecdd.training.curves import EpochRecord, log_text
 from ecdd.training.face_draws import FaceDraws, FaceSet
 from ecdd.training.head_start import fit_heads
 from ecdd.training.losses import training_loss
+from ecdd.training.optimising import freeze, learning_rate, move_average, norms, parameter_groups, precision
 from ecdd.training.processes import Processes
 from ecdd.training.sampling import BalancedSet, draw
 
@@ -79,7 +78,7 @@ class _Run:
         self, config: TrainingConfig | FaceTrainingConfig, policy: PolicyContract, start: Start, processes: Processes
     ) -> None:
         self.model = seeded_network(config, policy, start.init)
-        self.frozen = _freeze(self.model, start.freeze)
+        self.frozen = freeze(self.model, start.freeze)
         self.model.to(processes.device)
         self.parallel = processes.wrap(self.model)
         self.averaged = seeded_network(config, policy, start.init).eval().to(processes.device)
@@ -88,7 +87,7 @@ class _Run:
         if settings.channels_last:
             for network in (self.model, self.averaged):
                 network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        groups, self.factors = _parameter_groups(self.model, settings)
+        groups, self.factors = parameter_groups(self.model, settings)
         self.optimiser = torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=settings.weight_decay)
         self.kept_statistics = settings.norm_statistics == "kept"
         self.history: list[EpochRecord] = []
@@ -124,7 +123,7 @@ class _Run:
     def train_mode(self) -> None:
         """Training mode; batch norms whose weights are frozen, or all where asked for, keep their statistics."""
         self.parallel.train()
-        for module in _norms(self.model) if self.kept_statistics else self.frozen:
+        for module in norms(self.model) if self.kept_statistics else self.frozen:
             module.eval()
 
 
@@ -278,7 +277,7 @@ def _one_epoch(
         batches = _variants(run, config, policy, data, epoch)
     for batch in batches:
         for group, factor in zip(run.optimiser.param_groups, run.factors, strict=True):
-            group["lr"] = _learning_rate(run.step, settings) * factor
+            group["lr"] = learning_rate(run.step, settings) * factor
         loss = _step(run, config, policy, batch, epoch, teacher)
         losses.append(loss)
     return float(np.mean(losses))
@@ -320,7 +319,7 @@ def _step(
     tensors = batch.tensors.to(device)
     if settings.channels_last:
         tensors = tensors.contiguous(memory_format=torch.channels_last)
-    with _precision(settings, device):
+    with precision(settings, device):
         maps = run.parallel(tensors)
         with torch.no_grad():
             followed = None if teacher is None else teacher(tensors).float()
@@ -344,7 +343,7 @@ def _step(
     torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     run.optimiser.step()
     run.step += 1
-    _average(run, settings.average)
+    move_average(run.averaged, run.model, settings.average, run.step)
     return loss.item()
 
 
@@ -363,71 +362,6 @@ def _validate(
         run.optimiser.param_groups[0]["lr"],
         time.perf_counter() - began,
     )
-
-
-def _precision(settings: OptimiseSettings, device: str) -> AbstractContextManager[Any]:
-    """Choose mixed precision: bfloat16 on CUDA where asked for; the CPU computes in float32."""
-    if settings.precision == "float32" or not device.startswith("cuda"):
-        return nullcontext()
-    return torch.autocast("cuda", torch.bfloat16)
-
-
-def _learning_rate(step: int, settings: OptimiseSettings) -> float:
-    """Linear warm-up, then half a cosine down to zero."""
-    per_epoch = settings.draws // settings.batch
-    warm, total = settings.warmup_epochs * per_epoch, settings.epochs * per_epoch
-    if step < warm:
-        return settings.learning_rate * (step + 1) / warm
-    return settings.learning_rate * 0.5 * (1 + float(np.cos(np.pi * (step - warm) / max(total - warm, 1))))
-
-
-def _average(run: _Run, decay: float) -> None:
-    """Move the averaged weights and batch-norm statistics towards the current ones; faster in the beginning."""
-    decay = min(decay, (1 + run.step) / (10 + run.step))
-    with torch.no_grad():
-        for old, new in zip(run.averaged.state_dict().values(), run.model.state_dict().values(), strict=True):
-            if old.is_floating_point():
-                old.lerp_(new, 1 - decay)
-            else:
-                old.copy_(new)
-
-
-def _freeze(model: PatchNetwork, patterns: tuple[str, ...]) -> list[torch.nn.Module]:
-    """Freeze parameters by name; gives the batch norms among them."""
-    try:
-        compiled = [re.compile(pattern) for pattern in patterns]
-    except re.error as error:
-        msg = f"--freeze: {error.pattern!r} is not a regular expression ({error})"
-        raise TrainingError(msg) from error
-    for pattern in compiled:
-        matched = [parameter for name, parameter in model.named_parameters() if pattern.match(name)]
-        if not matched:
-            msg = f"--freeze {pattern.pattern}: no parameter begins so; there are {_beginnings(model)}"
-            raise TrainingError(msg)
-        for parameter in matched:
-            parameter.requires_grad_(False)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        msg = f"--freeze {' '.join(patterns)}: every parameter is frozen, nothing would be trained"
-        raise TrainingError(msg)
-    return [norm for norm in _norms(model) if not any(parameter.requires_grad for parameter in norm.parameters())]
-
-
-def _norms(model: torch.nn.Module) -> list[torch.nn.Module]:
-    return [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
-
-
-def _parameter_groups(model: PatchNetwork, settings: OptimiseSettings) -> tuple[list[dict[str, Any]], list[float]]:
-    """Trained parameters, the heads apart where they learn at a rate of their own, and each group's factor."""
-    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-    if settings.head_learning_rate is None:
-        return [{"params": [parameter for _, parameter in named]}], [1.0]
-    heads = [parameter for name, parameter in named if name.startswith("heads.")]
-    trunk = [parameter for name, parameter in named if not name.startswith("heads.")]
-    return [{"params": trunk}, {"params": heads}], [1.0, settings.head_learning_rate / settings.learning_rate]
-
-
-def _beginnings(model: PatchNetwork) -> str:
-    return ", ".join(sorted({name.split(".")[0] for name, _ in model.named_parameters()}))
 
 
 def _copy(model: PatchNetwork) -> dict[str, torch.Tensor]:

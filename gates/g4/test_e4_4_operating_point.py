@@ -15,11 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecdd.calibration.binomial_bounds import allowed_errors, clopper_pearson_upper, least_auc, pictures_needed
+from ecdd.calibration.binomial_bounds import allowed_errors, clopper_pearson_upper, least_auc, pictures_needed, rate
 from ecdd.calibration.metrics import sigmoid
 from ecdd.calibration.operating_point import choose_thresholds, ltt_threshold, shortfall
 from ecdd.contract.model_sections import OperatingPoint
-from ecdd.evaluation.metrics import rate
 from ecdd.verdict import FaceVerdict
 from gates.support import calibration_figures as figures
 from gates.support.calibration_set import CalibrationSet, Predicted, count_errors, error_limits, predicted

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-from ecdd.evaluation.metrics import rate
+from ecdd.calibration.binomial_bounds import rate
 from ecdd.evaluation.splits import time_split
 from ecdd.evaluation.transforms import UNTOUCHED
 from gates.support.fixtures import Evidence, NotTested, PolicyContract

@@ -27,6 +27,7 @@ from ecdd.calibration.unseen_sources import (
 )
 from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration
 from gates.support.fixtures import Bundle, Evidence, NotTested, PolicyContract
+from gates.support.shown_rates import shown_rate
 
 RECORD = "training_record.json"
 HEAD = "sha256,label,source,family,fold,logit\n"
@@ -63,32 +64,31 @@ def test_unseen_sources_keep_the_limits(evidence: Evidence, bundle: Bundle, poli
 
 def _hold(evidence: Evidence, policy: PolicyContract, name: str, groups: list[GroupRates]) -> None:
     point, enough = policy.operating_point, policy.evaluation.min_group_pictures
-    judged = [one for one in groups if one.n >= enough]
+    judged = [one for one in groups if one.error.n >= enough]
     limits = {REAL: ("fpr", point.unseen_max_fpr), FAKE: ("fnr", point.unseen_max_fnr)}
     for label, (error, limit) in limits.items():
         mine = [one for one in judged if one.label == label]
-        worst = max(mine, key=lambda one: one.error_rate, default=None)
-        value, names = (None, []) if worst is None else (worst.error_rate, [worst.group])
+        worst = max(mine, key=lambda one: one.error.value or 0.0, default=None)
+        value, names = (None, []) if worst is None else (worst.error.value, [worst.group])
         evidence.check(f"{name}_{error}", value, limit=limit, unit="rate", worst=names, n=len(mine),
                        clause=f"operating_point.unseen_max_{error}")  # fmt: skip
-    undecided = max(judged, key=lambda one: one.abstain_rate, default=None)
-    value, names = (None, []) if undecided is None else (undecided.abstain_rate, [undecided.group])
+    undecided = max(judged, key=lambda one: one.abstain.value or 0.0, default=None)
+    value, names = (None, []) if undecided is None else (undecided.abstain.value, [undecided.group])
     evidence.check(f"{name}_abstain", value, limit=point.unseen_max_abstain_rate, unit="rate", worst=names,
                    n=len(judged), clause="operating_point.unseen_max_abstain_rate")  # fmt: skip
     for one in groups:
-        if one.n < enough:
-            evidence.not_tested(f"unseen {one.group}", f"{one.n} pictures, {enough} are needed")
+        if one.error.n < enough:
+            evidence.not_tested(f"unseen {one.group}", f"{one.error.n} pictures, {enough} are needed")
     evidence.table(f"{name}_groups", [_shown(one) for one in groups])
 
 
 def _shown(one: GroupRates) -> dict[str, object]:
-    error, abstain = one.error_bounds, one.abstain_bounds
     return {
         "group": one.group,
         "class": "fake" if one.label == FAKE else "real",
-        "pictures": one.n,
-        "error rate": f"{one.error_rate:.3f} ({error[0]:.3f} to {error[1]:.3f})",
-        "abstain rate": f"{one.abstain_rate:.3f} ({abstain[0]:.3f} to {abstain[1]:.3f})",
+        "pictures": one.error.n,
+        "error rate": shown_rate(one.error),
+        "abstain rate": shown_rate(one.abstain),
     }
 
 
@@ -138,7 +138,7 @@ def test_rates_are_counted_per_group(evidence: Evidence) -> None:
         for number, logit in enumerate(values)
     ]
     found = group_rates(rows, UNCALIBRATED, {"a": (0.1, 0.9)}, 0.95)
-    counted = [(one.group, one.errors, one.abstained) for one in found]
+    counted = [(one.group, one.error.events, one.abstain.events) for one in found]
     expected = [("cam", 1, 3), ("gan", 1, 2)]
     wrong = [f"{got}, not {must}" for got, must in zip(counted, expected, strict=True) if got != must]
     evidence.none("groups_counted_wrongly", wrong, n=len(expected), unit="group")

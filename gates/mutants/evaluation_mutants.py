@@ -68,13 +68,14 @@ def format_shortcut() -> None:
 
 def ood_in_accuracy() -> None:
     """An abstention, also on what is no face, counts as a right answer."""
+    from ecdd.calibration.binomial_bounds import rate
     from ecdd.evaluation import metrics
 
     really = metrics.accuracy_on_faces
 
     def planted(rows: Any, confidence: float) -> Any:
         found, abstained = really(rows, confidence), sum(row["verdict"] == "abstain" for row in rows)
-        return metrics.rate(found.events + abstained, found.n + abstained, confidence)
+        return rate(found.events + abstained, found.n + abstained, confidence)
 
     metrics.accuracy_on_faces = planted
 

@@ -30,8 +30,10 @@ SELECTED = (
     "gates/g5/test_e5_1_probability_parity.py",
     "gates/g5/test_e5_2_patch_map_parity.py",
     "gates/g5/test_e5_3_pooled_logit_parity.py",
-    *(f"gates/g6/test_e6_{name}.py" for name in (
-        "1_source_splits", "2_time_split", "3_transform_suite", "4_claims_hygiene", "5_unseen_sources")),
+    *(
+        f"gates/g6/test_e6_{name}.py"
+        for name in ("1_source_splits", "2_time_split", "3_transform_suite", "4_claims_hygiene", "5_unseen_sources")
+    ),
     # one of its many transforms: what is asked is whether a gate crashes on a model that is not ours
     "gates/g6/test_e6_6_field_pixels.py::test_golden_fakes_do_not_become_real[mirrored]",
 )

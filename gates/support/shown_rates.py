@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ecdd.calibration.binomial_bounds import Rate
 from ecdd.calibration.bootstrap import Interval
-from ecdd.evaluation.metrics import Rate
 
 _NONE = "no pictures"
 
