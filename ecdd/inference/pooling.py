@@ -35,7 +35,7 @@ def pool(patch_map: NDArray[np.float32], policy: Pooling) -> float:
         S6, the pooled logit.
     """
     values = np.ascontiguousarray(patch_map, dtype=np.float32).reshape(-1)
-    return float(RULES[policy.rule].pool(values, policy))
+    return RULES[policy.rule].pool(values, policy)
 
 
 @dataclass(frozen=True)
@@ -54,17 +54,17 @@ class Rule:
     """
 
     knob: str
-    pool: Callable[[NDArray[np.float32], Pooling], np.float32]
+    pool: Callable[[NDArray[np.float32], Pooling], float]
     ranks: Callable[[Pooling, int], tuple[int, int]] | None
 
 
-def _mean(values: NDArray[np.float32], _policy: Pooling) -> np.float32:
-    return values.mean(dtype=np.float32)
+def _mean(values: NDArray[np.float32], _policy: Pooling) -> float:
+    return float(values.mean(dtype=np.float32))
 
 
-def _trimmed_mean(values: NDArray[np.float32], policy: Pooling) -> np.float32:
+def _trimmed_mean(values: NDArray[np.float32], policy: Pooling) -> float:
     cut = trimmed_count(policy.trim_fraction, values.size)
-    return np.sort(values, kind="stable")[cut : values.size - cut].mean(dtype=np.float32)
+    return float(np.sort(values, kind="stable")[cut : values.size - cut].mean(dtype=np.float32))
 
 
 def _trimmed_ranks(policy: Pooling, cells: int) -> tuple[int, int]:
@@ -72,13 +72,12 @@ def _trimmed_ranks(policy: Pooling, cells: int) -> tuple[int, int]:
     return cut, cells - cut
 
 
-def _top_k(values: NDArray[np.float32], policy: Pooling) -> np.float32:
-    return values[top_k_indices(values, policy.top_k_ratio)].mean(dtype=np.float32)
+def _top_k(values: NDArray[np.float32], policy: Pooling) -> float:
+    return float(values[top_k_indices(values, policy.top_k_ratio)].mean(dtype=np.float32))
 
 
-def _attention(values: NDArray[np.float32], policy: Pooling) -> np.float32:
-    weighted: NDArray[np.float32] = attention_weights(values, policy.attention_temperature) * values
-    return weighted.sum(dtype=np.float32)
+def _attention(values: NDArray[np.float32], policy: Pooling) -> float:
+    return float((attention_weights(values, policy.attention_temperature) * values).sum(dtype=np.float32))
 
 
 # from simple to elaborate

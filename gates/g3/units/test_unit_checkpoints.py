@@ -10,19 +10,21 @@ from typing import Any
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from ecdd.bundle import default_bundle_path
 from ecdd.models.architectures import build_network
 from ecdd.models.checkpoint import (
     CheckpointError,
     CheckpointIdentity,
+    check_operator,
     load_public,
     load_weights,
     save_weights,
     state_digest,
 )
 from ecdd.models.ladeda import REDUCED_WIDTH, LaDeDa9, seeded_teacher
-from ecdd.models.tiny_ladeda import TinyLaDeDa
+from ecdd.models.tiny_ladeda import TinyLaDeDa, seeded_student
 from gates.support.public_networks import as_double, image_logit, patch_scores, public_student, public_teacher
 from gates.support.public_networks import student_features as features_of
 
@@ -135,6 +137,45 @@ def test_a_wider_student_has_the_same_grid_and_at_most_twenty_thousand_weights(t
     identity = dataclasses.replace(IDENTITY, architecture="tiny_ladeda", width=4.0)
     save_weights(wide, identity, tmp_path / "w")
     assert torch.equal(load_weights(tmp_path / "w")[0].state_dict()["fc.weight"], wide.state_dict()["fc.weight"])
+
+
+STUDENT = dataclasses.replace(IDENTITY, architecture="tiny_ladeda", width=1.0)
+
+
+def test_another_operator_is_refused_on_save_and_against_the_contract(tmp_path: Path) -> None:
+    other = dataclasses.replace(STUDENT, operator_scale=1.0)
+    with pytest.raises(CheckpointError, match=r"the identity says NPR x 1\.0"):
+        save_weights(seeded_student(0), other, tmp_path / "w")
+    with pytest.raises(CheckpointError, match="patch_grid"):
+        check_operator(other, "NPR", 2 / 3, tmp_path / "w")
+    check_operator(STUDENT, "NPR", 2 / 3, tmp_path / "w")
+
+
+@pytest.mark.parametrize("cut", [0, 7, 100, 2000])
+def test_a_truncated_file_is_refused(tmp_path: Path, cut: int) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(seeded_student(0), STUDENT, path)
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(CheckpointError, match=r"weights\.safetensors"):
+        load_weights(path)
+
+
+def test_a_changed_weight_and_a_missing_identity_are_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "weights.safetensors"
+    save_weights(seeded_student(0), STUDENT, path)
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(bytes(data))
+    with pytest.raises(CheckpointError, match="state digest"):
+        load_weights(path)
+    save_file(seeded_student(0).state_dict(), path)
+    with pytest.raises(CheckpointError, match="input operator is unknown"):
+        load_weights(path)
+
+
+def test_a_public_state_dict_loads_with_the_operator_given(tmp_path: Path) -> None:
+    torch.save(public_student(1), tmp_path / "public.pth")
+    assert load_public(tmp_path / "public.pth", "right_diag", 1.0).input_operator == "right_diag"
 
 
 # public state dicts

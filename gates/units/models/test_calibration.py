@@ -14,12 +14,9 @@ from ecdd.calibration.metrics import (
     auc,
     bootstrap_interval,
     brier,
-    expected_calibration_error,
-    negative_log_likelihood,
     sigmoid,
 )
 from ecdd.calibration.operating_point import choose_thresholds
-from ecdd.calibration.temperature_scaling import fit_temperature
 from ecdd.contract.model_sections import OperatingPoint
 from ecdd.inference.calibration import UNCALIBRATED
 
@@ -47,16 +44,6 @@ def planted(temperature: float, n: int = 2000, seed: int = 0) -> tuple[np.ndarra
     return true * temperature, (rng.random(n) < sigmoid(true)).astype(np.int64)
 
 
-@pytest.mark.parametrize("temperature", [0.25, 2.0, 5.0])
-def test_planted_temperature_is_found_and_helps(temperature: float) -> None:
-    logits, labels = planted(temperature)
-    fit = fit_calibrator("temperature", logits, labels)
-    assert fit.accepted
-    assert fit.applied.temperature == pytest.approx(temperature, rel=0.12)
-    assert fit.nll_after < fit.nll_before
-    assert fit.ece_after < fit.ece_before
-
-
 def test_temperature_that_does_not_help_is_refused() -> None:
     rng = np.random.default_rng(3)
     logits, labels = rng.normal(0, 0.3, 400), (rng.random(400) < 0.5).astype(np.int64)
@@ -69,14 +56,6 @@ def test_temperature_that_does_not_help_is_refused() -> None:
     assert not refused.accepted
     assert refused.applied == UNCALIBRATED
     assert "refused" in refused.reason
-
-
-def test_minimum_is_a_minimum() -> None:
-    logits, labels = planted(3.0)
-    best = fit_temperature(logits, labels)
-    least = negative_log_likelihood(logits / best, labels)
-    for factor in (0.9, 0.99, 1.01, 1.1):
-        assert negative_log_likelihood(logits / (best * factor), labels) > least
 
 
 def test_too_small_a_class_raises() -> None:
@@ -100,14 +79,6 @@ def test_auc_counts_pairs_and_ties() -> None:
     scores, labels, weights = rng.integers(0, 9, 200) * 1.0, rng.integers(0, 2, 200), rng.random(200)
     assert auc(scores, labels, weights) == pytest.approx(roc_auc_score(labels, scores, sample_weight=weights))
     assert auc(np.ones(4), np.array([0, 1, 0, 1])) == 0.5
-
-
-def test_ece_is_zero_for_truth_and_large_for_a_lie() -> None:
-    rng = np.random.default_rng(2)
-    p = rng.random(20_000)
-    labels = (rng.random(20_000) < p).astype(np.int64)
-    assert expected_calibration_error(p, labels) < 0.02
-    assert expected_calibration_error(1 - p, labels) > 0.4
 
 
 def test_bootstrap_draws_groups_together() -> None:
@@ -136,17 +107,6 @@ def test_threshold_is_the_smallest_that_meets_the_bound() -> None:
     assert chosen.false_positives == allowed_errors(200, 0.05, 0.95)
     assert clopper_pearson_upper(chosen.false_positives + 1, 200, 0.95) > 0.05
     assert chosen.t_real < chosen.t_fake
-
-
-def test_bound_holds_on_fresh_data_as_often_as_promised() -> None:
-    rng = np.random.default_rng(6)
-    broken = 0
-    for _ in range(300):
-        real, fake = rng.normal(0, 1, 100), rng.normal(1, 1, 60)
-        chosen = choose_thresholds(sigmoid(np.concatenate([real, fake])), np.repeat([0, 1], [100, 60]), policy())
-        true_fpr = float((sigmoid(rng.normal(0, 1, 20_000)) >= chosen.t_fake).mean())
-        broken += true_fpr > 0.05
-    assert broken / 300 <= 0.09  # 0.05 promised, plus three standard errors of 300 repeats
 
 
 def test_what_cannot_be_met_is_said_and_fpr_is_kept() -> None:
