@@ -124,17 +124,6 @@ def expected_calibration_error(
     return sum(part.n * abs(part.mean_probability - part.share_fake) for part in curve) / total
 
 
-def classwise_calibration_error(
-    probabilities: NDArray[np.floating], labels: NDArray[np.integer], bins: int = 10, binning: Binning = "equal_width"
-) -> dict[str, float]:
-    """Calibration error of each class's own probability: P(real) against reals, P(fake) against fakes."""
-    p, y = _checked_probabilities(probabilities, labels)
-    return {
-        "real": expected_calibration_error(1 - p, 1 - y, bins, binning),
-        "fake": expected_calibration_error(p, y, bins, binning),
-    }
-
-
 def reliability_curve(
     probabilities: NDArray[np.floating],
     labels: NDArray[np.integer],

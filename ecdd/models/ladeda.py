@@ -130,29 +130,3 @@ class LaDeDa9(PatchNetwork):
             x = stage(x)
         weight = self.fc.weight[:, :, None, None]
         return functional.conv2d(x, weight, self.fc.bias).squeeze(1)
-
-
-def seeded_teacher(
-    seed: int, input_operator: str = "NPR", operator_scale: float = 2 / 3, width: float = REDUCED_WIDTH
-) -> LaDeDa9:
-    """Make an untrained teacher from a seed, leaving the global random state as it was.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the weights.
-    input_operator : str
-        Fixed operator before the first convolution.
-    operator_scale : float
-        Factor on the operator's output.
-    width : float
-        Multiplier of all channels.
-
-    Returns
-    -------
-    LaDeDa9
-        In evaluation mode.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return LaDeDa9(input_operator, operator_scale, width).eval()

@@ -105,25 +105,3 @@ class TinyLaDeDa(PatchNetwork):
         """
         native, cells = self.native_map(x).unsqueeze(1), self.declared("cells")
         return functional.avg_pool2d(native, cells.kernel, cells.stride).squeeze(1)
-
-
-def seeded_student(seed: int, input_operator: str = "NPR", operator_scale: float = 2 / 3) -> TinyLaDeDa:
-    """Make an untrained student from a seed, leaving the global random state as it was.
-
-    Parameters
-    ----------
-    seed : int
-        Seed of the weights.
-    input_operator : str
-        Fixed operator before the first convolution.
-    operator_scale : float
-        Factor on the operator's output.
-
-    Returns
-    -------
-    TinyLaDeDa
-        In evaluation mode.
-    """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return TinyLaDeDa(input_operator, operator_scale).eval()

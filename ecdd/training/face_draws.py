@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from ecdd.contract.pixel_sections import PixelPipeline
 
-SELF_BLENDED: Final = "self_blended"
 MEASURED_SIDE: Final = (104, 180)  # px; harmonised crops: every face that is measured can be reduced to all of it
 MEASURED_NATIVE: Final = 188
 

@@ -31,12 +31,31 @@ def require_weights(bundle: Bundle, what: str) -> Path:
 
 def seeded_network(torch: Any, name: str, width: float, policy: PolicyContract, seed: int) -> Any:
     """A network of an architecture in evaluation mode."""
+    grid = policy.patch_grid
+    return _seeded(torch, name, seed, grid.input_operator, grid.operator_scale, width)
+
+
+def seeded_student(seed: int, input_operator: str = "NPR", operator_scale: float = 2 / 3) -> Any:
+    """An untrained student in evaluation mode."""
+    import torch
+
+    return _seeded(torch, "tiny_ladeda", seed, input_operator, operator_scale, 1.0)
+
+
+def seeded_teacher(seed: int, input_operator: str = "NPR", operator_scale: float = 2 / 3, width: float = 0.1875) -> Any:
+    """An untrained teacher in evaluation mode."""
+    import torch
+
+    return _seeded(torch, "ladeda9", seed, input_operator, operator_scale, width)
+
+
+def _seeded(torch: Any, name: str, seed: int, input_operator: str, operator_scale: float, width: float) -> Any:
+    """Weights of a seed; the global random state is left as it was."""
     from ecdd.models.architectures import build_network
 
-    grid = policy.patch_grid
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return build_network(name, grid.input_operator, grid.operator_scale, width).eval()
+        return build_network(name, input_operator, operator_scale, width).eval()
 
 
 def trained_networks(bundle: Bundle) -> dict[str, Any]:

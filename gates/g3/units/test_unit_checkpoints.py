@@ -23,10 +23,11 @@ from ecdd.models.checkpoint import (
     save_weights,
     state_digest,
 )
-from ecdd.models.ladeda import REDUCED_WIDTH, LaDeDa9, seeded_teacher
-from ecdd.models.tiny_ladeda import TinyLaDeDa, seeded_student
+from ecdd.models.ladeda import REDUCED_WIDTH, LaDeDa9
+from ecdd.models.tiny_ladeda import TinyLaDeDa
 from gates.support.public_networks import as_double, image_logit, patch_scores, public_student, public_teacher
 from gates.support.public_networks import student_features as features_of
+from gates.support.seeded_networks import seeded_student, seeded_teacher
 
 IDENTITY = CheckpointIdentity(
     architecture="ladeda9",

@@ -10,9 +10,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from ecdd.models.checkpoint import CheckpointIdentity, save_weights
-from ecdd.models.ladeda import REDUCED_WIDTH, LaDeDa9, seeded_teacher
+from ecdd.models.ladeda import REDUCED_WIDTH, LaDeDa9
 from ecdd.models.patch_network import scaled_channels
 from gates.support.public_networks import as_double, image_logit, patch_scores, public_teacher, teacher_features
+from gates.support.seeded_networks import seeded_teacher
 
 OPERATORS = [("NPR", 2 / 3), ("raw", 1.0), ("x_grad", 1.0), ("y_grad", 1.0), ("left_diag", 1.0), ("right_diag", 1.0)]
 

@@ -9,7 +9,6 @@ from ecdd.calibration.calibration_error import CalibrationError
 from ecdd.calibration.calibrators import METHODS, apply, deal_folds, fit_calibrator
 from ecdd.calibration.isotonic import LEAST_PICTURES
 from ecdd.calibration.metrics import (
-    classwise_calibration_error,
     expected_calibration_error,
     reliability_curve,
     sigmoid,
@@ -74,9 +73,6 @@ def test_expected_calibration_error_by_hand_and_by_scikit_learn() -> None:
     assert [b.share_fake for b in curve] == pytest.approx(share.tolist())
     assert [b.mean_probability for b in curve] == pytest.approx(mean.tolist())
     assert all(b.low <= b.share_fake <= b.high for b in curve)
-    both = classwise_calibration_error(p, y)
-    assert both["fake"] == pytest.approx(by_hand / 400)
-    assert both["real"] == pytest.approx(both["fake"], abs=0.01)
 
 
 LOGITS, LABELS = planted_logits(200, 1.0, 0.0, 6)

@@ -16,12 +16,12 @@ from ecdd.export.folding import fold
 from ecdd.export.onnx_export import onnx_bytes
 from ecdd.export.tflite_export import tflite_bytes
 from ecdd.inference.pooling import pool
-from ecdd.models.ladeda import seeded_teacher
 from ecdd.models.patch_network import PatchNetwork
-from ecdd.models.tiny_ladeda import TinyLaDeDa, seeded_student
+from ecdd.models.tiny_ladeda import TinyLaDeDa
 from ecdd.runtimes.base import RuntimeFileError
 from ecdd.runtimes.onnx import OnnxRuntime
 from ecdd.runtimes.tflite import TFLiteRuntime
+from gates.support.seeded_networks import seeded_student, seeded_teacher
 
 LIMIT = 1e-4  # share of the map's spread; float32 rounding is a hundred times smaller
 

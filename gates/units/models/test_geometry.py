@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from ecdd.models.gradients import apply_operator, neighbouring_pixel_residual
-from ecdd.models.tiny_ladeda import PARAMETERS, TinyLaDeDa, seeded_student
+from ecdd.models.tiny_ladeda import PARAMETERS, TinyLaDeDa
+from gates.support.seeded_networks import seeded_student
 
 
 def test_has_1297_parameters_and_the_stated_maps() -> None:

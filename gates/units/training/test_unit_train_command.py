@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ecdd.cli import main
 from ecdd.contract.loading import load_contract
 from ecdd.golden.golden_sets import load_golden
 from ecdd.models.checkpoint import load_weights
@@ -112,17 +112,23 @@ def test_a_terminated_training_says_so_and_goes_on_to_the_same_end(data: Path, t
     ],
 )
 def test_settings_that_cannot_be_are_named_without_a_traceback(
-    change: dict[str, object], message: str, data: Path, tmp_path: Path
+    change: dict[str, object],
+    message: str,
+    data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     settings = yaml.safe_load(SMOKE.read_text(encoding="utf-8")) | change
     path = tmp_path / "other.yaml"
     path.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    environment = {**os.environ, "COLUMNS": "400"}
-    run = command(data, tmp_path / "run", path)
-    done = subprocess.run(run, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 2, done.stderr
-    assert message in done.stderr
-    assert "Traceback" not in done.stderr
+    monkeypatch.setattr("sys.argv", ["ecdd", *command(data, tmp_path / "run", path)[3:]])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2, said
+    assert message in said
+    assert "Traceback" not in said
 
 
 def test_bad_rows_and_pictures_are_all_named_before_training_or_skipped_and_recorded(
