@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from ecdd.contract.model_sections import covers_picture
+from ecdd.contract.model_sections import box_of, covers_picture
 from ecdd.evidence.records import ExperimentRecord
 
 Values = Mapping[str, Any]
@@ -22,7 +22,8 @@ def _whole_picture(values: Values) -> bool:
 
 
 def _field_within_cell(values: Values) -> bool:
-    return bool(values["patch_grid.receptive_field"] <= values["patch_grid.stride"])
+    stride, field, padding = (values[f"patch_grid.{name}"] for name in ("stride", "receptive_field", "padding"))
+    return bool(box_of(stride, field, padding)[0] <= stride)
 
 
 # experiment -> knob -> when its value leaves a part of the experiment without meaning

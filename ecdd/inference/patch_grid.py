@@ -55,8 +55,9 @@ def cell_box(i: int, j: int, grid: PatchGrid) -> PixelBox:
     if not (0 <= i < grid.rows and 0 <= j < grid.cols):
         msg = f"cell ({i}, {j}) is outside the grid of {grid.rows}x{grid.cols}"
         raise IndexError(msg)
-    y0, x0 = grid.stride * i - grid.padding, grid.stride * j - grid.padding
-    return PixelBox(y0, x0, y0 + grid.receptive_field, x0 + grid.receptive_field)
+    side, before = grid.box
+    y0, x0 = grid.stride * i - before, grid.stride * j - before
+    return PixelBox(y0, x0, y0 + side, x0 + side)
 
 
 def cells_seeing(box: PixelBox, grid: PatchGrid) -> tuple[range, range]:
@@ -80,14 +81,16 @@ def cells_seeing(box: PixelBox, grid: PatchGrid) -> tuple[range, range]:
 def _span(start: int, end: int, count: int, grid: PatchGrid) -> range:
     if end <= start:
         return range(0)
-    first = -(-(start + grid.padding - grid.receptive_field + 1) // grid.stride)
-    last = (end - 1 + grid.padding) // grid.stride
+    side, before = grid.box
+    first = -(-(start + before - side + 1) // grid.stride)
+    last = (end - 1 + before) // grid.stride
     return range(max(first, 0), min(last + 1, count))
 
 
 def unseen_from(grid: PatchGrid) -> tuple[int, int]:
     """First row and first column of S4 that no cell sees."""
-    reach = grid.receptive_field - grid.padding
+    side, before = grid.box
+    reach = side - before
     return grid.stride * (grid.rows - 1) + reach, grid.stride * (grid.cols - 1) + reach
 
 

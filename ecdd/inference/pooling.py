@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING, Final, assert_never
 
 import numpy as np
 
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecdd.contract.model_sections import Pooling
+    from ecdd.runtimes.base import ModelOutputs
+
+NOTHING_POOLED: Final = "pooling.rule is none: the output of the file decides, and nothing is pooled"
 
 
 def pool(patch_map: NDArray[np.float32], policy: Pooling) -> float:
@@ -40,9 +43,33 @@ def pool(patch_map: NDArray[np.float32], policy: Pooling) -> float:
     if policy.rule == "trimmed_mean":
         cut = trimmed_count(policy.trim_fraction, values.size)
         return float(np.sort(values, kind="stable")[cut : values.size - cut].mean(dtype=np.float32))
+    if policy.rule == "none":
+        raise ValueError(NOTHING_POOLED)
     if policy.rule == "attention":
         return float((attention_weights(values, policy.attention_temperature) * values).sum(dtype=np.float32))
     assert_never(policy.rule)
+
+
+def pooled_logits(found: ModelOutputs, policy: Pooling) -> NDArray[np.float32]:
+    """S6 of a batch: its maps pooled by the contract's rule, or what the file's own output says where the rule is none.
+
+    Parameters
+    ----------
+    found : ModelOutputs
+        Of one runtime.
+    policy : Pooling
+        Rule and its parameters.
+
+    Returns
+    -------
+    ndarray, float32, shape (N,)
+        Not finite where a map is not, or its sum overflows.
+    """
+    if policy.rule != "none":
+        with np.errstate(over="ignore", invalid="ignore"):  # judged by its result
+            return np.array([pool(one, policy) for one in found.maps], np.float32)
+    assert found.pooled is not None, "a file without its deciding output is refused when it is opened"
+    return found.pooled
 
 
 def top_k_indices(values: NDArray[np.float32], ratio: float) -> NDArray[np.intp]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, assert_never
 
 import torch
 
-from ecdd.inference.pooling import top_k_count, trimmed_count
+from ecdd.inference.pooling import NOTHING_POOLED, top_k_count, trimmed_count
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,6 +46,8 @@ def pool(maps: Tensor, policy: Pooling) -> Tensor:
         return torch.sort(values, dim=1, stable=True).values[:, cut : values.shape[1] - cut].mean(dim=1)
     if policy.rule == "attention":
         return (attention_weights(values, policy.attention_temperature) * values).sum(dim=1)
+    if policy.rule == "none":
+        raise ValueError(NOTHING_POOLED)
     assert_never(policy.rule)
 
 

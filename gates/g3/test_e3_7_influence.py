@@ -126,5 +126,5 @@ def test_gradients_come_from_the_cells_own_place(evidence: Evidence, bundle: Bun
 
 
 def _require_wide(policy: PolicyContract) -> None:
-    if policy.patch_grid.receptive_field <= policy.patch_grid.stride:
+    if policy.patch_grid.box[0] <= policy.patch_grid.stride:
         raise NotApplicable("influence from outside the cell", "patch_grid.receptive_field")

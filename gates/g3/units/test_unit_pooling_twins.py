@@ -20,7 +20,7 @@ from ecdd.models import pooling as twin
 
 ROOT = Path(__file__).resolve().parents[3]
 POLICY = load_contract(ROOT / "contracts" / "policy_contract.yaml").policy.pooling
-RULES = get_args(PoolingRule)
+RULES = tuple(rule for rule in get_args(PoolingRule) if rule != "none")
 LOGITS = st.floats(-60, 60, width=32)
 MAPS = arrays.arrays(np.float32, arrays.array_shapes(min_dims=2, max_dims=2, min_side=2, max_side=12), elements=LOGITS)
 RATIOS = st.sampled_from([0.01, 0.02, 0.05, 0.07, 0.1, 0.5, 1.0])

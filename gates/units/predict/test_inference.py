@@ -19,11 +19,12 @@ from ecdd.inference.decision import Decision, decide
 from ecdd.inference.patch_grid import PixelBox, cell_box, cell_box_in_picture, cells_seeing, unseen_from
 from ecdd.inference.pooling import attention_weights, pool, top_k_indices
 from ecdd.inference.stages import ModelOutputError, argmax_cell, judge, map_checksum
+from ecdd.runtimes.base import ModelOutputs
 from gates.support.drawn_pictures import CONTRACT
 
 POLICY = CONTRACT.policy
 GRID, POOLING = POLICY.patch_grid, POLICY.pooling
-RULES = get_args(PoolingRule)
+RULES = tuple(rule for rule in get_args(PoolingRule) if rule != "none")
 
 SEEDED = settings(deadline=None, max_examples=60, derandomize=True)
 
@@ -236,13 +237,13 @@ def test_the_largest_cell_is_the_first_among_equals() -> None:
 )
 def test_nothing_of_a_broken_map_is_used(broken: NDArray[Any], what: str) -> None:
     with pytest.raises(ModelOutputError) as caught:
-        judge(broken, 1, GRID, POOLING, UNCALIBRATED)
+        judge(ModelOutputs(broken, None), 1, GRID, POOLING, UNCALIBRATED)
     assert what in str(caught.value)
 
 
 def test_judge_keeps_the_order_of_faces() -> None:
     batch = np.stack([np.full((31, 31), value, np.float32) for value in (1.0, -2.0, 0.5)])
-    judged = judge(batch, 3, GRID, POOLING, AppliedCalibration(2.0, 0.1))
+    judged = judge(ModelOutputs(batch, None), 3, GRID, POOLING, AppliedCalibration(2.0, 0.1))
     assert [face.pooled_logit for face in judged] == pytest.approx([1.0, -2.0, 0.5])
     assert [face.calibrated_logit for face in judged] == pytest.approx([0.6, -0.9, 0.35])
     assert all(face.probability == probability(face.calibrated_logit) for face in judged)
