@@ -54,11 +54,11 @@ def gates(  # noqa: PLR0917 - options of the command line
     request = GatesRequest(tuple(chosen or ()), bundle, contract, golden, data, workers, out, expected, ctx.obj)
     code = run_gates(request)
     if code in {0, 1}:
-        _end(request)
+        say_end(request)
     raise typer.Exit(code)
 
 
-def _end(request: GatesRequest) -> None:
+def say_end(request: GatesRequest) -> None:
     """Print the gates, the report's path and what a release would say of this folder's records."""
     import datetime
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from math import prod
 from typing import TYPE_CHECKING, Literal
 
 from ecdd.runtimes.base import MAP_NAME, POOLED_NAME, ModelOutputs, RuntimeFileError
 from ecdd.runtimes.integer_io import INTEGERS
-from ecdd.runtimes.model_interface import OPEN, Chosen, ModelInterface, TensorFacts
+from ecdd.runtimes.model_interface import OPEN, Chosen, ModelInterface, TensorFacts, numbers_of_a_picture
 
 if TYPE_CHECKING:
     import numpy as np
@@ -90,14 +89,6 @@ def picture_layout(file: str, image: TensorFacts) -> Literal["NHWC", "NCHW"]:
     if first == last:
         raise RuntimeFileError(file, wanted, f"{image}: {'either axis' if first else 'neither axis'} has three colours")
     return "NCHW" if first else "NHWC"
-
-
-def numbers_of_a_picture(tensor: TensorFacts) -> int:
-    """How many numbers an output gives for one picture; 0 where it is more than a row of them, or not stated."""
-    long = [side for side in tensor.shape[1:] if side != 1]
-    if len(long) > 1 or OPEN in long or not tensor.shape:
-        return 0
-    return prod(long)
 
 
 def _map_by_name(file: str, outputs: Sequence[TensorFacts], name: str) -> TensorFacts | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
@@ -261,6 +262,14 @@ class ModelInterface:
         if tensor.quantisation is not None:
             return tensor.quantisation.problem()
         return None if picture and tensor.dtype == "uint8" and self.levels else "no scale"
+
+
+def numbers_of_a_picture(tensor: TensorFacts) -> int:
+    """How many numbers an output gives for one picture; 0 where it is more than a row of them, or not stated."""
+    long = [side for side in tensor.shape[1:] if side != 1]
+    if len(long) > 1 or OPEN in long or not tensor.shape:
+        return 0
+    return prod(long)
 
 
 def check_batch(batch: NDArray[Any], needed: TensorFacts) -> None:

@@ -59,7 +59,8 @@ class OnnxRuntime:
         try:
             self._session: Any = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its exceptions share no class but this
-            found = f"{recognise(content)}: {(str(error).splitlines() or [type(error).__name__])[0][:200]}"
+            said = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            found = f"{recognise(content)}: {said}{_advice(said)}"
             raise RuntimeFileError(file, "an ONNX file that ONNX Runtime can load", found) from error
         inputs, outputs = (
             [_facts(one) for one in side] for side in (self._session.get_inputs(), self._session.get_outputs())
@@ -113,6 +114,15 @@ class OnnxRuntime:
             "inputs": str(self._input),
             "outputs": "; ".join(str(tensor) for tensor in self.every),
         }
+
+
+def _advice(said: str) -> str:
+    """What to do about what ONNX Runtime said, where that is known."""
+    if "xternal" in said or "model_path must not be empty" in said:
+        return "; its weights lie in another file: save them inside, onnx.save(model, path)"
+    if "not a registered" in said or "No Op registered" in said:
+        return "; export it with standard operators only"
+    return ""
 
 
 def _facts(about: Any) -> TensorFacts:  # noqa: ANN401 - onnxruntime has no types

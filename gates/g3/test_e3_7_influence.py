@@ -35,6 +35,7 @@ WHOLE, NEAR = range(2), range(32)  # seeds: to find a place in the picture, to w
 GRADIENTS = 25  # cells, evenly spread: one backward pass each
 
 
+@pytest.mark.usefixtures("evidence_map")
 @pytest.mark.experiment("E3.7")
 def test_influence_comes_from_the_cells_own_place(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """By occlusion, on the files that ship: every tile of the picture is exchanged in turn."""
@@ -102,6 +103,7 @@ def _share(influence: NDArray[np.float64], at: tuple[float, float], stride: int)
     return float(rows @ influence @ cols / stride**2 / influence.sum())
 
 
+@pytest.mark.usefixtures("evidence_map")
 @pytest.mark.experiment("E3.7")
 def test_gradients_come_from_the_cells_own_place(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """By gradient, pixel by pixel, of the bundle's own weights."""
