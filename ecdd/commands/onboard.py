@@ -93,11 +93,19 @@ def onboard(
     green, 1 where the report says no, 2 where something has to be said or a file cannot be used.
     """
     from ecdd.contract.loading import load_contract
+    from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
+    from ecdd.dataset_governance.manifest import load_manifest
+    from ecdd.dataset_governance.usable_faces import usable_faces
     from ecdd.export.onboarding import contract_for
 
     started = time.monotonic()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise EcddError(f"{out}: is there already; name a new folder with --out, nothing is overwritten")
+    known = load_split(split) if split is not None else None
+    if data is not None:
+        usable = load_manifest(data)
+        if known is not None:
+            usable_faces(usable, known, [LineageTag.CALIBRATION])
     said = said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method)
     own, notes = contract_for(tflite, onnx, said, load_contract(contract))
     for note in notes:

@@ -63,6 +63,8 @@ class OwnModel:
         Name of the network, for a reader.
     training : Path or None
         Training record, JSON; a bundle without one says so.
+    small_logits : bool
+        Given logits are no probabilities, though all lie between 0 and 1.
     """
 
     tflite: Path
@@ -72,6 +74,7 @@ class OwnModel:
     release: str
     architecture: str = OWN
     training: Path | None = None
+    small_logits: bool = False
 
 
 def build(
@@ -113,10 +116,12 @@ def build(
     tflite, onnx = check_pair(own.tflite, own.onnx, contract.policy)
     record = None if own.training is None else _training_record(own.training)
     scored, given = _scored(pictures, contract.policy, tflite, progress)
-    fitted = fit_calibration(scored, contract.policy, hashlib.sha256(tflite).hexdigest(), frozen_on)
+    digest, small = hashlib.sha256(tflite).hexdigest(), own.small_logits
+    fitted = fit_calibration(scored, contract.policy, digest, frozen_on, small_logits=small)
     calibration = fitted.record
     if given:
         metrics = {**calibration.metrics, "pictures": "logits given by the maker of the bundle, not scored here"}
+        metrics |= {"small_logits": "said by the maker of the bundle"} if small else {}
         calibration = calibration.model_copy(update={"metrics": metrics})
     text = with_thresholds(own.contract, contract, fitted)
     write_bytes(out / MODEL_FILE, tflite)

@@ -30,10 +30,12 @@ ESCAPE = "\x1b[31m"
 CALLS = {
     "predict": "{picture}",
     "trace": "{picture}",
+    "contract init": "--tflite {tflite} --onnx {onnx} --out {new} --scaling=imagenet --crop-margin 1.3",
     "contract check": "{contract}",
     "contract show": "{contract}",
     "contract diff": "{contract} {contract}",
     "contract schema": "",
+    "onboard": "--tflite {tflite} --onnx {onnx} --out {new} --scaling=imagenet --crop-margin 1.3",
     "bundle verify": "{released}",
     "bundle diff": "{bundle} {bundle}",
     "bundle build": "--tflite {tflite} --onnx {onnx} --contract {contract} --scores {scores} --out {new}",
@@ -96,6 +98,8 @@ BUNDLES = {"bundle", "source", "old", "new", "current", "candidate", "bundle ver
 UNKNOWN_VALUES = {
     "predict": ["--device-class"],
     "bundle build": ["--mode"],
+    "contract init": ["--kind", "--channels", "--scaling", "--method", "--output", "--map"],
+    "onboard": ["--kind", "--channels", "--scaling"],
     "govern scan": ["--engine"],
     "govern tag": ["--to"],
     "govern review add": ["--known-label"],
