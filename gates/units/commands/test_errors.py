@@ -15,15 +15,15 @@ from typer.testing import CliRunner
 
 import ecdd
 from ecdd import cli
-from ecdd.bundle import default_bundle_path, load_bundle
+from ecdd.bundle import bundle_path, load_bundle
 from ecdd.errors import printable
 from ecdd.golden.golden_sets import load_golden
 from ecdd.monitoring.logger import EventLog
 from gates.support.field_log import DAY, event
 
 ROOT = Path(__file__).resolve().parents[3]
-CONTRACT = ROOT / "contracts" / "policy_contract.yaml"
-BUNDLE = default_bundle_path()
+BUNDLE = bundle_path("tiny")
+CONTRACT = BUNDLE / "policy_contract.yaml"
 ESCAPE = "\x1b[31m"
 
 # a call of every command that is right but for the fault that a test puts into it; {…} are files of `given`
