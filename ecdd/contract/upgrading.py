@@ -11,7 +11,7 @@ from typing import Final
 
 from ecdd.contract.yaml_reading import Value
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 # knobs that a version added, with what applied before
 _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
@@ -48,6 +48,8 @@ _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
         "quality_gates.min_recall": 0.98,
         "quality_gates.max_face_leak": 0.01,
         "quality_gates.max_face_leak_bound": 0.03,
+    },
+    4: {
         "model_interface.input_name": {"tflite": "image", "onnx": "image"},
         "model_interface.input_layout": {"tflite": "NHWC", "onnx": "NHWC"},
         "model_interface.input_dtype": {"tflite": "any", "onnx": "any"},

@@ -108,7 +108,7 @@ def contract_for(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> 
     _mode(tflite, answers)
     if answers.missing:
         raise OnboardingError(answers.missing)
-    filled = {key: base.values[key] for key in base.filled_in} | {"schema_version": SCHEMA_VERSION}
+    filled = {key: base.values[key] for key in base.written} | {"schema_version": SCHEMA_VERSION}
     return base.with_values(filled | answers.values, status="proposed"), answers.notes
 
 

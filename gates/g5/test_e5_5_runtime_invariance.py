@@ -41,7 +41,7 @@ from gates.support.fixtures import (
     NotTested,
     PolicyContract,
 )
-from gates.support.made_models import MadeModel
+from gates.support.made_models import SIDE, MadeModel, seen
 from gates.support.mode_parity import Tensors, frozen_tensors
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -199,8 +199,7 @@ def test_integer_boundary_is_exact(evidence: Evidence, given: AffineQuantisation
     ours = TFLiteRuntime(MadeModel(given, answered).content()).patch_map(probes)
     theirs = TFLiteRuntime(MadeModel(given, answered, inside=True).content()).patch_map(probes)
     ends = np.iinfo(given.dtype)
-    seen = probes[:, :248:8, :248:8, 0]
-    beyond = np.abs(seen / np.float32(given.scale)) > 2.0 * ends.max
+    beyond = np.abs(seen(probes) / np.float32(given.scale)) > 2.0 * ends.max
     rows = {"inside": ~beyond, "beyond": beyond}
     for where, chosen in rows.items():
         wrong = int((ours[chosen] != theirs[chosen]).sum())
@@ -219,10 +218,11 @@ def _probes(quantisation: AffineQuantisation) -> NDArray[np.float32]:
     ties = ((steps + 0.5 - quantisation.zero_point) * scale).astype(np.float32)
     above, below = (np.nextafter(ties, np.float32(end)) for end in (np.inf, -np.inf))
     far = np.array([3, -3, 40, -40, 1000, -1000], np.float32) * scale * ends.max
-    noise = np.random.default_rng(55).normal(0, 40, 3 * 961).astype(np.float32) * scale
+    probes = np.zeros((3, SIDE, SIDE, 3), np.float32)
+    cells = seen(probes)
+    noise = np.random.default_rng(55).normal(0, 40, cells.size).astype(np.float32) * scale
     noise[: 3 * len(ties) + len(far)] = np.concatenate([ties, above, below, far])
-    probes = np.zeros((3, 256, 256, 3), np.float32)
-    probes[:, :248:8, :248:8, 0] = noise.reshape(3, 31, 31)
+    cells[...] = noise.reshape(cells.shape)
     return probes
 
 

@@ -15,15 +15,15 @@ from typer.testing import CliRunner
 
 import ecdd
 from ecdd import cli
-from ecdd.bundle import default_bundle_path, load_bundle
+from ecdd.bundle import bundle_path, load_bundle
 from ecdd.errors import printable
 from ecdd.golden.golden_sets import load_golden
 from ecdd.monitoring.logger import EventLog
 from gates.support.field_log import DAY, event
 
 ROOT = Path(__file__).resolve().parents[3]
-CONTRACT = ROOT / "contracts" / "policy_contract.yaml"
-BUNDLE = default_bundle_path()
+BUNDLE = bundle_path("tiny")
+CONTRACT = BUNDLE / "policy_contract.yaml"
 ESCAPE = "\x1b[31m"
 
 # a call of every command that is right but for the fault that a test puts into it; {…} are files of `given`
@@ -36,6 +36,7 @@ CALLS = {
     "contract diff": "{contract} {contract}",
     "contract schema": "",
     "onboard": "--tflite {tflite} --onnx {onnx} --out {new} --scaling=imagenet --crop-margin 1.3",
+    "contract upgrade": "{contract} --out {new}",
     "bundle verify": "{released}",
     "bundle diff": "{bundle} {bundle}",
     "bundle build": "--tflite {tflite} --onnx {onnx} --contract {contract} --scores {scores} --out {new}",
@@ -44,6 +45,7 @@ CALLS = {
     "govern check": "--data {manifest} --split {split} --reviews {store} --key {key}",
     "govern tag": "{picture} --split {split} --to AUDIT --who me --reason test",
     "govern split": "--data {manifest} --out {new}",
+    "govern merge": "--data {manifest} --out {new}",
     "govern review make-key": "{new}",
     "govern review add": "{picture} --store {store} --key {key} --consent text",
     "govern review next": "--store {store} --key {key} --out {new}",

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from ecdd.bundle import load_bundle
 from ecdd.contract.model_sections import PatchGrid, Pooling, PoolingRule
 from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration, probability
 from ecdd.inference.decision import Decision, decide
@@ -20,9 +21,8 @@ from ecdd.inference.patch_grid import PixelBox, cell_box, cell_box_in_picture, c
 from ecdd.inference.pooling import attention_weights, pool, top_k_indices
 from ecdd.inference.stages import ModelOutputError, argmax_cell, judge, map_checksum
 from ecdd.runtimes.base import ModelOutputs
-from gates.support.drawn_pictures import CONTRACT
 
-POLICY = CONTRACT.policy
+POLICY = load_bundle("tiny").contract.policy
 GRID, POOLING = POLICY.patch_grid, POLICY.pooling
 RULES = tuple(rule for rule in get_args(PoolingRule) if rule != "none")
 
