@@ -33,7 +33,8 @@ class _Entry:
 COMMANDS: dict[str, _Entry] = {
     "predict": _Entry("ecdd.commands.predict", "Judge pictures: label, probability, reason codes."),
     "trace": _Entry("ecdd.commands.trace", "Show the stages S0 to S8 of one picture."),
-    "contract": _Entry("ecdd.commands.contract", "Check, show and compare policy contracts."),
+    "contract": _Entry("ecdd.commands.contract", "Make, check, show and compare policy contracts."),
+    "onboard": _Entry("ecdd.commands.onboard", "Take your model files to a report: contract, bundle, gates."),
     "bundle": _Entry("ecdd.commands.bundle", "Build, verify and show bundles."),
     "govern": _Entry("ecdd.commands.govern", "Lineage tags of a data set, and manual review."),
     "train": _Entry("ecdd.commands.train", "Train a teacher or a student."),

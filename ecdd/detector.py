@@ -178,8 +178,8 @@ class Detector:
         ModelOutputError
             The model's output has another shape or dtype, or is not finite.
         """
-        maps = self.runtime.patch_map(batch)
-        return judge(maps, len(batch), self.policy.patch_grid, self.policy.pooling, self.calibration)
+        found = self.runtime.outputs(batch)
+        return judge(found, len(batch), self.policy.patch_grid, self.policy.pooling, self.calibration)
 
     def summarise(self, record: StageRecord, path: str) -> Verdict:
         """Verdict of a record, without its arrays."""

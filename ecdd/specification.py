@@ -16,6 +16,7 @@ ROOT: Final = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent
 GOLDEN: Final = ROOT / "golden"
 SPLIT: Final = GOLDEN / "data_split.csv"
 CONTRACT: Final = ROOT / "contracts" / "policy_contract.yaml"
+TINY_CONTRACT: Final = _PACKAGE / "bundles" / "tiny" / "policy_contract.yaml"  # of Tiny-LaDeDa and its teacher
 CONFIGS: Final = ROOT / "configs"
 GATES: Final = ROOT / "gates"
 EXPECTED: Final = GATES / "expected_verdicts.yaml"

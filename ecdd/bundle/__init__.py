@@ -2,7 +2,7 @@
 
 from ecdd.bundle.bundle_error import BundleError
 from ecdd.bundle.calibration_record import CalibrationRecord, Thresholds
-from ecdd.bundle.loading import Bundle, default_bundle_path, load_bundle
+from ecdd.bundle.loading import Bundle, bundle_path, default_bundle_path, load_bundle
 from ecdd.bundle.manifest import BundleManifest, FileEntry, ModelDescription
 from ecdd.bundle.payload import payload_digest
 from ecdd.bundle.writing import write_manifest
@@ -15,6 +15,7 @@ __all__ = [
     "FileEntry",
     "ModelDescription",
     "Thresholds",
+    "bundle_path",
     "default_bundle_path",
     "load_bundle",
     "payload_digest",

@@ -104,13 +104,36 @@ def default_bundle_path() -> Path:
     return DEFAULT_CONTRACT.parent
 
 
+def bundle_path(path: Path | str | None) -> Path:
+    """Return the folder that ``--bundle`` means.
+
+    Parameters
+    ----------
+    path : Path or str, optional
+        A folder, or the name of a bundle that ships with the package (``tiny``) where no such folder lies here; the
+        default bundle where not given.
+
+    Returns
+    -------
+    Path
+        Whether a bundle lies there is not looked at.
+    """
+    if path is None:
+        return default_bundle_path()
+    given = Path(path)
+    if given.exists() or len(given.parts) != 1:
+        return given
+    shipped = default_bundle_path().with_name(given.name)
+    return shipped if shipped.is_dir() else given
+
+
 def load_bundle(path: Path | str | None = None) -> Bundle:
     """Load a bundle and check every byte of its payload.
 
     Parameters
     ----------
     path : Path or str, optional
-        The bundle's directory; the default bundle where not given.
+        As for `bundle_path`.
 
     Returns
     -------
@@ -122,7 +145,7 @@ def load_bundle(path: Path | str | None = None) -> Bundle:
     BundleError
         A file is extra, missing or changed, a record or the contract is wrong, or parts contradict each other.
     """
-    root = default_bundle_path() if path is None else Path(path)
+    root = bundle_path(path)
     if path is None and not (root / MANIFEST_FILE).exists():
         raise BundleError(root, "this installation has no default bundle; name one with --bundle PATH")
     files = _read_list(root)

@@ -64,7 +64,7 @@ class ModelDescription(Record):
     operator_scale: Annotated[float, Field(gt=0, description="factor on the operator's output")]
     grid: Annotated[list[int], Field(min_length=2, max_length=2, description="rows and columns of the map")]
     stride: Annotated[int, Field(ge=1, description="px between neighbouring cells")]
-    receptive_field: Annotated[int, Field(ge=1, description="px, side of a cell's box")]
+    receptive_field: Annotated[int, Field(ge=1)] | Literal["whole_picture"]
     input_size: Annotated[int, Field(ge=1, description="px, side of the square the model reads")]
     normalisation_mean: Annotated[list[float], Field(min_length=3, max_length=3)]
     normalisation_std: Annotated[list[float], Field(min_length=3, max_length=3)]

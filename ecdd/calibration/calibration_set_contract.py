@@ -22,6 +22,7 @@ from ecdd.pipeline.decode import read_file
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import Rejected
 from ecdd.pipeline.stages import prepare
+from ecdd.runtimes.model_interface import ModelInterface
 from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack
 
 if TYPE_CHECKING:
@@ -85,7 +86,8 @@ def score_pictures(
     """
     detector = load_detector(policy.face_detector)
     xnnpack = wants_xnnpack(policy.runtime.delegate)
-    runtimes = [TFLiteRuntime(model, threads=policy.runtime.threads, xnnpack=xnnpack) for model in models]
+    threads, interface = policy.runtime.threads, ModelInterface.of(policy, "tflite")
+    runtimes = [TFLiteRuntime(model, threads=threads, xnnpack=xnnpack, interface=interface) for model in models]
     for row, tag in rows:
         outcome, batch = _prepared(row.path, policy, detector)
         if batch is not None:
@@ -109,7 +111,7 @@ def _prepared(path: Path, policy: PolicyContract, detector: FaceBackend) -> tupl
 
 
 def _largest_logit(runtime: TFLiteRuntime, batch: NDArray[np.float32], policy: PolicyContract) -> float:
-    faces = judge(runtime.patch_map(batch), len(batch), policy.patch_grid, policy.pooling, UNCALIBRATED)
+    faces = judge(runtime.outputs(batch), len(batch), policy.patch_grid, policy.pooling, UNCALIBRATED)
     return max(face.pooled_logit for face in faces)
 
 

@@ -14,7 +14,7 @@ from ecdd.calibration.isotonic import fit_isotonic
 from ecdd.calibration.logit_checks import check_logits
 from ecdd.calibration.metrics import Floats, expected_calibration_error, negative_log_likelihood, sigmoid
 from ecdd.calibration.platt_scaling import fit_platt
-from ecdd.calibration.temperature_scaling import fit_temperature
+from ecdd.calibration.temperature_scaling import HIGHEST, LOWEST, fit_temperature
 from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration
 
 Method = Literal["temperature", "platt", "isotonic"]
@@ -81,6 +81,7 @@ def fit_calibrator(
     *,
     folds: int = 5,
     seed: int = 0,
+    small_logits: bool = False,
 ) -> CalibratorFit:
     """Fit a calibration and accept it only if it helps pictures it was not fitted on (E4.2, E4.3).
 
@@ -96,6 +97,8 @@ def fit_calibrator(
         Near-duplicates share a group and a fold.
     folds, seed : int, int
         Cross-fitting.
+    small_logits : bool
+        Whether logits that all lie between 0 and 1 are known to be no probabilities.
 
     Returns
     -------
@@ -110,7 +113,7 @@ def fit_calibrator(
     if method not in METHODS:
         msg = f"calibration.method {method!r} is not known; choose one of {', '.join(METHODS)}"
         raise CalibrationError(msg)
-    x, y, warnings = check_logits(logits, labels)
+    x, y, warnings = check_logits(logits, labels, small_logits=small_logits)
     fit = METHODS[method]
     fitted = fit(x, y)
     fold = deal_folds(y, np.arange(len(y)) if groups is None else np.asarray(groups), folds, seed)
@@ -127,6 +130,43 @@ def fit_calibrator(
     overfit = nll[1] - negative_log_likelihood(apply(fitted, x), y)
     applied = fitted if accepted else UNCALIBRATED
     return CalibratorFit(method, applied, fitted, accepted, overfit, *nll, *ece, held_out, warnings)
+
+
+def refuse_nonsense(fit: CalibratorFit, logits: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
+    """Refuse a calibration that ran into the end of its search, or leaves probabilities that are worse than a coin.
+
+    Parameters
+    ----------
+    fit : CalibratorFit
+        Accepted or not: where a fit was refused, the logits as they are become probabilities.
+    logits, labels : ndarray
+        What it was fitted on.
+
+    Raises
+    ------
+    CalibrationError
+        Naming the method, the number, and what Platt scaling, which has a bias, would do.
+    """
+    found, coin = negative_log_likelihood(apply(fit.applied, logits), labels), float(np.log(2))
+    ends = (LOWEST, HIGHEST)
+    if fit.method == "temperature" and any(np.isclose(fit.fitted.temperature, end, rtol=1e-3) for end in ends):
+        why = f"T = {fit.fitted.temperature:.4f} is the end of its search, {LOWEST:g} to {HIGHEST:g}"
+    elif found > coin:
+        why = f"the probabilities have NLL {found:.4f}, a coin has {coin:.4f}"
+    else:
+        return
+    if fit.method == "platt":
+        other = "more or other calibration pictures are needed"
+    else:
+        try:
+            platt = fit_platt(logits, labels)
+        except CalibrationError as error:
+            other = f"Platt scaling does not help either: {error}"
+        else:
+            other = (
+                f"calibration.method platt would give NLL {negative_log_likelihood(apply(platt, logits), labels):.4f}"
+            )
+    raise CalibrationError(f"calibration.method {fit.method}: {why}; {other}")
 
 
 def apply(calibration: AppliedCalibration, logits: NDArray[np.floating]) -> Floats:

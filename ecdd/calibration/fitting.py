@@ -9,7 +9,7 @@ from ecdd.bundle.calibration_record import CalibrationRecord
 from ecdd.bundle.calibration_record import Thresholds as RecordedThresholds
 from ecdd.calibration.bootstrap import calibration_intervals
 from ecdd.calibration.calibration_set_contract import JudgedSet, ScoredPicture, judged_set
-from ecdd.calibration.calibrators import CalibratorFit, apply, fit_calibrator
+from ecdd.calibration.calibrators import CalibratorFit, apply, fit_calibrator, refuse_nonsense
 from ecdd.calibration.metrics import sigmoid
 from ecdd.calibration.operating_point import Thresholds, choose_thresholds
 from ecdd.contract.schema import PolicyContract
@@ -25,7 +25,12 @@ class FittedCalibration:
 
 
 def fit_calibration(
-    pictures: list[ScoredPicture], policy: PolicyContract, model_sha256: str, created: datetime.date
+    pictures: list[ScoredPicture],
+    policy: PolicyContract,
+    model_sha256: str,
+    created: datetime.date,
+    *,
+    small_logits: bool = False,
 ) -> FittedCalibration:
     """Fit the contract's calibration and thresholds on the shipped model's own logits.
 
@@ -39,6 +44,8 @@ def fit_calibration(
         SHA-256 of the model file that gave the logits.
     created : date
         Day the set was frozen.
+    small_logits : bool
+        Whoever gives the logits says that they are no probabilities, though all lie between 0 and 1.
 
     Returns
     -------
@@ -48,10 +55,14 @@ def fit_calibration(
     Raises
     ------
     CalibrationError
-        If the set is too small, its logits cannot be calibrated, or the fit fails.
+        If the set is too small, its logits cannot be calibrated, the fit fails, or what it gives is worse than a coin.
     """
     data = judged_set(pictures, policy.calibration)
-    fit = fit_calibrator(policy.calibration.method, data.logits, data.labels, data.groups)
+    declared = policy.model_interface.output_kind != "patch_logits"  # the contract says that these are logits
+    fit = fit_calibrator(
+        policy.calibration.method, data.logits, data.labels, data.groups, small_logits=small_logits or declared
+    )
+    refuse_nonsense(fit, data.logits, data.labels)
     calibrated = apply(fit.applied, data.logits)
     thresholds = choose_thresholds(sigmoid(calibrated), data.labels, policy.operating_point)
     record = CalibrationRecord(

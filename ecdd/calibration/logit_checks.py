@@ -14,7 +14,9 @@ from ecdd.calibration.metrics import Floats, Labels, MetricError, auc, checked
 LEAST_FOR_PROBABILITIES = 20
 
 
-def check_logits(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> tuple[Floats, Labels, tuple[str, ...]]:
+def check_logits(
+    logits: NDArray[np.floating], labels: NDArray[np.integer], *, small_logits: bool = False
+) -> tuple[Floats, Labels, tuple[str, ...]]:
     """Check pooled logits and labels of a calibration set.
 
     Parameters
@@ -23,6 +25,8 @@ def check_logits(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> t
         Pooled logits.
     labels : ndarray, integer, shape (n,)
         1 fake, 0 real.
+    small_logits : bool
+        Whether logits that all lie between 0 and 1 are known to be no probabilities.
 
     Returns
     -------
@@ -45,10 +49,10 @@ def check_logits(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> t
     if x.min() == x.max():
         msg = f"all {len(x)} logits are {x[0]:.6g}: the model says the same of every picture; check the model file"
         raise CalibrationError(msg)
-    if len(x) >= LEAST_FOR_PROBABILITIES and x.min() >= 0 and x.max() <= 1:
+    if not small_logits and len(x) >= LEAST_FOR_PROBABILITIES and x.min() >= 0 and x.max() <= 1:
         msg = (
             f"all {len(x)} values lie in [{x.min():.4g}, {x.max():.4g}]: these look like probabilities; calibration "
-            "needs logits, a sigmoid would be applied twice"
+            "needs logits, a sigmoid would be applied twice; --small-logits where they are logits all the same"
         )
         raise CalibrationError(msg)
     area = auc(x, y)

@@ -83,6 +83,9 @@ def build(
     scores: Annotated[
         Path | None, typer.Option(help="In place of --data: CSV of logits, in the form of calibration_scores.csv.")
     ] = None,
+    small_logits: Annotated[
+        bool, typer.Option("--small-logits", help="What --scores holds are logits, though all lie between 0 and 1.")
+    ] = False,
     training: Annotated[Path | None, typer.Option(help="Training record (JSON) to ship beside your model.")] = None,
     architecture: Annotated[str, typer.Option(help="Name of your network, for a reader.")] = "own",
     frozen_on: Annotated[
@@ -112,7 +115,7 @@ def build(
         if split is not None and not split.is_file():
             raise EcddError(f"{split}: no such file; give lineage tags with --split")
         tags = split or SPLIT
-        pair = _Pair(tflite, onnx, contract, data, tags, scores, training, architecture)
+        pair = _Pair(tflite, onnx, contract, data, tags, scores, training, architecture, small_logits)
         _build_own(pair, out, frozen_on, name or "own-model", release or "0.1.0")
     typer.echo(
         f"next: ecdd gates G3 --bundle {out} -- --snapshot-update freezes its golden outputs; "
@@ -140,6 +143,7 @@ class _Pair:
     scores: Path | None
     training: Path | None
     architecture: str
+    small_logits: bool
 
 
 def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name: str, release: str) -> None:
@@ -154,7 +158,7 @@ def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name
     load_contract(pair.contract)  # refused here, where the message can name its file and lines
     text = read_text(pair.contract)
     pictures = calibration_pictures(pair.data, pair.split, pair.scores)
-    own = OwnModel(pair.tflite, pair.onnx, text, name, release, pair.architecture, pair.training)
+    own = OwnModel(pair.tflite, pair.onnx, text, name, release, pair.architecture, pair.training, pair.small_logits)
     with Progress(transient=True) as bar:
         task = bar.add_task("scoring", total=len(pictures))
         made, fitted = build(own, out, pictures, day, lambda: bar.advance(task))

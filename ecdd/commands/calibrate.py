@@ -50,7 +50,7 @@ def calibrate(
     """
     from rich.progress import Progress
 
-    from ecdd.bundle import default_bundle_path, load_bundle
+    from ecdd.bundle import bundle_path, load_bundle
     from ecdd.calibration.unseen_sources import CROSS_FITTED_FILE
     from ecdd.contract.loading import load_contract
     from ecdd.contract.value_lines import set_contract_values
@@ -68,11 +68,11 @@ def calibrate(
     from ecdd.files import read_text
     from ecdd.training.config import load_config
 
-    if training is not None and data is None:
+    if training is not None and not data:
         raise typer.BadParameter(
             "--training brings another model, whose logits are not known; name pictures with --data"
         )
-    source = bundle or default_bundle_path()
+    source = bundle_path(bundle)
     old_name, old_release, old_day, record = previous_release(source)
     text = read_text(contract or source / "policy_contract.yaml")
     chosen = _chosen(method=method, fpr=fpr, fnr=fnr, confidence=confidence)

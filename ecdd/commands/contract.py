@@ -1,4 +1,4 @@
-"""``ecdd contract check|show|diff|schema|upgrade``."""
+"""``ecdd contract init|check|show|diff|schema|upgrade``."""
 
 from __future__ import annotations
 
@@ -8,14 +8,47 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.commands import onboard
+from ecdd.errors import EcddError
+
 if TYPE_CHECKING:
     from ecdd.contract.diff import Change, Side
     from ecdd.contract.loading import LoadedContract
 
-app = typer.Typer(help="Check, show and compare policy contracts.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(help="Make, check, show and compare policy contracts.", no_args_is_help=True, add_completion=False)
 
 ContractPath = Annotated[Path | None, typer.Argument(help="Contract file; the default bundle's where not given.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
+
+
+@app.command()
+def init(
+    *,
+    tflite: onboard.TFLite,
+    onnx: onboard.Onnx,
+    out: Annotated[Path, typer.Option(help="Contract file to write; nothing may be there yet.")],
+    scaling: onboard.Scaling = None,
+    crop_margin: onboard.CropMargin = None,
+    kind: onboard.Kind = None,
+    fake_index: onboard.FakeIndex = None,
+    output: onboard.Output = None,
+    maps: onboard.Map = None,
+    channels: onboard.Channels = "RGB",
+    method: onboard.Method = "platt",
+    contract: onboard.Base = None,
+) -> None:
+    """Write the contract of your pair of model files, as `ecdd onboard` does, and nothing else."""
+    from ecdd.contract.loading import load_contract
+    from ecdd.export.onboarding import contract_for
+
+    if out.exists():
+        raise EcddError(f"{out}: is there already; name a new file with --out, nothing is overwritten")
+    said = onboard.said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method)
+    own, notes = contract_for(tflite, onnx, said, load_contract(contract))
+    for note in notes:
+        typer.echo(note)
+    own.dump(out)
+    typer.echo(f"{out}: {len(own.proposed)} values proposed")
 
 
 @app.command()

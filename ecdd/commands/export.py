@@ -34,13 +34,15 @@ def export(
         bool, typer.Option("--integer-io", help="full_int8 and int16x8: integers at input and map too, no islands.")
     ] = False,
     data: Annotated[
-        Path | None,
-        typer.Option(help="Data manifest; its CALIBRATION pictures give the ranges of full_int8 and int16x8."),
+        list[Path] | None,
+        typer.Option(
+            help="Data manifest; its CALIBRATION pictures give the ranges of full_int8 and int16x8; may be repeated."
+        ),
     ] = None,
     split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
 ) -> None:
     """Export a teacher or student, compare the float files with it, quantise, look inside, and time the files."""
-    from ecdd.export.quantised_file import EXPECTED, INTEGER_MODES, ISLANDS, WEIGHTS_ONLY
+    from ecdd.export.quantised_file import EXPECTED, INTEGER_MODES, WEIGHTS_ONLY
 
     modes = mode or ["float32"]
     if unknown := [name for name in modes if name not in EXPECTED]:
@@ -70,8 +72,7 @@ def export(
     )
     ranges = _representative(data, split, policy) if set(modes) & set(INTEGER_MODES) else None
     for name in [key for key in EXPECTED if key in modes]:
-        chosen = tuple(float_layer) if float_layer else ISLANDS
-        made = quantise(fold(model), name, policy.policy, ranges, float_layers=chosen, integer_io=integer_io)
+        made = quantise(fold(model), name, policy.policy, ranges, float_layers=float_layer, integer_io=integer_io)
         file = MODEL_FILE if len(modes) == 1 else f"model_{name}.tflite"
         write_bytes(out / file, made.model)
         if made.representative is not None:
@@ -80,19 +81,19 @@ def export(
         typer.echo(f"{file}: {len(made.model)} bytes, one thread, one face, median {tflite_latency(made.model):.2f} ms")
 
 
-def _representative(data: Path | None, split: Path, contract: LoadedContract) -> RepresentativeSet:
+def _representative(data: list[Path] | None, split: Path, contract: LoadedContract) -> RepresentativeSet:
     """S4 of the CALIBRATION pictures, through the canonical pipeline."""
     from ecdd.calibration.calibration_set_contract import score_pictures
     from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
-    from ecdd.dataset_governance.manifest import load_manifest
+    from ecdd.dataset_governance.manifest import load_manifests
     from ecdd.dataset_governance.usable_faces import usable_faces
     from ecdd.export.export_error import ExportError
     from ecdd.export.variants import RepresentativePictures
 
-    if data is None:
+    if not data:
         raise ExportError("full_int8 and int16x8 measure ranges of activations: name pictures with --data MANIFEST")
     rows, kept = (
-        usable_faces(load_manifest(data), load_split(split), [LineageTag.CALIBRATION]),
+        usable_faces(load_manifests(data), load_split(split), [LineageTag.CALIBRATION]),
         RepresentativePictures(),
     )
     for _ in score_pictures(rows, contract.policy, [], kept):

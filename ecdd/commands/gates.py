@@ -32,7 +32,7 @@ def gates(  # noqa: PLR0917 - options of the command line
     chosen: Annotated[
         list[str] | None, typer.Argument(metavar="[GATE]...", help="G1 … G6, phase7, phase8, or E4.4; all by default.")
     ] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Bundle to judge; the one that ships.")] = None,
+    bundle: Annotated[Path | None, typer.Option(help="Bundle to judge; one that ships by its name.")] = None,
     contract: Annotated[Path | None, typer.Option(help="Contract to judge by; the bundle's own.")] = None,
     golden: Annotated[Path | None, typer.Option(help="Golden set; the specification's.")] = None,
     data: Annotated[Path | None, typer.Option(help="Labelled pictures: manifest.csv or its folder.")] = None,
@@ -49,16 +49,18 @@ def gates(  # noqa: PLR0917 - options of the command line
     Ends with the gates, the report's path and what a release would say. Exit code 0 where nothing is red, 1 where
     something is, 2 where the call, a file, a contract or a bundle is wrong. What stands behind -- goes to pytest.
     """
+    from ecdd.bundle import bundle_path
     from ecdd.evidence.gates_run import GatesRequest, run_gates
 
-    request = GatesRequest(tuple(chosen or ()), bundle, contract, golden, data, workers, out, expected, ctx.obj)
+    named = bundle and bundle_path(bundle)
+    request = GatesRequest(tuple(chosen or ()), named, contract, golden, data, workers, out, expected, ctx.obj)
     code = run_gates(request)
     if code in {0, 1}:
-        _end(request)
+        say_end(request)
     raise typer.Exit(code)
 
 
-def _end(request: GatesRequest) -> None:
+def say_end(request: GatesRequest) -> None:
     """Print the gates, the report's path and what a release would say of this folder's records."""
     import datetime
 

@@ -24,7 +24,10 @@ def mutants(
     """
     import pytest  # noqa: F401 - said here, before a process is started that needs it
 
+    from ecdd.bundle import bundle_path
+
+    bundle = bundle and bundle_path(bundle).absolute()
     command = [sys.executable, "-m", "gates.mutants.run", "--jobs", str(jobs)]
-    for name, value in (("gate", gate), ("out", out and out.absolute()), ("bundle", bundle and bundle.absolute())):
+    for name, value in (("gate", gate), ("out", out and out.absolute()), ("bundle", bundle)):
         command += [f"--{name}", str(value)] if value is not None else []
     raise typer.Exit(subprocess.run(command, cwd=ROOT, check=False).returncode)

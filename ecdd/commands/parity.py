@@ -81,7 +81,7 @@ def parity(
     )
     report = _run(request)
     files = [] if out is None else report.write(out)
-    _show(report)
+    show(report)
     for file in files:
         typer.echo(str(file))
     raise typer.Exit(int(report.verdict != "pass"))
@@ -111,7 +111,8 @@ def _run(request: ParityRequest) -> ParityReport:
     return run_parity(request, watched)
 
 
-def _show(report: ParityReport) -> None:
+def show(report: ParityReport) -> None:
+    """Print metrics, what was not measured, and the verdict."""
     from rich.console import Console
     from rich.table import Table
 

@@ -31,13 +31,13 @@ def report(
     Records of another bundle or contract are shown as such and support no claim. The folder's mutants.json, written by
     ecdd mutants --out, is shown where it is of the same bundle and contract.
     """
-    from ecdd.bundle import load_bundle
+    from ecdd.bundle import bundle_path, load_bundle
     from ecdd.contract.loading import load_contract
     from ecdd.evidence.declarations import load_declarations, load_expected
     from ecdd.evidence.report import write_report
     from ecdd.evidence.session import RunOptions, payload_digest_of
 
-    root = Path.cwd()
+    root, bundle = Path.cwd(), bundle and bundle_path(bundle)
     folder = folder or root / "reports" / "runs" / payload_digest_of(bundle)[:16]
     if not (folder / "index.json").is_file():
         raise EcddError(f"{folder}: no index.json; run the gates first, or give the folder of a run")

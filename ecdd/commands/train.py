@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ecdd.specification import CONFIGS, CONTRACT, SPLIT
+from ecdd.specification import CONFIGS, CONTRACT, SPLIT, TINY_CONTRACT
 
 app = typer.Typer(
     help="Train a teacher, a student, or the pretrained detector.", no_args_is_help=True, add_completion=False
@@ -22,7 +22,7 @@ Data = Annotated[Path, typer.Option(help="Data manifest, or its folder.")]
 Out = Annotated[Path, typer.Option(help="Folder for weights, record and states; resumes what lies there.")]
 Config = Annotated[Path, typer.Option(help="Settings of the training.", show_default="configs/<teacher|student>.yaml")]
 LiteConfig = Annotated[Path, typer.Option(help="Settings of the training.", show_default="configs/lite.yaml")]
-Contract = Annotated[Path, typer.Option(help="Policy contract.", show_default="contracts/policy_contract.yaml")]
+Contract = Annotated[Path, typer.Option(help="Policy contract.", show_default="that of the bundle tiny")]
 Split = Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")]
 Cache = Annotated[Path | None, typer.Option(help="Folder for tensors; <out>/tensors where not given.")]
 Init = Annotated[Path | None, typer.Option(help="Checkpoint to begin with (`ecdd models import` reads public ones).")]
@@ -51,7 +51,7 @@ def teacher(
     data: Data,
     out: Out,
     config: Config = CONFIGS / "teacher.yaml",
-    contract: Contract = CONTRACT,
+    contract: Contract = TINY_CONTRACT,
     split: Split = SPLIT,
     cache: Cache = None,
     init: Init = None,
@@ -69,7 +69,7 @@ def student(
     data: Data,
     out: Out,
     config: Config = CONFIGS / "student.yaml",
-    contract: Contract = CONTRACT,
+    contract: Contract = TINY_CONTRACT,
     split: Split = SPLIT,
     cache: Cache = None,
     init: Init = None,

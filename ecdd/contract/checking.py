@@ -53,8 +53,11 @@ def typed_policy(
         policy = PolicyContract.model_validate(content)
     except ValidationError as error:
         for detail in error.errors(include_url=False, include_context=False):
-            key = str(detail["loc"][0])
-            if key in knob_fields():  # sections were judged above
+            key = str(detail["loc"][0]) if detail["loc"] else ""
+            if not key:  # a rule over several sections; its message begins with one knob's key
+                text = detail["msg"].removeprefix("Value error, ")
+                problems.append(Problem(line_at(text.split()[0], ()), text.split()[0], text))
+            elif key in knob_fields():  # sections were judged above
                 _append(key, detail, detail["loc"][1:], line_at, problems, bad)
         return None
     return None if problems else policy

@@ -151,6 +151,8 @@ def allowed(key: str) -> str:
 
 
 def _in_words(schema: Mapping[str, Any]) -> str:
+    if "anyOf" in schema:
+        return " or ".join(_in_words(one) for one in schema["anyOf"])
     if "const" in schema:
         return json.dumps(schema["const"])
     if "enum" in schema:
@@ -166,10 +168,9 @@ def _in_words(schema: Mapping[str, Any]) -> str:
         names = schema.get("propertyNames", {}).get("enum")
         of = f"{', '.join(names)}" if names else "names"
         return f"table from {of} to {_in_words(schema.get('additionalProperties') or {})}"
-    if kind == "string" and "pattern" in schema:
-        return f"text matching {schema['pattern']}"
     if kind == "string":
-        return "text, not empty" if schema.get("minLength") else "text"
+        pattern = f" matching {schema['pattern']}" if "pattern" in schema else ""
+        return f"text{pattern or (', not empty' if schema.get('minLength') else '')}"
     return str(kind)
 
 

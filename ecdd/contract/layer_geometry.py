@@ -64,6 +64,11 @@ class GridGeometry:
     receptive_field: int
     padding: int
 
+    @property
+    def box(self) -> tuple[int, int]:
+        """As `ecdd.contract.model_sections.PatchGrid.box`."""
+        return self.receptive_field, self.padding
+
 
 def _lite_layers() -> tuple[Layer, ...]:
     """The depthwise kernels of EfficientNet-Lite0's first fifteen blocks behind its stem, SAME padding, even sides."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import Field, model_validator
 
@@ -11,9 +11,23 @@ from ecdd.contract.knob import Knob, Section
 Rate = Annotated[float, Field(ge=0, le=1)]
 
 
-def covers_picture(cells: int, stride: int, receptive_field: int, padding: int, input_size: int) -> bool:
+WHOLE_PICTURE: Final = "whole_picture"
+FieldOfView = int | Literal["whole_picture"]
+_BEYOND: Final = 2**15  # px; farther than any picture that a model reads is wide
+
+
+def box_of(stride: int, receptive_field: FieldOfView, padding: int) -> tuple[int, int]:
+    """Side of a cell's box and how far that of cell (0, 0) begins before pixel (0, 0), px.
+
+    A cell that sees the whole picture has a box that is wider than any picture, around the middle of its own tile.
+    """
+    return (2 * _BEYOND, _BEYOND - stride // 2) if receptive_field == WHOLE_PICTURE else (receptive_field, padding)
+
+
+def covers_picture(cells: int, stride: int, receptive_field: FieldOfView, padding: int, input_size: int) -> bool:
     """Whether the boxes of the first and the last of ``cells`` along one side cover all ``input_size`` px."""
-    return stride * (cells - 1) <= padding and receptive_field - padding >= input_size
+    side, before = box_of(stride, receptive_field, padding)
+    return stride * (cells - 1) <= before and side - before >= input_size
 
 
 class PatchGrid(Section):
@@ -25,13 +39,17 @@ class PatchGrid(Section):
 
     rows: Annotated[int, Knob("cell", "E3.1"), Field(description="height of the map", ge=1, le=512)]
     cols: Annotated[int, Knob("cell", "E3.1"), Field(description="width of the map", ge=1, le=512)]
-    stride: Annotated[int, Knob("px", "E3.2"), Field(description="distance of neighbouring cells", ge=1, le=256)]
-    receptive_field: Annotated[int, Knob("px", "E3.2"), Field(description="side of a cell's box", ge=1, le=2048)]
-    padding: Annotated[int, Knob("px", "E3.2"), Field(description="pixels added at the border", ge=0, le=1024)]
+    stride: Annotated[int, Knob("px", "E3.2"), Field(description="distance of neighbouring cells", ge=1, le=1024)]
+    receptive_field: Annotated[
+        Annotated[int, Field(ge=1)] | Literal["whole_picture"],
+        Knob("px", "E3.2"),
+        Field(description="side of a cell's box, or whole_picture"),
+    ]
+    padding: Annotated[int, Knob("px", "E3.2"), Field(description="pixels added at the border", ge=0)]
     input_operator: Annotated[
-        Literal["NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag"],
+        Literal["NPR", "raw", "x_grad", "y_grad", "left_diag", "right_diag", "none"],
         Knob("none", "E3.1"),
-        Field(description="fixed operator before the first convolution"),
+        Field(description="fixed operator before the first convolution; none: the files hold all there is"),
     ]
     operator_scale: Annotated[
         float, Knob("none", "E3.1"), Field(description="factor on the operator's output", gt=0, le=10)
@@ -45,12 +63,17 @@ class PatchGrid(Section):
         Field(description="S5, max |difference| / spread of the map", ge=0, le=1),
     ]
 
+    @property
+    def box(self) -> tuple[int, int]:
+        """Side of a cell's box, and how far that of cell (0, 0) begins before pixel (0, 0), px."""
+        return box_of(self.stride, self.receptive_field, self.padding)
+
     def sees_whole_picture(self, input_size: int) -> bool:
         """Whether the box of every cell covers a picture of ``input_size`` px, so that none lies outside any box."""
         return covers_picture(max(self.rows, self.cols), self.stride, self.receptive_field, self.padding, input_size)
 
 
-PoolingRule = Literal["mean", "top_k", "trimmed_mean", "attention"]
+PoolingRule = Literal["mean", "top_k", "trimmed_mean", "attention", "none"]
 
 
 class Pooling(Section):
@@ -59,7 +82,7 @@ class Pooling(Section):
     rule: Annotated[
         PoolingRule,
         Knob("none", "E3.3"),
-        Field(description="pooling rule"),
+        Field(description="pooling rule; none: the file's own output decides"),
     ]
     top_k_ratio: Annotated[float, Knob("ratio", "E3.4"), Field(description="K = ceil(ratio x cells)", gt=0, le=1)]
     trim_fraction: Annotated[

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from ecdd.contract.interface_section import ModelInterface
 from ecdd.contract.knob import Knob, Section
 from ecdd.contract.model_sections import (
     Calibration,
@@ -39,10 +40,11 @@ class PolicyContract(Section):
         Knob("none", "spec 1"),
         Field(description="version of the contract's content", pattern=r"^\d+\.\d+\.\d+$"),
     ]
-    schema_version: Annotated[Literal[1, 2, 3], Knob("none", "spec 1"), Field(description="version of this schema")]
+    schema_version: Annotated[Literal[1, 2, 3, 4], Knob("none", "spec 1"), Field(description="version of this schema")]
     pixel_pipeline: PixelPipeline
     face_detector: FaceDetector
     quality_gates: QualityGates
+    model_interface: ModelInterface
     patch_grid: PatchGrid
     pooling: Pooling
     calibration: Calibration
@@ -55,3 +57,19 @@ class PolicyContract(Section):
     release: Release
     dataset_governance: DatasetGovernance
     reason_codes: ReasonCodes
+
+    @model_validator(mode="after")
+    def _pooling_fits_the_output(self) -> PolicyContract:
+        kind, rule = self.model_interface.output_kind, self.pooling.rule
+        if (kind == "patch_logits") != (rule != "none"):
+            fit = "a rule over the map" if kind == "patch_logits" else "none, since the output of the file decides"
+            msg = f"pooling.rule is {rule!r} beside model_interface.output_kind {kind!r}, which needs {fit}"
+            raise ValueError(msg)
+        grid, maps = self.patch_grid, self.model_interface.map_name.values()
+        if kind != "patch_logits" and not all(maps) and (any(maps) or (grid.rows, grid.cols) != (1, 1)):
+            msg = (
+                f"patch_grid.rows and cols are {grid.rows} and {grid.cols} where model_interface.map_name names no map "
+                "in both files; without a map the one logit is a grid of 1x1"
+            )
+            raise ValueError(msg)
+        return self

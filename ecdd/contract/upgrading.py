@@ -11,7 +11,7 @@ from typing import Final
 
 from ecdd.contract.yaml_reading import Value
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 
 # knobs that a version added, with what applied before
 _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
@@ -48,6 +48,20 @@ _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
         "quality_gates.min_recall": 0.98,
         "quality_gates.max_face_leak": 0.01,
         "quality_gates.max_face_leak_bound": 0.03,
+    },
+    4: {
+        "model_interface.input_name": {"tflite": "image", "onnx": "image"},
+        "model_interface.input_layout": {"tflite": "NHWC", "onnx": "NHWC"},
+        "model_interface.input_dtype": {"tflite": "any", "onnx": "any"},
+        "model_interface.input_channels": "RGB",
+        "model_interface.batch": {"tflite": "any", "onnx": "any"},
+        "model_interface.output_kind": "patch_logits",
+        "model_interface.logit_name": {"tflite": "pooled_logit", "onnx": "pooled_logit"},
+        "model_interface.map_name": {"tflite": "patch_logits", "onnx": "patch_logits"},
+        "model_interface.class_names": [],
+        "model_interface.fake_index": 1,
+        "model_interface.probability_clip": 1e-6,
+        "model_interface.ignored_outputs": {"tflite": [], "onnx": []},
     },
 }
 # entries that a version added to a table

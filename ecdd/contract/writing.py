@@ -39,8 +39,8 @@ def contract_text(values: Mapping[str, Value], provenance: Mapping[str, Standing
             lines.append(_leaf(top, top, values, provenance))
             continue
         summary = (section.__doc__ or "").strip().splitlines()[0]
-        lines += ["", f"# {summary}", f"{top}:"]
         names = [name for name in section.model_fields if f"{top}.{name}" in values]
+        lines += ["", f"# {summary}", f"{top}:"] if names else []
         lines += [f"  {_leaf(name, f'{top}.{name}', values, provenance)}" for name in names]
     return "\n".join(lines) + "\n"
 

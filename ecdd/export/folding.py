@@ -12,13 +12,15 @@ from torch import Tensor, nn
 
 from ecdd.contract.layer_geometry import GridGeometry
 from ecdd.export.export_error import ExportError
+from ecdd.export.quantised_file import ISLANDS, OPERATOR
 from ecdd.models.gradients import operator_kernel
 from ecdd.models.ladeda import Bottleneck, LaDeDa9
-from ecdd.models.lite import HEADS, STRIDE, InvertedResidual, Lite, SameConv
+from ecdd.models.lite import BLOCKS, HEADS, STRIDE, InvertedResidual, Lite, SameConv
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.models.tiny_ladeda import TinyLaDeDa
 
 Array = NDArray[np.float64]
+INTEGERS_FROM = 5  # block of lite
 IMAGE = "image"  # S4, or NPR of it where `FoldedNetwork.npr` says so
 
 
@@ -102,6 +104,8 @@ class FoldedNetwork:
         Where it came from.
     operator_gain : tuple of 3 floats
         Factor on NPR by colour (`in_levels`).
+    islands : tuple of str
+        Layers that stay float in modes that compute with integers, where nothing else is asked for.
     """
 
     architecture: str
@@ -109,6 +113,7 @@ class FoldedNetwork:
     steps: tuple[FoldedConv | FoldedSum, ...]
     model: PatchNetwork
     operator_gain: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    islands: tuple[str, ...] = ISLANDS
 
     def geometry(self, height: int, width: int) -> GridGeometry:
         """Compose the grid for a tensor of this size, px."""
@@ -155,7 +160,8 @@ def fold(model: PatchNetwork) -> FoldedNetwork:
     else:
         msg = f"architecture {model.architecture!r} has no folding; fold one of ladeda9, lite, tiny_ladeda"
         raise ExportError(msg)
-    return FoldedNetwork(model.architecture, model.input_operator == "NPR", tuple(steps), model)
+    islands = _lite_islands(steps) if isinstance(model, Lite) else ISLANDS
+    return FoldedNetwork(model.architecture, model.input_operator == "NPR", tuple(steps), model, islands=islands)
 
 
 def in_levels(folded: FoldedNetwork, std: Sequence[float], pixel_scale: float) -> FoldedNetwork:
@@ -254,6 +260,16 @@ def _lite_steps(model: Lite, source: str, scale: float) -> list[FoldedConv | Fol
         steps.append(FoldedSum(name, head.name, total, 0, relu=False))
         total = name
     return steps
+
+
+def _lite_islands(steps: Sequence[FoldedConv | FoldedSum]) -> tuple[str, ...]:
+    """The heads, whose maps a range would cut off, and what is before `INTEGERS_FROM`.
+
+    With integers everywhere a probability moves by up to 0.15: half of it by the maps of the heads, most of the rest
+    by the first blocks, which hold a twentieth of the weights.
+    """
+    late = tuple(f"block{depth}_" for depth in range(INTEGERS_FROM, len(BLOCKS)))
+    return (OPERATOR, *(step.name for step in steps if not step.name.startswith(late)))
 
 
 def _same(

@@ -23,6 +23,7 @@ from ecdd.dataset_governance.usable_faces import TaggedRow
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.stages import judge
 from ecdd.pipeline.preprocess import normalise
+from ecdd.runtimes.model_interface import ModelInterface
 from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack
 from ecdd.training.cache import cache_folder, fill_cache, load_variants
 from ecdd.training.config import TrainingConfig
@@ -66,11 +67,13 @@ def harmonised_metrics(
     for _ in fill_cache(rows, contract, config, folder):
         pass
     data = balanced(load_variants(rows, folder, policy.quality_gates)[0], config.sharpness_edges)
-    runtime = TFLiteRuntime(model, threads=policy.runtime.threads, xnnpack=wants_xnnpack(policy.runtime.delegate))
+    settings, interface = policy.runtime, ModelInterface.of(policy, "tflite")
+    xnnpack = wants_xnnpack(settings.delegate)
+    runtime = TFLiteRuntime(model, threads=settings.threads, xnnpack=xnnpack, interface=interface)
     logits = np.empty(len(data.variants))
     for k, variant in enumerate(data.variants):
-        maps = runtime.patch_map(normalise(variant.s3(), policy.pixel_pipeline)[None])
-        logits[k] = judge(maps, 1, policy.patch_grid, policy.pooling, calibration)[0].calibrated_logit
+        found = runtime.outputs(normalise(variant.s3(), policy.pixel_pipeline)[None])
+        logits[k] = judge(found, 1, policy.patch_grid, policy.pooling, calibration)[0].calibrated_logit
     labels, weights = data.labels(), data.weights()
     names = {name: k for k, name in enumerate(sorted({v.group for v in data.variants}))}
     groups = np.array([names[v.group] for v in data.variants], np.int64)

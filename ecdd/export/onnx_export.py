@@ -11,7 +11,7 @@ from ecdd.contract.model_sections import Pooling
 from ecdd.export.export_error import ExportError
 from ecdd.export.folding import IMAGE, FoldedConv, FoldedNetwork, FoldedSum
 from ecdd.export.tflite_export import INPUT_NAME, OUTPUT_NAME, npr_kernel
-from ecdd.inference.pooling import top_k_count, trimmed_count
+from ecdd.inference.pooling import NOTHING_POOLED, top_k_count, trimmed_count
 from ecdd.runtimes.base import POOLED_NAME
 
 OPSET = 17
@@ -176,6 +176,8 @@ def _with_pooling(
             make_node("Mul", ["weights", "flat"], ["weighted"]),
             make_node("ReduceSum", ["weighted", constant("cells_axis", [1])], [POOLED_NAME], keepdims=0),
         ]
+    elif pooling.rule == "none":
+        raise ValueError(NOTHING_POOLED)
     else:
         assert_never(pooling.rule)
     return [*nodes, *added], [*initialisers, *made]

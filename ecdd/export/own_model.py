@@ -31,7 +31,10 @@ from ecdd.export.contract_text import read_contract, with_thresholds
 from ecdd.export.export_error import ExportError
 from ecdd.export.quantised_file import EXPECTED, convolutions, tensor_types
 from ecdd.files import write_bytes, write_text
+from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import POOLED_NAME, PatchRuntime, RuntimeFileError
+from ecdd.runtimes.inspection import last_operators
+from ecdd.runtimes.model_file import read_model
 from ecdd.runtimes.model_interface import ModelInterface
 
 if TYPE_CHECKING:
@@ -60,6 +63,8 @@ class OwnModel:
         Name of the network, for a reader.
     training : Path or None
         Training record, JSON; a bundle without one says so.
+    small_logits : bool
+        Given logits are no probabilities, though all lie between 0 and 1.
     """
 
     tflite: Path
@@ -69,6 +74,7 @@ class OwnModel:
     release: str
     architecture: str = OWN
     training: Path | None = None
+    small_logits: bool = False
 
 
 def build(
@@ -110,10 +116,12 @@ def build(
     tflite, onnx = check_pair(own.tflite, own.onnx, contract.policy)
     record = None if own.training is None else _training_record(own.training)
     scored, given = _scored(pictures, contract.policy, tflite, progress)
-    fitted = fit_calibration(scored, contract.policy, hashlib.sha256(tflite).hexdigest(), frozen_on)
+    digest, small = hashlib.sha256(tflite).hexdigest(), own.small_logits
+    fitted = fit_calibration(scored, contract.policy, digest, frozen_on, small_logits=small)
     calibration = fitted.record
     if given:
         metrics = {**calibration.metrics, "pictures": "logits given by the maker of the bundle, not scored here"}
+        metrics |= {"small_logits": "said by the maker of the bundle"} if small else {}
         calibration = calibration.model_copy(update={"metrics": metrics})
     text = with_thresholds(own.contract, contract, fitted)
     write_bytes(out / MODEL_FILE, tflite)
@@ -203,14 +211,14 @@ def _scored(
 
 
 def check_pair(tflite: Path, onnx: Path, policy: PolicyContract) -> tuple[bytes, bytes]:
-    """Hold two files to the contract: input size, grid, names, dtypes, both outputs, and the mode inside TFLite.
+    """Hold two files to the contract: picture, outputs, their kind, and the mode inside TFLite.
 
     Parameters
     ----------
     tflite, onnx : Path
         Files from elsewhere; the TFLite file is first run in a process of its own.
     policy : PolicyContract
-        ``pixel_pipeline.input_size``, ``patch_grid`` and ``quantization.mode``.
+        ``model_interface``, ``pixel_pipeline``, ``patch_grid`` and ``quantization.mode``.
 
     Returns
     -------
@@ -225,12 +233,12 @@ def check_pair(tflite: Path, onnx: Path, policy: PolicyContract) -> tuple[bytes,
     from ecdd.runtimes.onnx import OnnxRuntime
     from ecdd.runtimes.tflite import TFLiteRuntime
 
-    grid = policy.patch_grid
-    interface = ModelInterface(policy.pixel_pipeline.input_size, grid.rows, grid.cols)
+    check_kind(tflite, policy)
+    interfaces = ModelInterface.of(policy, "tflite"), ModelInterface.of(policy, "onnx")
     contents = []
     for path, runtime in (
-        (tflite, TFLiteRuntime(tflite, interface=interface)),
-        (onnx, OnnxRuntime(onnx, interface=interface)),
+        (tflite, TFLiteRuntime(tflite, interface=interfaces[0])),
+        (onnx, OnnxRuntime(onnx, interface=interfaces[1])),
     ):
         _try(path, runtime, policy)
         contents.append(path.read_bytes())
@@ -238,11 +246,28 @@ def check_pair(tflite: Path, onnx: Path, policy: PolicyContract) -> tuple[bytes,
     return contents[0], contents[1]
 
 
+def check_kind(tflite: Path, policy: PolicyContract) -> None:
+    """Refuse a logit that a sigmoid or a softmax made: the next one would be applied twice.
+
+    Raises
+    ------
+    RuntimeFileError
+        Naming the operator, and the kind that its output is of.
+    """
+    said = policy.model_interface
+    name = said.logit_name["tflite"]
+    made_by = last_operators(read_model(tflite, str(tflite))[1]).get(name, "")
+    ends = {"LOGISTIC": "probability", "SOFTMAX": "class_probabilities"}.get(made_by)
+    if ends and said.output_kind in {"logit", "class_logits"}:
+        wanted = f"{name} of scores, as model_interface.output_kind {said.output_kind} says"
+        raise RuntimeFileError(str(tflite), wanted, f"the output of {made_by}; its kind is {ends}")
+
+
 def _try(path: Path, runtime: PatchRuntime, policy: PolicyContract) -> None:
-    """Run a batch: both outputs must be there, of the contract's shape, finite, and not the same for every picture."""
-    side, grid = policy.pixel_pipeline.input_size, policy.patch_grid
-    batch = np.random.default_rng(0).normal(0, 1, (_PICTURES, side, side, 3)).astype(np.float32)
-    found = runtime.outputs(batch)
+    """Run a batch of pictures of noise: shapes as the contract says, all finite, and not the same for every picture."""
+    grid, many = policy.patch_grid, policy.pixel_pipeline
+    levels = np.random.default_rng(0).integers(0, 256, (_PICTURES, many.input_size, many.input_size, 3), np.uint8)
+    found = runtime.outputs(np.stack([normalise(one, many) for one in levels]))
     wanted = f"outputs of shape ({_PICTURES}, {grid.rows}, {grid.cols}) and ({_PICTURES},), all finite"
     if found.pooled is None:
         raise RuntimeFileError(str(path), f"an output {POOLED_NAME} (N,) beside the map", "no such output")
@@ -252,7 +277,8 @@ def _try(path: Path, runtime: PatchRuntime, policy: PolicyContract) -> None:
     if not (np.isfinite(found.maps).all() and np.isfinite(found.pooled).all()):
         raise RuntimeFileError(str(path), wanted, "numbers that are not finite")
     if float(np.ptp(found.maps)) == 0:
-        raise RuntimeFileError(str(path), "a map that depends on the picture", f"{found.maps.flat[0]:g} everywhere")
+        what = "a map" if found.maps[0].size > 1 else "an output"
+        raise RuntimeFileError(str(path), f"{what} that depends on the picture", f"{found.maps.flat[0]:g} everywhere")
 
 
 def _check_mode(path: Path, content: bytes, policy: PolicyContract) -> None:

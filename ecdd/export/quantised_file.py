@@ -16,7 +16,7 @@ WEIGHTS_ONLY: Final[tuple[Mode, ...]] = ("float16", "weight_only_int8")  # store
 INTEGER_MODES: Final[tuple[Mode, ...]] = ("full_int8", "int16x8")  # ranges of activations are measured beforehand
 OPERATOR, POOLING = "operator", "pooling"  # names of what is no convolution of the network
 CELL: Final = "cell"  # last step of every folded network
-ISLANDS: Final = (OPERATOR, CELL)  # stay float where nothing else is asked for
+ISLANDS: Final = (OPERATOR, CELL)  # stay float in every network where nothing else is asked for
 # dtype of a convolution's weights and of its activations, by mode
 EXPECTED: Final[dict[Mode, tuple[str, str]]] = {
     "float32": ("float32", "float32"),
@@ -68,8 +68,10 @@ def convolutions(model: bytes) -> list[ConvolutionTypes]:
     found = []
     for operator in main.operators:
         code = graph.operatorCodes[operator.opcodeIndex]
-        if max(code.builtinCode, code.deprecatedBuiltinCode) != schema.BuiltinOperator.CONV_2D:
+        kind = max(code.builtinCode, code.deprecatedBuiltinCode)
+        if kind not in {schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.DEPTHWISE_CONV_2D}:
             continue
+        outputs = 0 if kind == schema.BuiltinOperator.CONV_2D else -1  # the kernel's axis of output channels
         index = int(operator.inputs[1])
         # float16 and weight-only kernels pass through a DEQUANTIZE: what counts is what is stored
         kernel = main.tensors[int(made_by[index].inputs[0]) if index in made_by else index]
@@ -77,7 +79,7 @@ def convolutions(model: bytes) -> list[ConvolutionTypes]:
         scale = None if kernel.quantization is None else kernel.quantization.scale
         scales = 0 if scale is None else len(scale)
         found.append(
-            ConvolutionTypes(_text(out.name), names[kernel.type], names[out.type], int(kernel.shape[0]), scales)
+            ConvolutionTypes(_text(out.name), names[kernel.type], names[out.type], int(kernel.shape[outputs]), scales)
         )
     return found
 

@@ -1,9 +1,10 @@
 """From a folded network to a quantised TFLite file, looked into by `ecdd.export.quantised_file`.
 
-Modes that compute with integer activations keep two islands in float. ``operator``: NPR has no weights to shrink, and
-gives whole levels (`ecdd.export.folding.in_levels`), which 8 bits hold without loss; NPR of a quantised S4 would be the
-difference of two roundings. ``cell``: the last layer's output is the map, whose ends a measured range would cut off.
-The pooling behind the map weighs 961 cells by an exponential and stays float in every mode.
+Modes that compute with integer activations keep islands in float (`FoldedNetwork.islands`), at least two.
+``operator``: NPR has no weights to shrink, and gives whole levels (`ecdd.export.folding.in_levels`), which 8 bits hold
+without loss; NPR of a quantised S4 would be the difference of two roundings. ``cell``: the last layer's output is the
+map, whose ends a measured range would cut off. The pooling behind the map may weigh cells by an exponential and stays
+float in every mode.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from typing import Any, Final
 import numpy as np
 
 from ecdd.contract.schema import PolicyContract
+from ecdd.export.bias_correction import bias_corrected
 from ecdd.export.export_error import ExportError
 from ecdd.export.folding import FoldedNetwork, in_levels
 from ecdd.export.quantised_file import (
     INTEGER_MODES,
-    ISLANDS,
     OPERATOR,
     POOLING,
     WEIGHTS_ONLY,
@@ -35,6 +36,7 @@ from ecdd.export.tflite_export import INPUT_NAME, tflite_bytes
 
 SIGNATURE: Final = "serving_default"
 _POOLING_OPERATIONS: Final = ("SOFTMAX", "MUL", "SUM", "RESHAPE", "DIV", "MEAN")
+_LEFT_FLOAT: Final = ("CONV_2D", "DEPTHWISE_CONV_2D", "ADD", "SLICE")  # what layers consist of
 _LEVELS: Final = (-128.0, 127.0)  # of a step of 1 around 0: NPR's range by its meaning, not by what was measured
 Ranges = dict[str, tuple[float, float]]
 
@@ -61,7 +63,7 @@ def quantise(
     policy: PolicyContract,
     representative: RepresentativeSet | None = None,
     *,
-    float_layers: Sequence[str] = ISLANDS,
+    float_layers: Sequence[str] | None = None,
     integer_io: bool = False,
 ) -> Quantised:
     """Export a network in one of the modes.
@@ -78,7 +80,8 @@ def quantise(
     representative : RepresentativeSet, optional
         Needed for ``full_int8`` and ``int16x8``.
     float_layers : sequence of str
-        Names of layers that stay float where a mode computes with integers: float islands.
+        Names of layers that stay float where a mode computes with integers: float islands; the network's own where
+        not given.
     integer_io : bool
         Input and map as integers too, without islands: everything but the pooling in integers.
 
@@ -96,7 +99,8 @@ def quantise(
     side = policy.pixel_pipeline.input_size
     if mode == "float32":
         return Quantised(tflite_bytes(folded, side, policy.pooling))
-    islands = () if integer_io or mode in WEIGHTS_ONLY else tuple(float_layers)
+    chosen = folded.islands if float_layers is None else tuple(float_layers)
+    islands = () if integer_io or mode in WEIGHTS_ONLY else chosen
     check_layers(folded, islands)
     if mode not in INTEGER_MODES:
         model = _quantised(tflite_bytes(folded, side, policy.pooling), mode, islands, None, integer_io=False)
@@ -107,7 +111,7 @@ def quantise(
     check_representative(representative, policy)
     if OPERATOR in islands:
         folded = in_levels(folded, policy.pixel_pipeline.normalisation_std, policy.pixel_pipeline.pixel_scale)
-    source = tflite_bytes(folded, side, policy.pooling)
+    source = tflite_bytes(bias_corrected(folded, representative.tensors, islands), side, policy.pooling)
     first, second = (_measured(source, mode, islands, representative, k, integer_io=integer_io) for k in (0, 1))
     stability = check_ranges(first, second, policy.quantization.max_range_instability)
     ranges = {
@@ -168,8 +172,8 @@ def _tool(source: bytes, mode: Mode, islands: Sequence[str], *, integer_io: bool
             if name in operations.__members__:
                 tool.update_quantization_recipe(".*", operations[name], algorithm_key=AlgorithmName.NO_QUANTIZE)
         for layer in (*islands, POOLING):
-            for left in (operations.CONV_2D, operations.ADD, operations.SLICE):  # rules for all rank below these
-                tool.update_quantization_recipe(f"^{layer}/", left, algorithm_key=AlgorithmName.NO_QUANTIZE)
+            for left in _LEFT_FLOAT:  # rules for all rank below these
+                tool.update_quantization_recipe(f"^{layer}/", operations[left], algorithm_key=AlgorithmName.NO_QUANTIZE)
     return tool
 
 

@@ -18,7 +18,7 @@ from ecdd.contract.model_sections import Pooling
 from ecdd.export.export_error import ExportError
 from ecdd.export.folding import IMAGE, FoldedConv, FoldedNetwork
 from ecdd.export.quantised_file import OPERATOR, POOLING
-from ecdd.inference.pooling import top_k_count, trimmed_count
+from ecdd.inference.pooling import NOTHING_POOLED, top_k_count, trimmed_count
 from ecdd.runtimes.base import MAP_NAME, POOLED_NAME
 
 INPUT_NAME = "image"
@@ -157,4 +157,6 @@ def _pooled(tf: Any, values: Any, pooling: Pooling) -> Any:  # noqa: ANN401
     if pooling.rule == "attention":
         weights = tf.nn.softmax(values / np.float32(pooling.attention_temperature), axis=1)
         return tf.reduce_sum(weights * values, axis=1)
+    if pooling.rule == "none":
+        raise ValueError(NOTHING_POOLED)
     assert_never(pooling.rule)

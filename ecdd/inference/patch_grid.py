@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from ecdd.contract.model_sections import WHOLE_PICTURE
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -55,8 +57,17 @@ def cell_box(i: int, j: int, grid: PatchGrid) -> PixelBox:
     if not (0 <= i < grid.rows and 0 <= j < grid.cols):
         msg = f"cell ({i}, {j}) is outside the grid of {grid.rows}x{grid.cols}"
         raise IndexError(msg)
-    y0, x0 = grid.stride * i - grid.padding, grid.stride * j - grid.padding
-    return PixelBox(y0, x0, y0 + grid.receptive_field, x0 + grid.receptive_field)
+    side, before = grid.box
+    y0, x0 = grid.stride * i - before, grid.stride * j - before
+    return PixelBox(y0, x0, y0 + side, x0 + side)
+
+
+def cell_place(i: int, j: int, grid: PatchGrid) -> PixelBox:
+    """Pixels that stand for cell (i, j) where it is shown: its box, or its own tile where it sees the whole picture."""
+    if grid.receptive_field != WHOLE_PICTURE:
+        return cell_box(i, j, grid)
+    y0, x0 = grid.stride * i, grid.stride * j
+    return PixelBox(y0, x0, y0 + grid.stride, x0 + grid.stride)
 
 
 def cells_seeing(box: PixelBox, grid: PatchGrid) -> tuple[range, range]:
@@ -80,14 +91,16 @@ def cells_seeing(box: PixelBox, grid: PatchGrid) -> tuple[range, range]:
 def _span(start: int, end: int, count: int, grid: PatchGrid) -> range:
     if end <= start:
         return range(0)
-    first = -(-(start + grid.padding - grid.receptive_field + 1) // grid.stride)
-    last = (end - 1 + grid.padding) // grid.stride
+    side, before = grid.box
+    first = -(-(start + before - side + 1) // grid.stride)
+    last = (end - 1 + before) // grid.stride
     return range(max(first, 0), min(last + 1, count))
 
 
 def unseen_from(grid: PatchGrid) -> tuple[int, int]:
     """First row and first column of S4 that no cell sees."""
-    reach = grid.receptive_field - grid.padding
+    side, before = grid.box
+    reach = side - before
     return grid.stride * (grid.rows - 1) + reach, grid.stride * (grid.cols - 1) + reach
 
 
@@ -110,7 +123,7 @@ def cell_box_in_picture(i: int, j: int, grid: PatchGrid, crop: Sequence[int], in
     PictureBox
         The cell's box taken back through the resize. The resize kernel blurs its border by its support.
     """
-    box = cell_box(i, j, grid)
+    box = cell_place(i, j, grid)
     x_scale, y_scale = (crop[2] - crop[0]) / input_size, (crop[3] - crop[1]) / input_size
     return PictureBox(
         crop[0] + box.x0 * x_scale, crop[1] + box.y0 * y_scale, crop[0] + box.x1 * x_scale, crop[1] + box.y1 * y_scale

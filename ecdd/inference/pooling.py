@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecdd.contract.model_sections import Pooling, PoolingRule
+    from ecdd.runtimes.base import ModelOutputs
+
+NOTHING_POOLED: Final = "pooling.rule is none: the output of the file decides, and nothing is pooled"
 
 
 def pool(patch_map: NDArray[np.float32], policy: Pooling) -> float:
@@ -35,6 +38,8 @@ def pool(patch_map: NDArray[np.float32], policy: Pooling) -> float:
         S6, the pooled logit.
     """
     values = np.ascontiguousarray(patch_map, dtype=np.float32).reshape(-1)
+    if policy.rule == "none":
+        raise ValueError(NOTHING_POOLED)
     return RULES[policy.rule].pool(values, policy)
 
 
@@ -87,6 +92,28 @@ RULES: Final[Mapping[PoolingRule, Rule]] = {
     "top_k": Rule("top_k_ratio", _top_k, lambda policy, cells: (0, top_k_count(policy.top_k_ratio, cells))),
     "attention": Rule("attention_temperature", _attention, None),
 }
+
+
+def pooled_logits(found: ModelOutputs, policy: Pooling) -> NDArray[np.float32]:
+    """S6 of a batch: its maps pooled by the contract's rule, or what the file's own output says where the rule is none.
+
+    Parameters
+    ----------
+    found : ModelOutputs
+        Of one runtime.
+    policy : Pooling
+        Rule and its parameters.
+
+    Returns
+    -------
+    ndarray, float32, shape (N,)
+        Not finite where a map is not, or its sum overflows.
+    """
+    if policy.rule != "none":
+        with np.errstate(over="ignore", invalid="ignore"):  # judged by its result
+            return np.array([pool(one, policy) for one in found.maps], np.float32)
+    assert found.pooled is not None, "a file without its deciding output is refused when it is opened"
+    return found.pooled
 
 
 def top_k_indices(values: NDArray[np.float32], ratio: float) -> NDArray[np.intp]:

@@ -11,13 +11,14 @@ import numpy as np
 
 from ecdd.errors import EcddError
 from ecdd.inference.calibration import probability
-from ecdd.inference.pooling import pool
+from ecdd.inference.pooling import pooled_logits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ecdd.contract.model_sections import PatchGrid, Pooling
     from ecdd.inference.calibration import AppliedCalibration
+    from ecdd.runtimes.base import ModelOutputs
 
 
 class ModelOutputError(EcddError):
@@ -47,14 +48,14 @@ class JudgedFace:
 
 
 def judge(
-    maps: NDArray[np.float32], faces: int, grid: PatchGrid, pooling: Pooling, calibration: AppliedCalibration
+    found: ModelOutputs, faces: int, grid: PatchGrid, pooling: Pooling, calibration: AppliedCalibration
 ) -> list[JudgedFace]:
-    """Pool and calibrate a batch of patch-logit maps.
+    """Pool and calibrate what a runtime gave for a batch.
 
     Parameters
     ----------
-    maps : ndarray, float32, shape (faces, rows, cols)
-        What the runtime returned.
+    found : ModelOutputs
+        Maps, shape (faces, rows, cols), and, where the file's own output decides, its logits.
     faces : int
         How many faces were sent.
     grid : PatchGrid
@@ -74,7 +75,7 @@ def judge(
     ModelOutputError
         For another shape or dtype, or a value or a pooled sum that is not finite.
     """
-    expected = (faces, grid.rows, grid.cols)
+    expected, maps = (faces, grid.rows, grid.cols), found.maps
     if maps.shape != expected or maps.dtype != np.float32:
         msg = f"the patch-logit map is {maps.dtype} {maps.shape}, the contract says float32 {expected}"
         raise ModelOutputError(msg)
@@ -82,9 +83,8 @@ def judge(
         msg = "the patch-logit map holds a value that is not finite"
         raise ModelOutputError(msg)
     judged = []
-    for patch_map in maps:
-        with np.errstate(over="ignore", invalid="ignore"):  # judged by its result
-            pooled = pool(patch_map, pooling)
+    for patch_map, logit in zip(maps, pooled_logits(found, pooling), strict=True):
+        pooled = float(logit)
         if not math.isfinite(pooled):
             msg = f"the patch-logit map reaches {np.abs(patch_map).max():.3g}: pooled in float32 it is {pooled}"
             raise ModelOutputError(msg)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from ecdd.inference.pooling import RULES
+from ecdd.inference.pooling import NOTHING_POOLED, RULES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,6 +34,8 @@ def pool(maps: Tensor, policy: Pooling) -> Tensor:
         S6, the pooled logits; differentiable.
     """
     values = maps.float().flatten(1)
+    if policy.rule == "none":
+        raise ValueError(NOTHING_POOLED)
     ranks, cells = RULES[policy.rule].ranks, values.shape[1]
     if ranks is None:
         return (attention_weights(values, policy.attention_temperature) * values).sum(dim=1)

@@ -151,9 +151,7 @@ class _TFLiteGraph:
             self._interpreter.resize_tensor_input(self._given["index"], batch.shape)
             self._interpreter.allocate_tensors()
             self._sized = True
-        quantisation = _quantisation(self._given)
-        given = batch if quantisation is None else quantisation.quantise(batch)
-        self._interpreter.set_tensor(self._given["index"], given)
+        self._interpreter.set_tensor(self._given["index"], batch)
         self._interpreter.invoke()
         written = {step.output for step in self.steps}
         found = {}
@@ -216,11 +214,10 @@ def _quantisation(detail: dict[str, Any]) -> AffineQuantisation | None:
 
 
 def _change(side: Side, tensor: NDArray[np.float32], final: Sequence[Any]) -> float:
-    """Largest |difference| of the map by watching; the map is the final output with as many numbers."""
-    plain = side.runtime.outputs(tensor[None]).maps.reshape(-1)
-    same = [np.asarray(one).reshape(-1) for one in final if one is not None and np.asarray(one).size == plain.size]
-    if not same:
-        raise ParityError(
-            f"{side.file}: the watched run gives no output of {plain.size} numbers, as the plain one does"
-        )
-    return float(min(np.abs(one - plain).max() for one in same))
+    """Largest |difference| of the final outputs by watching; an output is known by how many numbers it has."""
+    plain = [one.reshape(-1) for one in side.runtime.named_outputs(tensor[None]).values()]
+    watched = [np.asarray(one).reshape(-1) for one in final if one is not None]
+    moves = [[np.abs(one - other).max() for other in watched if other.size == one.size] for one in plain]
+    if not all(moves):
+        raise ParityError(f"{side.file}: the watched run gives other outputs than the plain one")
+    return float(max(min(one) for one in moves))

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecdd.inference.calibration import probability
-from ecdd.inference.pooling import pool
+from ecdd.inference.pooling import pooled_logits
 from ecdd.parity.float_vs_tflite import ProbabilityParity, probability_parity
+from ecdd.parity.output_pairs import OutputPairs, output_metrics, pair_outputs
 from ecdd.parity.parity_metric import ParityError, ParityLimits, ParityMetric, metric
 from ecdd.parity.patch_map_parity import PatchParity, patch_parity
 from ecdd.parity.pooled_logit_parity import PooledParity, pooled_parity
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ecdd.parity.runtime_pair import Side, SideCalibration
 
 SAME_TENSOR, SAME_FILE = "same_tensor.", "same_file."
+Named = dict[str, "NDArray[np.float32]"]
 _KEPT = 4  # tensors kept for the comparison layer by layer
 
 
@@ -64,6 +66,8 @@ class PairParity:
         Parity at the three levels; None where no calibration is known.
     pooled_by : str
         ``each file`` or the contract's rule, applied to the maps of both.
+    other_outputs : OutputPairs
+        Beside map and logit: what was compared, and what has no partner.
     metrics : tuple of ParityMetric
         Of both classes.
     worst : Sample
@@ -83,6 +87,7 @@ class PairParity:
     pooled: PooledParity
     probability: ProbabilityParity | None
     pooled_by: str
+    other_outputs: OutputPairs
     metrics: tuple[ParityMetric, ...]
     worst: Sample
     first: tuple[Sample, ...]
@@ -101,6 +106,7 @@ class _Kept:
 
     names: list[str] = field(default_factory=list)
     outputs: tuple[list[ModelOutputs], list[ModelOutputs]] = field(default_factory=lambda: ([], []))
+    others: tuple[list[Named], list[Named]] = field(default_factory=lambda: ([], []))
     first: list[Sample] = field(default_factory=list)
     worst: Sample | None = None
     largest: float = -1.0
@@ -154,6 +160,7 @@ def compare_pair(
         msg = f"none of {given} pictures reaches a model ({reasons}); use --whole-picture where no faces are meant"
         raise ParityError(msg)
     one, other = (_joined(outputs, rule) for outputs in kept.outputs)
+    pairs = pair_outputs(reference.side.runtime, candidate.side.runtime)
     patch = patch_parity(one.maps, other.maps)
     assert one.pooled is not None
     assert other.pooled is not None
@@ -161,10 +168,13 @@ def compare_pair(
     chances = _probabilities(reference, candidate, one.pooled, other.pooled)
     metrics = patch.metrics(limits, kept.names, SAME_TENSOR) + pooled.metrics(limits, kept.names, SAME_TENSOR)
     metrics += [] if chances is None else chances.metrics(limits, kept.names, SAME_TENSOR)
+    for pair in pairs.pairs:
+        values = [np.concatenate([one[name] for one in side]) for name, side in zip(pair, kept.others, strict=True)]
+        metrics += output_metrics(pair, values[0], values[1], limits, kept.names, SAME_TENSOR)
     metrics += _of_files(reference, candidate, kept, limits, given)
     pooled_by = "each file" if rule is None else f"the contract's rule {rule.rule}, from the maps"
     return PairParity(
-        tuple(kept.names), one, other, patch, pooled, chances, pooled_by, tuple(metrics), kept.worst,
+        tuple(kept.names), one, other, patch, pooled, chances, pooled_by, pairs, tuple(metrics), kept.worst,
         tuple(kept.first), kept.left_out, given,
     )  # fmt: skip
 
@@ -185,8 +195,12 @@ def _one_picture(
         raise RuntimeFileError(
             candidate.side.file, f"maps {shapes[0]} as of {reference.side.file}", f"maps {shapes[1]}"
         )
-    for outputs, one in zip(kept.outputs, found, strict=True):
+    for outputs, others, one, side in zip(
+        kept.outputs, kept.others, found, (reference.side, candidate.side), strict=True
+    ):
         outputs.append(one)
+        if len(side.runtime.every) > sum(facts is not None for facts in side.runtime.chosen[1:]):
+            others.append(side.runtime.named_outputs(mine.s4))
     many = len(mine.s4) > 1
     samples = [
         Sample(f"{name} face {k}" if many else name, *pair) for k, pair in enumerate(zip(mine.s3, mine.s4, strict=True))
@@ -219,8 +233,7 @@ def _pooled(found: ModelOutputs, rule: Pooling | None) -> NDArray[np.float32]:
     if rule is None:
         assert found.pooled is not None
         return found.pooled
-    with np.errstate(all="ignore"):  # judged by its result
-        return np.array([pool(one, rule) for one in found.maps], np.float32)
+    return pooled_logits(found, rule)
 
 
 def _joined(outputs: list[ModelOutputs], rule: Pooling | None) -> ModelOutputs:

@@ -13,7 +13,7 @@ from ecdd.parity.drawing import draw_cells, draw_layers, draw_worst
 from ecdd.parity.parity_metric import ParityMetric, overall
 
 if TYPE_CHECKING:
-    from ecdd.evidence.records import Result
+    from ecdd.evidence.records import Result, Verdict
     from ecdd.parity.layer_bisecting import LayerComparison
     from ecdd.parity.pair_comparison import ComparedSide, PairParity
 
@@ -43,14 +43,15 @@ class ParityReport:
     layers: LayerComparison | None
 
     @property
-    def verdict(self) -> Result:
-        """Verdict of all metrics; layers say where, not whether."""
-        return overall(self.parity.metrics)
+    def verdict(self) -> Verdict:
+        """Verdict of all metrics, incomplete where an output has no partner; layers say where, not whether."""
+        found = overall(self.parity.metrics)
+        return "incomplete" if found == "pass" and self.parity.other_outputs.alone else found
 
     @property
     def not_measured(self) -> list[str]:
         """What a reader could expect and does not get, with the reason."""
-        missing = []
+        missing = [f"output {one}: no partner in the other file" for one in self.parity.other_outputs.alone]
         if self.parity.probability is None:
             missing.append(
                 "probability and decisions: no calibration; give --bundle, or --temperature (and --bias, --t-real, "
@@ -77,6 +78,7 @@ class ParityReport:
                 "left_out": parity.left_out,
             },
             "pooled_by": parity.pooled_by,
+            "other_outputs": [list(pair) for pair in parity.other_outputs.pairs],
             "metrics": [one.stored() for one in parity.metrics],
             "not_measured": self.not_measured,
             "flips": [{**asdict(flip), "sample": parity.names[flip.sample]} for flip in flips],

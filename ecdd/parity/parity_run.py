@@ -140,7 +140,7 @@ def run_parity(request: ParityRequest, watched: Watcher = lambda rows, _: rows) 
     """
     pictures = find_pictures(request.data, request.most)
     sides = tuple(
-        open_side(spec, names, request.settings)
+        open_side(spec, names, request.settings, _declared(request))
         for spec, names in zip((request.reference, request.candidate), request.names, strict=True)
     )
     bundle = None if request.bundle is None else load_bundle(request.bundle)
@@ -160,6 +160,14 @@ def run_parity(request: ParityRequest, watched: Watcher = lambda rows, _: rows) 
     parity = compare_pair(compared[0], compared[1], watched(pictures, len(pictures)), policy.pooling, limits)
     layers = _layers(compared, parity, _budget(request, policy), request.settings) if request.layers else None
     return ParityReport(compared[0], compared[1], request.data, parity, layers)
+
+
+def _declared(request: ParityRequest) -> PolicyContract | None:
+    """The named contract, where it says itself what the files' inputs and outputs are."""
+    if request.contract is None:
+        return None
+    loaded = load_contract(request.contract)
+    return None if "model_interface.output_kind" in loaded.filled_in else loaded.policy
 
 
 def _contract(side: Side, request: ParityRequest, bundle: Bundle | None) -> LoadedContract:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from ecdd.bundle.loading import load_bundle
 from ecdd.bundle.manifest import MODEL_FILE
 from ecdd.bundle.variants import calibration_of, modes, place
 from ecdd.inference.calibration import AppliedCalibration
-from ecdd.parity.found_layout import FoundInterface, LaidOutRuntime, TensorNames
+from ecdd.parity.found_layout import FoundInterface, TensorNames
 from ecdd.parity.parity_metric import ParityError
 from ecdd.runtimes.base import RuntimeFileError
 from ecdd.runtimes.model_file import read_model
-from ecdd.runtimes.model_interface import OPEN
-from ecdd.runtimes.registry import RUNTIMES, Model, RuntimeName, RuntimeSettings
+from ecdd.runtimes.model_interface import OPEN, ModelInterface
+from ecdd.runtimes.registry import RUNTIMES, Model, RuntimeName, RuntimeSettings, interface_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from ecdd.bundle.loading import Bundle
     from ecdd.contract.loading import LoadedContract
+    from ecdd.contract.schema import PolicyContract
     from ecdd.parity.float_vs_tflite import Band
     from ecdd.runtimes.base import PatchRuntime
 
@@ -83,9 +84,10 @@ class Side:
     calibration: SideCalibration | None = None
     contract: LoadedContract | None = None
 
-    def native(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Bring a batch (N, H, W, 3) to the file's own layout."""
-        return self.runtime.native(batch) if isinstance(self.runtime, LaidOutRuntime) else batch
+    def native(self, batch: NDArray[np.float32]) -> NDArray[Any]:
+        """Bring a batch (N, H, W, 3) to the file's own layout and dtype."""
+        turned, quantisation = self.runtime.interface.native(batch), self.runtime.chosen.image.quantisation
+        return turned if quantisation is None else quantisation.quantise(turned)
 
     @property
     def sha256(self) -> str:
@@ -93,7 +95,7 @@ class Side:
         return hashlib.sha256(self.content).hexdigest()
 
 
-def open_side(spec: str, names: TensorNames, settings: RuntimeSettings) -> Side:
+def open_side(spec: str, names: TensorNames, settings: RuntimeSettings, declared: PolicyContract | None = None) -> Side:
     """Open one side.
 
     Parameters
@@ -106,6 +108,8 @@ def open_side(spec: str, names: TensorNames, settings: RuntimeSettings) -> Side:
         Names of picture, map and pooled logit, where the shapes alone do not tell.
     settings : RuntimeSettings
         Threads and delegate.
+    declared : PolicyContract, optional
+        Says what a file's inputs and outputs are; a bundle's own contract says it of its files.
 
     Returns
     -------
@@ -132,12 +136,14 @@ def open_side(spec: str, names: TensorNames, settings: RuntimeSettings) -> Side:
     if path_of.is_dir():
         raise RuntimeFileError(place_of, "a model file", "a folder")
     file, content = read_model(path_of, spec)
-    return _open(spec, cast("RuntimeName", kind), Model(content, file, "elsewhere"), names, settings)
+    name = cast("RuntimeName", kind)
+    interface = FoundInterface(names=names) if declared is None else interface_of(declared, name)
+    return _open(spec, name, Model(content, file, "elsewhere"), interface, settings)
 
 
 def side_of_content(content: bytes, kind: RuntimeName, name: str, settings: RuntimeSettings | None = None) -> Side:
     """Open content that this process made or verified; raises as `open_side`."""
-    return _open(name, kind, Model(content, name, "here"), TensorNames(), settings or RuntimeSettings())
+    return _open(name, kind, Model(content, name, "here"), FoundInterface(), settings or RuntimeSettings())
 
 
 def calibration_for(bundle: Bundle, mode: str, note: str) -> SideCalibration:
@@ -183,18 +189,16 @@ def _of_bundle(spec: str, bundle: Bundle, what: str, settings: RuntimeSettings) 
         msg = f"{spec}: {what} is no part of this bundle; it has {has}"
         raise ParityError(msg)
     file = place(bundle, mode, MODEL_FILE) if kind == "tflite" else RUNTIMES[kind].file
-    opened = _open(spec, kind, Model(bundle.read(file), str(bundle.path / file), "bundle"), TensorNames(), settings)
+    model = Model(bundle.read(file), str(bundle.path / file), "bundle")
+    opened = _open(spec, kind, model, interface_of(bundle.contract.policy, kind), settings)
     calibration = calibration_for(bundle, mode_of(bundle, file) or mode, "its own model")
     about = {"calibration": calibration, "contract": bundle.contract}
     return Side(**{**vars(opened), **about})
 
 
-def _open(spec: str, kind: RuntimeName, model: Model, names: TensorNames, settings: RuntimeSettings) -> Side:
-    interface = FoundInterface(names=names)
+def _open(spec: str, kind: RuntimeName, model: Model, interface: ModelInterface, settings: RuntimeSettings) -> Side:
     runtime = RUNTIMES[kind].open(model, interface, settings)
-    if not interface.found:  # weights state no layout
-        return Side(spec, kind, model.name, model.content, runtime, None, pools=False)
-    (layout,) = interface.found
-    size = None if OPEN in {layout.height, layout.width} else (layout.height, layout.width)
-    laid_out = LaidOutRuntime(runtime, layout)
-    return Side(spec, kind, model.name, model.content, laid_out, size, layout.pooled is not None)
+    sides = runtime.chosen.image.shape[1:]
+    height, width = sides[-2:] if sides[0] == 3 else sides[:2]
+    size = None if OPEN in {height, width} else (height, width)
+    return Side(spec, kind, model.name, model.content, runtime, size, runtime.chosen.logit is not None)

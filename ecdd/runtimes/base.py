@@ -12,6 +12,8 @@ from ecdd.errors import EcddError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ecdd.runtimes.model_interface import Chosen, ModelInterface, TensorFacts
+
 INPUT_NAME, MAP_NAME, POOLED_NAME = "image", "patch_logits", "pooled_logit"
 Description = dict[str, str | int | bool]
 
@@ -43,9 +45,9 @@ class ModelOutputs:
     Attributes
     ----------
     maps : ndarray, float32, shape (N, rows, cols)
-        S5: logits, larger means more likely fake.
+        S5: logits, larger means more likely fake; of a model without a map its one logit.
     pooled : ndarray, float32, shape (N,), or None
-        S6 as the file's own graph pools it; None where the file gives the map alone.
+        S6 as the file's own graph gives it; None where the file gives the map alone.
     """
 
     maps: NDArray[np.float32]
@@ -53,10 +55,28 @@ class ModelOutputs:
 
 
 class PatchRuntime(Protocol):
-    """A model file loaded in one inference library."""
+    """A model file loaded in one inference library.
+
+    Attributes
+    ----------
+    interface : ModelInterface
+        Names, layout and meaning, as it was opened with.
+    chosen : Chosen
+        Which of the file's tensors is the picture, the map and the logit.
+    every : list of TensorFacts
+        All outputs of the file.
+    """
+
+    interface: ModelInterface
+    chosen: Chosen
+    every: list[TensorFacts]
 
     def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
-        """Compute every output of the file; parameters as in `patch_map`."""
+        """Compute map and logit of the file; parameters as in `patch_map`."""
+        ...
+
+    def named_outputs(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Compute every output of the file as it is, by name; the batch first."""
         ...
 
     def patch_map(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Integer inputs and outputs of a model file: exact steps between float32 and int8 or int16.
+"""Integer inputs and outputs of a model file: exact steps between float32 and uint8, int8 or int16.
 
 The rule is the one that LiteRT's own QUANTIZE and DEQUANTIZE compute under XNNPACK, bit for bit: a product with the
 float32 reciprocal of the scale, round half to even, saturate; and ``(q - zero_point) * scale`` in float32.
@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-INTEGERS: Final = ("int8", "int16")
+INTEGERS: Final = ("uint8", "int8", "int16")
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class AffineQuantisation:
     Attributes
     ----------
     dtype : str
-        ``"int8"`` or ``"int16"``.
+        ``"uint8"``, ``"int8"`` or ``"int16"``.
     scale : float
         Above 0; a float32.
     zero_point : int
@@ -39,7 +39,7 @@ class AffineQuantisation:
     def problem(self) -> str | None:
         """Say what makes the numbers unusable; None where nothing does."""
         if self.dtype not in INTEGERS:
-            return f"dtype {self.dtype}, needed is {' or '.join(INTEGERS)}"
+            return f"dtype {self.dtype}, needed is {', '.join(INTEGERS[:-1])} or {INTEGERS[-1]}"
         if not (math.isfinite(self.scale) and self.scale > 0):
             return f"scale {self.scale:g}, needed is a finite number above 0"
         with np.errstate(over="ignore"):

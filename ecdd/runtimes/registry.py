@@ -11,6 +11,7 @@ from ecdd.runtimes.model_interface import ModelInterface
 
 if TYPE_CHECKING:
     from ecdd.bundle.loading import Bundle
+    from ecdd.contract.schema import PolicyContract
     from ecdd.runtimes.base import PatchRuntime
 
 RuntimeName = Literal["tflite", "onnx", "torch"]
@@ -88,7 +89,16 @@ RUNTIMES: Final[Mapping[RuntimeName, RuntimeKind]] = {
 }
 
 
-def load_runtime(bundle: Bundle, name: RuntimeName, threads: int, *, xnnpack: bool = True) -> PatchRuntime:
+def interface_of(policy: PolicyContract, name: RuntimeName) -> ModelInterface:
+    """What a contract says of the file that a runtime opens; weights of this project always have its own interface."""
+    if name == "torch":
+        return ModelInterface(policy.pixel_pipeline.input_size, policy.patch_grid.rows, policy.patch_grid.cols)
+    return ModelInterface.of(policy, name)
+
+
+def load_runtime(
+    bundle: Bundle, name: RuntimeName, threads: int, *, xnnpack: bool = True, file: str | None = None
+) -> PatchRuntime:
     """Load a bundle's model in one of the runtimes.
 
     Parameters
@@ -101,6 +111,8 @@ def load_runtime(bundle: Bundle, name: RuntimeName, threads: int, *, xnnpack: bo
         Threads of the library.
     xnnpack : bool
         Only for TFLite.
+    file : str, optional
+        Another file of the bundle for this runtime, such as a variant's; its main one by default.
 
     Returns
     -------
@@ -114,7 +126,7 @@ def load_runtime(bundle: Bundle, name: RuntimeName, threads: int, *, xnnpack: bo
     RuntimeFileError
         Its inputs or outputs are not those of the bundle's contract.
     """
-    policy, kind = bundle.contract.policy, RUNTIMES[name]
-    interface = ModelInterface(policy.pixel_pipeline.input_size, policy.patch_grid.rows, policy.patch_grid.cols)
-    model = Model(bundle.read(kind.file), str(bundle.path / kind.file), "bundle")
+    kind = RUNTIMES[name]
+    interface = interface_of(bundle.contract.policy, name)
+    model = Model(bundle.read(file or kind.file), str(bundle.path / (file or kind.file)), "bundle")
     return kind.open(model, interface, RuntimeSettings(threads, xnnpack))

@@ -26,6 +26,7 @@ from ecdd.runtimes.model_interface import OPEN, ModelInterface, TensorFacts, che
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_OWN_NAMES: Final = (INPUT_NAME, MAP_NAME, POOLED_NAME)
 # Delegates that this project names and that LiteRT's interpreter for desktops does not have.
 NOT_HERE: Final = {
     "nnapi": "NNAPI is a service of Android",
@@ -115,13 +116,13 @@ class TFLiteRuntime:
                 tflite_file.try_in_own_process(file, content, xnnpack=xnnpack)
             self._interpreter = build()
             tflite_file.check_tables(file, content)
-        inputs, outputs = _tensors(self._interpreter)
-        facts = [_facts(tensor, detail) for tensor, detail in inputs], [_facts(*pair) for pair in outputs]
-        place, map_place, pooled_place = (interface or ModelInterface()).select(file, *facts)
-        self._input, self._input_index = facts[0][place], inputs[place][1]["index"]
-        self._outputs = [
-            (facts[1][found], outputs[found][1]["index"]) for found in (map_place, pooled_place) if found is not None
-        ]
+        self.interface = interface or ModelInterface()
+        inputs, outputs = _tensors(self._interpreter, self.interface)
+        given, answered = ([_facts(*pair) for pair in side] for side in (inputs, outputs))
+        self.chosen = self.interface.select(file, given, answered)
+        self._input, self._input_index = self.chosen.image, inputs[0][1]["index"]
+        self.every = answered
+        self._output_indices = [pair[1]["index"] for pair in outputs]
         self._file, self._batch = file, 0
         self._lock = threading.Lock()  # an interpreter has one set of buffers
         self._content = content
@@ -143,23 +144,26 @@ class TFLiteRuntime:
         return self.outputs(batch).maps
 
     def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
-        """Compute map and pooled logit; shapes as in `ModelOutputs`."""
-        check_batch(batch, self._input)
+        """Compute map and logit; shapes as in `ModelOutputs`."""
+        return self.interface.answer(self._file, self.chosen, self.named_outputs(batch))
+
+    def named_outputs(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """Compute every output as it is, by name; integers as the numbers that they stand for."""
+        native = self.interface.native(batch)
+        check_batch(native, self._input)
         quantisation = self._input.quantisation
-        given = batch if quantisation is None else quantisation.quantise(batch)
+        given = native if quantisation is None else quantisation.quantise(native)
         with self._lock:
             if self._input.shape[0] == OPEN:
                 found = self._invoke(given)
             else:  # a file for one picture at a time
                 alone = [self._invoke(given[index : index + 1]) for index in range(len(given))]
                 found = [np.concatenate(parts) for parts in zip(*alone, strict=True)]
-        values = [
-            tensor if facts.quantisation is None else facts.quantisation.dequantise(tensor)
-            for (facts, _), tensor in zip(self._outputs, found, strict=True)
-        ]
-        for (facts, _), tensor in zip(self._outputs, values, strict=True):
-            check_answer(self._file, facts, tensor, len(batch))
-        return ModelOutputs(values[0], values[1] if len(values) > 1 else None)
+        values = {}
+        for facts, tensor in zip(self.every, found, strict=True):
+            values[facts.name] = tensor if facts.quantisation is None else facts.quantisation.dequantise(tensor)
+            check_answer(self._file, facts, values[facts.name], len(batch))
+        return values
 
     def _invoke(self, batch: NDArray[Any]) -> list[NDArray[Any]]:
         try:
@@ -170,7 +174,7 @@ class TFLiteRuntime:
             self._batch = 0
             expected = f"a model that computes a batch of shape {batch.shape}"
             raise RuntimeFileError(self._file, expected, _first_line(error)) from error
-        return [np.asarray(self._interpreter.get_tensor(index)) for _, index in self._outputs]
+        return [np.asarray(self._interpreter.get_tensor(index)) for index in self._output_indices]
 
     def _allocate(self, shape: tuple[int, ...]) -> None:
         if shape[0] != self._batch:
@@ -200,7 +204,7 @@ class TFLiteRuntime:
             "model_sha256": hashlib.sha256(self._content).hexdigest(),
             "processor": processor(),
             "inputs": str(self._input),
-            "outputs": "; ".join(str(facts) for facts, _ in self._outputs),
+            "outputs": "; ".join(str(facts) for facts in self.every),
         }
 
 
@@ -226,15 +230,19 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
-def _tensors(interpreter: Any) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:  # noqa: ANN401
-    """Inputs and outputs as (name, details); names are the signature's, and go by rank where the file has none."""
+def _tensors(interpreter: Any, interface: ModelInterface) -> tuple[list[tuple[str, Any]], list[tuple[str, Any]]]:  # noqa: ANN401
+    """Inputs and outputs as (name, details); names are the signature's, or the tensors' own where the file has none.
+
+    Where this project's own names are asked for, the ranks of a file without a signature tell its outputs apart.
+    """
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    signatures = interpreter.get_signature_list()
-    if len(signatures) != 1:
-        by_rank = {1: POOLED_NAME, 3: MAP_NAME}
+    signatures = interpreter._get_full_signature_list()
+    names = signatures.get("serving_default") or next(iter(signatures.values()), None)
+    if names is None:
+        ours = (interface.input_name, interface.map_name, interface.pooled_name) == _OWN_NAMES
+        by_rank = {1: POOLED_NAME, 3: MAP_NAME} if ours else {}
         named = [(by_rank.get(len(one["shape_signature"]), one["name"]), one) for one in outputs]
-        return [(INPUT_NAME if len(inputs) == 1 else one["name"], one) for one in inputs], named
-    names = next(iter(interpreter._get_full_signature_list().values()))
+        return [(INPUT_NAME if ours and len(inputs) == 1 else one["name"], one) for one in inputs], named
     given, answered = ({index: name for name, index in names[side].items()} for side in ("inputs", "outputs"))
     return (
         [(given.get(one["index"], one["name"]), one) for one in inputs],

@@ -53,7 +53,10 @@ def try_in_own_process(file: str, content: bytes, *, xnnpack: bool, seconds: flo
         name = signal.Signals(-done.returncode).name
         raise RuntimeFileError(file, expected, f"one that kills the process that runs it ({name})")
     if done.returncode == REFUSED:
-        raise RuntimeFileError(file, expected, done.stdout.decode("utf-8", "replace").strip())
+        said = done.stdout.decode("utf-8", "replace").strip()
+        custom = "custom op" in said or "TensorFlow op" in said
+        advice = "; convert it with built-in operators only" if custom else ""
+        raise RuntimeFileError(file, expected, said + advice)
     if done.returncode:
         lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
         raise RuntimeFileError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from ecdd.runtimes.base import INPUT_NAME, MAP_NAME, Description, ModelOutputs, RuntimeFileError
 from ecdd.runtimes.model_file import read_model, recognise
-from ecdd.runtimes.model_interface import OPEN, ModelInterface, TensorFacts, check_batch
+from ecdd.runtimes.model_interface import OPEN, Chosen, ModelInterface, TensorFacts, check_batch
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -65,11 +65,17 @@ class TorchRuntime:
                 raise RuntimeFileError(file, "weights of a network with their identity", found) from error
         side = (interface or ModelInterface()).side or OPEN
         self._input = TensorFacts(INPUT_NAME, "float32", (OPEN, side, side, 3))
-        self._grid = self._check(file, interface)
+        self.interface = ModelInterface()
+        self.every = [TensorFacts(MAP_NAME, "float32", (OPEN, *self._check(file, interface)))]
+        self.chosen = Chosen(self._input, self.every[0], None)
 
     def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
         """Compute maps; a checkpoint pools nothing."""
         return ModelOutputs(self.patch_map(batch), None)
+
+    def named_outputs(self, batch: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
+        """The map, by its name."""
+        return {MAP_NAME: self.patch_map(batch)}
 
     def patch_map(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
         """Compute patch-logit maps; shapes as in `PatchRuntime`."""
@@ -91,7 +97,7 @@ class TorchRuntime:
             "model_sha256": hashlib.sha256(self._content).hexdigest(),
             "processor": processor(),
             "inputs": str(self._input),
-            "outputs": str(TensorFacts(MAP_NAME, "float32", (OPEN, *self._grid))),
+            "outputs": str(self.every[0]),
         }
 
     def _check(self, file: str, interface: ModelInterface | None) -> tuple[int, int]:

@@ -96,7 +96,7 @@ def _warm(detector: Detector) -> None:
     blank = io.BytesIO()
     Image.new("RGB", (512, 512), (128, 128, 128)).save(blank, "JPEG")
     detector.examine(blank.getvalue())  # decoding and the face detector; there is no face for the model
-    detector.runtime.patch_map(np.zeros((1, pixels.input_size, pixels.input_size, 3), np.float32))
+    detector.runtime.outputs(np.zeros((1, pixels.input_size, pixels.input_size, 3), np.float32))
 
 
 def _write_no_files() -> None:

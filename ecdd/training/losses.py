@@ -162,7 +162,7 @@ def training_loss(
         loss = loss + optimise.cell_loss * functional.binary_cross_entropy_with_logits(maps, target)
     if optimise.mask_loss:
         grid = policy.patch_grid
-        shares = cell_shares(masks[0], grid.receptive_field, grid.stride)
+        shares = cell_shares(masks[0], grid.box[0], grid.stride)
         loss = loss + optimise.mask_loss * masked_cell_loss(maps, shares, masks[1])
     return loss
 

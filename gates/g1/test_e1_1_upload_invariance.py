@@ -219,5 +219,5 @@ def _small(page: Any, device: str) -> bytes:
         width = min(shot.width, _WIDTH[device])
         resized = shot.convert("RGB").resize((width, round(shot.height * width / shot.width)), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
-    resized.quantize(256, dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
+    resized.quantize(dither=Image.Dither.NONE).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

@@ -25,7 +25,7 @@ def transparent_pictures() -> dict[str, Image.Image]:
     """One picture in each mode that can be transparent; hidden colours lie under alpha 0."""
     picture = asymmetric()
     y, x = np.mgrid[0 : picture.height, 0 : picture.width]
-    alpha = Image.fromarray(((x * 3 + y) % 256).astype(np.uint8))
+    alpha = Image.fromarray((x * 3 + y).astype(np.uint8))
     rgba = picture.copy()
     rgba.putalpha(alpha)
     grey = picture.convert("L")

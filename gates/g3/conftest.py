@@ -15,6 +15,7 @@ from gates.support.fixtures import (
     FrozenStages,
     GoldenSet,
     LoadedContract,
+    NotApplicable,
     PolicyContract,
     Prepared,
 )
@@ -28,6 +29,20 @@ from gates.support.portraits import data_portraits, golden_portraits
 def frozen_faces(bundle: Bundle, contract: LoadedContract, golden: GoldenSet, frozen: FrozenStages) -> list[FrozenFace]:
     """Faces with their frozen S3, S5 and S6."""
     return read_frozen_faces(bundle, contract, golden, frozen)
+
+
+@pytest.fixture
+def pooled_map(policy: PolicyContract) -> None:
+    """A map that a rule pools; where the file's own output decides there is nothing to pool."""
+    if policy.pooling.rule == "none":
+        raise NotApplicable("pooling of a map", "pooling.rule")
+
+
+@pytest.fixture
+def evidence_map(policy: PolicyContract) -> None:
+    """A map of more than one cell, or nothing can be said of its cells."""
+    if not all(policy.model_interface.map_name.values()):
+        raise NotApplicable("a map of cells", "model_interface.map_name")
 
 
 @pytest.fixture(scope="session")

@@ -44,6 +44,12 @@ def peers(bundle: Bundle) -> list[str]:
     return next((sorted(group) for group in SHARED_CELLS if own in group), [own] if own in NETWORK_LAYERS else [])
 
 
+def _require_operator(policy: PolicyContract) -> None:
+    """Files that hold all there is have neither weights of this project nor an operator that must be named."""
+    if policy.patch_grid.input_operator == "none":
+        raise NotApplicable("the operator in front of the network and its weights", "patch_grid.input_operator")
+
+
 def not_square(policy: PolicyContract) -> tuple[int, int]:
     """Height and width, px, of a picture that is a fourth wider than the contract's."""
     side = policy.pixel_pipeline.input_size
@@ -63,6 +69,7 @@ def _middle(box: PixelBox) -> tuple[slice, slice]:
 @pytest.mark.experiment("E3.1")
 def test_contract_states_what_the_layers_compose_to(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """For the bundle's architecture and those that share its cells: the layer list gives every value of the grid."""
+    _require_operator(policy)
     names = peers(bundle)
     if not names:
         why = f"the layers of {bundle.manifest.model.architecture} are not known; its model was made elsewhere"
@@ -155,6 +162,7 @@ def test_weights_name_their_operator_and_load_unchanged(
     evidence: Evidence, bundle: Bundle, policy: PolicyContract
 ) -> None:
     """An operator has no weights, so any would load: the file must name it."""
+    _require_operator(policy)
     torch = require_torch("the input operator of the weights")
     weights = require_weights(bundle, "the input operator of the weights")
     from safetensors.torch import load_file
@@ -181,6 +189,7 @@ def test_operator_is_named_by_the_weights_and_seen_in_the_logits(
     evidence: Evidence, bundle: Bundle, policy: PolicyContract, frozen_faces: list[FrozenFace]
 ) -> None:
     """The operator that is named gives the golden logits, every other one does not."""
+    _require_operator(policy)
     torch = require_torch("the input operator by logits")
     weights = require_weights(bundle, "the input operator by logits")
     from ecdd.models.architectures import build_network
@@ -208,6 +217,7 @@ def test_export_keeps_rows_and_columns_of_a_picture_that_is_not_square(
     evidence: Evidence, bundle: Bundle, policy: PolicyContract
 ) -> None:
     """The bundle's own weights in torch and as ONNX with free sides: a square grid hides a transpose."""
+    _require_operator(policy)
     require_torch("a picture that is not square, in torch and ONNX")
     weights = require_weights(bundle, "a picture that is not square, in torch and ONNX")
     pytest.importorskip("onnx")

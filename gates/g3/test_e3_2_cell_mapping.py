@@ -136,15 +136,15 @@ def _check_strip(evidence: Evidence, name: str, runtime: PatchRuntime, policy: P
     """Exchange the strip: nothing moves. Exchange the last line before it: every cell of the border moves."""
     grid, side = policy.patch_grid, policy.pixel_pipeline.input_size
     first_row, first_col = unseen_from(grid)
-    base, changed = textured(31, side), textured(32, side)
+    base, changed = textured(34, side), textured(35, side)
     changed[:, :first_row, :first_col] = base[:, :first_row, :first_col]
     before = runtime.patch_map(base)[0]
     moved = float(np.abs(runtime.patch_map(changed)[0] - before).max())
     strip = side * side - first_row * first_col
     evidence.check(f"{name}_largest_move_by_the_strip", moved, limit=0, op="==", unit="logit", n=strip)
-    unseen = _unmoving_rows(runtime, base, other=textured(32, side))
+    unseen = _unmoving_rows(runtime, base, other=textured(35, side))
     evidence.check(f"{name}_unseen_rows", unseen, limit=side - first_row, op="==", unit="px")
-    changed, other = base.copy(), textured(33, side)
+    changed, other = base.copy(), textured(36, side)
     changed[:, first_row - 1, : first_col - 1] = other[:, first_row - 1, : first_col - 1]
     changed[:, : first_row - 1, first_col - 1] = other[:, : first_row - 1, first_col - 1]
     touched = np.argwhere(runtime.patch_map(changed)[0] != before)

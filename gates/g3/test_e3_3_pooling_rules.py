@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_set_contract import read_scores
-from ecdd.inference.pooling import RULES, pool
+from ecdd.inference.pooling import RULES, pool, pooled_logits
 from ecdd.pipeline.preprocess import normalise
 from gates.support.fixtures import Bundle, Detector, Evidence, NotTested, PolicyContract
 from gates.support.frozen_maps import FrozenFace
@@ -31,6 +31,7 @@ from gates.support.pooling_study import (
 )
 
 
+@pytest.mark.usefixtures("pooled_map")
 @pytest.mark.experiment("E3.3")
 def test_pooled_logit_is_the_golden_one(
     evidence: Evidence, policy: PolicyContract, frozen_faces: list[FrozenFace]
@@ -52,7 +53,7 @@ def test_larger_means_fake(
     fake = max((f for f in frozen_faces if f.label == "fake"), key=lambda f: f.pooled_logit)
     real = min((f for f in frozen_faces if f.label == "real"), key=lambda f: f.pooled_logit)
     batch = np.stack([normalise(f.s3, policy.pixel_pipeline) for f in (fake, real)])
-    now = [pool(found, policy.pooling) for found in detector.runtime.patch_map(batch)]
+    now = pooled_logits(detector.runtime.outputs(batch), policy.pooling).tolist()
     names = [f"{fake.name} {now[0]:.3f}", f"{real.name} {now[1]:.3f}"]
     evidence.check("known_pair_margin", now[0] - now[1], limit=0, op=">", unit="logit", worst=names, n=2)
 
@@ -67,6 +68,7 @@ def test_calibration_logits_follow_their_labels(evidence: Evidence, bundle: Bund
     evidence.check("calibration_logits_auc", auc(logits, labels), limit=0.5, op=">", unit="AUC", n=len(judged))
 
 
+@pytest.mark.usefixtures("pooled_map")
 @pytest.mark.experiment("E3.3")
 def test_golden_pictures_do_not_refute_the_rule(evidence: Evidence, studied: Studies, policy: PolicyContract) -> None:
     """Thirty faces cannot choose a rule, but they can show one to be wrong: first two steps of the rule of choice."""
@@ -79,6 +81,7 @@ def test_golden_pictures_do_not_refute_the_rule(evidence: Evidence, studied: Stu
     evidence.check("golden_nll_above_best_bound", row.get("nll_above_best_bound"), limit=0, unit="nat", n=row["faces"])
 
 
+@pytest.mark.usefixtures("pooled_map")
 @pytest.mark.experiment("E3.3")
 def test_data_choose_the_rule_and_its_trimmed_fraction(
     evidence: Evidence, studied: Studies, policy: PolicyContract

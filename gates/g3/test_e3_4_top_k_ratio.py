@@ -17,6 +17,7 @@ from gates.support.fixtures import Evidence, NotTested, PolicyContract
 from gates.support.pooling_study import TOP_K_RATIOS, StudiedFace, Studies, choose, name_of, study, variants
 
 
+@pytest.mark.usefixtures("pooled_map")
 @pytest.mark.experiment("E3.4")
 def test_k_is_the_ceiling_of_the_ratio_as_written(evidence: Evidence, policy: PolicyContract) -> None:
     cells = policy.patch_grid.rows * policy.patch_grid.cols
@@ -32,6 +33,7 @@ def test_k_is_the_ceiling_of_the_ratio_as_written(evidence: Evidence, policy: Po
     evidence.measure("k_of_the_contract", top_k_count(policy.pooling.top_k_ratio, cells), "cell")
 
 
+@pytest.mark.usefixtures("pooled_map")
 @pytest.mark.experiment("E3.4")
 def test_ties_go_to_the_lowest_index(evidence: Evidence, policy: PolicyContract) -> None:
     """Maps with few levels, as quantised models give: the indices follow from sorting by (value, index)."""
@@ -54,6 +56,7 @@ def test_ties_go_to_the_lowest_index(evidence: Evidence, policy: PolicyContract)
     evidence.none("pooled_logits_moved_by_order_of_ties", moved, n=n, unit="map")
 
 
+@pytest.mark.usefixtures("pooled_map")
 @pytest.mark.experiment("E3.4")
 def test_ratio_sweep(evidence: Evidence, studied: Studies, policy: PolicyContract) -> None:
     """Every ratio on the same maps; CALIBRATION pictures set the contract's ratio by the rule of choice (E3.3)."""

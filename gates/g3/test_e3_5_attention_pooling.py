@@ -22,6 +22,7 @@ REPEATS = 3
 THREADS = (1, 2, 4)
 
 
+@pytest.mark.usefixtures("pooled_map")
 @pytest.mark.experiment("E3.5")
 def test_weights_are_the_same_over_repeats_and_threads(
     evidence: Evidence, bundle: Bundle, policy: PolicyContract, golden_batch: Batch
@@ -42,6 +43,7 @@ def test_weights_are_the_same_over_repeats_and_threads(
         evidence.none(f"{name}_attention_differs", differing, n=n, unit="face")
 
 
+@pytest.mark.usefixtures("pooled_map")
 @pytest.mark.experiment("E3.5")
 def test_runtimes_agree(evidence: Evidence, bundle: Bundle, policy: PolicyContract, golden_batch: Batch) -> None:
     """A difference d of two logits moves log weights by at most 2 d / temperature: the limit follows from S5's."""
@@ -63,6 +65,7 @@ def test_runtimes_agree(evidence: Evidence, bundle: Bundle, policy: PolicyContra
     evidence.check("attention_log_weight_differs", off, limit=1, unit="of the limit", worst=[key], n=n)
 
 
+@pytest.mark.usefixtures("pooled_map")
 @pytest.mark.experiment("E3.5")
 def test_softmax_is_numerically_safe(evidence: Evidence, policy: PolicyContract) -> None:
     """Logits that overflow a softmax that does not subtract the maximum, and those that underflow."""
@@ -90,6 +93,7 @@ def test_softmax_is_numerically_safe(evidence: Evidence, policy: PolicyContract)
     evidence.none("unsafe_softmax", wrong, n=n, unit="map")
 
 
+@pytest.mark.usefixtures("pooled_map")
 @pytest.mark.experiment("E3.5")
 def test_temperature_sweep(evidence: Evidence, studied: Studies, policy: PolicyContract) -> None:
     """CALIBRATION pictures set the contract's temperature by the rule of choice (E3.3)."""

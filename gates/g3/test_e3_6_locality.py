@@ -79,6 +79,7 @@ def _moves(
     return float(moved[~seen].max(initial=0.0)), float(moved[seen].mean()), f"{name} {tuple(block)}"
 
 
+@pytest.mark.usefixtures("evidence_map")
 @pytest.mark.experiment("E3.6")
 def test_localisation_on_forgeries(
     evidence: Evidence, golden: GoldenSet, prepared: Prepared, detector: Detector, policy: PolicyContract

@@ -35,6 +35,7 @@ NEAR, WHOLE, OWN = range(24), range(8), range(4)  # seeds: centres near a cell, 
 SHARES, GRADIENTS = 16, 25  # cells, evenly spread: a tile exchanged, and a backward pass, each
 
 
+@pytest.mark.usefixtures("evidence_map")
 @pytest.mark.experiment("E3.7")
 def test_influence_comes_from_the_cells_own_place(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """By occlusion, on the files that ship: every row and every column of tiles is exchanged in turn."""
@@ -102,6 +103,7 @@ def _hold_centres(evidence: Any, name: str, off: dict[tuple[int, int], float]) -
     evidence.check(f"{name}_farthest_centre_of_mass", worst, limit=0.5, unit="stride", worst=[cell], n=len(off))
 
 
+@pytest.mark.usefixtures("evidence_map")
 @pytest.mark.experiment("E3.7")
 def test_gradients_come_from_the_cells_own_place(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
     """By gradient, pixel by pixel, of the bundle's own weights."""
@@ -126,5 +128,5 @@ def test_gradients_come_from_the_cells_own_place(evidence: Evidence, bundle: Bun
 
 
 def _require_wide(policy: PolicyContract) -> None:
-    if policy.patch_grid.receptive_field <= policy.patch_grid.stride:
+    if policy.patch_grid.box[0] <= policy.patch_grid.stride:
         raise NotApplicable("influence from outside the cell", "patch_grid.receptive_field")

@@ -11,7 +11,7 @@ from ecdd.bundle.bundle_error import BundleError
 from ecdd.bundle.loading import load_bundle
 from ecdd.bundle.variants import modes
 from ecdd.evidence.pytest_plugin import RUN
-from ecdd.runtimes.onnx import OnnxRuntime
+from ecdd.runtimes.registry import load_runtime
 from gates.support.fixtures import Bundle, FrozenStages, GoldenSet, NotTested, PolicyContract
 from gates.support.mode_parity import SameTensors, frozen_tensors
 
@@ -47,4 +47,4 @@ def mode(request: pytest.FixtureRequest, bundle: Bundle) -> str:
 def same_tensors(golden: GoldenSet, frozen: FrozenStages, policy: PolicyContract, bundle: Bundle) -> SameTensors:
     """Both sides of a comparison read these very tensors."""
     found = frozen_tensors(golden.items, frozen, policy)
-    return SameTensors(found.samples, found.batch, OnnxRuntime(bundle.read("model.onnx")).outputs(found.batch))
+    return SameTensors(found.samples, found.batch, load_runtime(bundle, "onnx", 1).outputs(found.batch))

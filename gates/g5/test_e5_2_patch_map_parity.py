@@ -20,7 +20,7 @@ from ecdd.parity.drawing import draw_cells, draw_worst
 from ecdd.parity.patch_map_parity import patch_parity
 from ecdd.parity.pooled_logit_parity import pooled_parity
 from ecdd.runtimes.tflite import TFLiteRuntime
-from gates.support.fixtures import Bundle, Evidence, LoadedContract, NotTested, PolicyContract
+from gates.support.fixtures import Bundle, Evidence, LoadedContract, NotApplicable, NotTested, PolicyContract
 from gates.support.mode_parity import FLOAT, SameTensors, hold, limits_of, runtime_of
 from gates.support.remaking import cannot_remake, remake
 
@@ -29,6 +29,8 @@ from gates.support.remaking import cannot_remake, remake
 def test_maps_agree(
     evidence: Evidence, bundle: Bundle, policy: PolicyContract, same_tensors: SameTensors, mode: str
 ) -> None:
+    if not all(policy.model_interface.map_name.values()):
+        raise NotApplicable("patch maps", "model_interface.map_name")
     grid, maps = policy.patch_grid, same_tensors.reference.maps
     found = runtime_of(bundle, policy, mode).outputs(same_tensors.batch).maps
     shape = list(found.shape[1:])

@@ -51,7 +51,7 @@ def test_transforms_are_the_mistakes_that_they_are_named_after(evidence: Evidenc
         if made != expected:
             wrong.append(f"{step} {value} of {colour}: {made}, not {expected}")
     evidence.none("colours_differing", wrong, n=len(KNOWN), unit="colour")
-    noise = np.random.default_rng(66).integers(0, 256, (24, 32, 3), np.uint8)
+    noise = np.random.default_rng(66).integers(0, 2**8, (24, 32, 3), np.uint8)
     picture = Image.fromarray(noise, "RGB")
     moved = {
         "mirror": (field_pixels.mirrored(picture, True), noise[:, ::-1]),

@@ -38,6 +38,8 @@ class Mutant:
         Which metric must fail: the stated reason. ``tests.missing`` and ``tests.skipped`` are counts of the record.
     plant : callable
         Puts the defect into the running process; may return a pytest plugin that does.
+    bundle : str, optional
+        Bundle that ships whose network can have the defect, in place of the one that is judged.
     """
 
     gate: str
@@ -45,6 +47,7 @@ class Mutant:
     tests: str
     metric: str
     plant: Callable[[], Any]
+    bundle: str | None = None
 
 
 _SENT = ("E1.1", "test_e1_1_upload_invariance.py::test_every_golden_file_twice", "s0_differs")
@@ -261,10 +264,10 @@ _GREY = ("E6.6", f"{_FIELD}test_golden_fakes_do_not_become_real[grey]", "golden_
 _UNSUPPORTED = (*_WAIVED[:2], "unsupported_claims_accepted")
 
 
-def _mutant(where: tuple[str, str, str], plant: Callable[[], Any]) -> Mutant:
+def _mutant(where: tuple[str, str, str], plant: Callable[[], Any], bundle: str | None = None) -> Mutant:
     experiment, tests, metric = where
     gate = f"G{experiment[1]}" if experiment[1] <= "6" else f"phase{experiment[1]}"
-    return Mutant(gate, experiment, f"gates/{gate.lower()}/{tests}", metric, plant)
+    return Mutant(gate, experiment, f"gates/{gate.lower()}/{tests}", metric, plant, bundle)
 
 
 MUTANTS: dict[str, Mutant] = {
@@ -298,13 +301,13 @@ MUTANTS: dict[str, Mutant] = {
     "model_called_on_ood": _mutant(_CALLS, guardrail_mutants.model_called_on_ood),
     "wrong_reason_code": _mutant(_CODES, guardrail_mutants.wrong_reason_code),
     "largest_face_only": _mutant(_GROUP, guardrail_mutants.largest_face_only),
-    "npr_scale_missing": _mutant(_OPERATOR, model_mutants.npr_scale_missing),
-    "other_gradient_operator": _mutant(_OPERATOR, model_mutants.other_gradient_operator),
+    "npr_scale_missing": _mutant(_OPERATOR, model_mutants.npr_scale_missing, "tiny"),
+    "other_gradient_operator": _mutant(_OPERATOR, model_mutants.other_gradient_operator, "tiny"),
     "transpose_grid": _mutant(_ROWS, model_mutants.transpose_grid),
     "reshape_as_transpose": _mutant(_NOT_SQUARE, model_mutants.reshape_as_transpose),
     "reshape_as_transpose_onnx": _mutant(_S5, model_mutants.reshape_as_transpose_onnx),
-    "padded_conv": _mutant(_SHAPE, model_mutants.padded_conv),
-    "padded_conv_support": _mutant(_SUPPORT, model_mutants.padded_conv),
+    "padded_conv": _mutant(_SHAPE, model_mutants.padded_conv, "tiny"),
+    "padded_conv_support": _mutant(_SUPPORT, model_mutants.padded_conv, "tiny"),
     "random_weights": _mutant(_WEIGHTS, model_mutants.random_weights),
     "strict_false_missing_key": _mutant(_WEIGHTS, model_mutants.strict_false_missing_key),
     "train_mode_batchnorm": _mutant(_MODE, model_mutants.train_mode_batchnorm),

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ecdd.bundle import bundle_path
 from gates.mutants.catalogue import MUTANTS
 from gates.mutants.stored_results import FOLDER
 from gates.mutants.warm_processes import run_pytest
@@ -70,7 +71,8 @@ def kill(name: str, folder: Path, options: Sequence[str] = (), *, shared: Path |
     """
     mutant, begun = MUTANTS[name], time.monotonic()
     environment = {FOLDER: str(shared)} if shared is not None else {}
-    finished = run_pytest([mutant.tests], folder, mutant=name, options=options, environment=environment)
+    on = () if mutant.bundle is None else (f"--bundle={bundle_path(mutant.bundle)}",)
+    finished = run_pytest([mutant.tests], folder, mutant=name, options=[*options, *on], environment=environment)
     whole = "" if "::" not in mutant.tests else ".incomplete"
     path = folder / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}{whole}.json"
     killed, reason = _judged(path, mutant.metric, finished.exit_code)

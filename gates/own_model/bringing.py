@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ecdd.bundle import default_bundle_path
+from ecdd.bundle import bundle_path
 from ecdd.contract.value_lines import set_contract_values
 from ecdd.golden.golden_sets import load_golden
 
@@ -28,7 +28,7 @@ OWN_VALUES: dict[str, float | str] = {
 
 def own_contract(folder: Path, **changes: float | str) -> Path:
     """The default contract with the operator and the pooling of the own pair; more changes by ``section__key``."""
-    text = (default_bundle_path() / "policy_contract.yaml").read_text(encoding="utf-8")
+    text = (bundle_path("tiny") / "policy_contract.yaml").read_text(encoding="utf-8")
     values = OWN_VALUES | {key.replace("__", "."): value for key, value in changes.items()}
     path = folder / "own_contract.yaml"
     path.write_text(set_contract_values(text, values, None), encoding="utf-8")

@@ -11,6 +11,7 @@ from typing import Any
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from numpy.typing import NDArray
 
 from ecdd.runtimes.base import INPUT_NAME, MAP_NAME, POOLED_NAME
 from ecdd.runtimes.integer_io import AffineQuantisation
@@ -18,6 +19,11 @@ from ecdd.runtimes.integer_io import AffineQuantisation
 STEP, SIDE, CELLS = 8, 256, 31
 _OPERATORS = schema.BuiltinOperator
 _TYPES = {name: getattr(schema.TensorType, name.upper()) for name in ("float32", "int8", "int16", "int32", "uint8")}
+
+
+def seen(batch: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The pixels of a batch (N, SIDE, SIDE, 3) that become its maps, (N, CELLS, CELLS), as a view of it."""
+    return batch[:, : STEP * CELLS : STEP, : STEP * CELLS : STEP, 0]
 
 
 @dataclass(frozen=True)

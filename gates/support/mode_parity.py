@@ -21,9 +21,9 @@ from ecdd.parity.pair_comparison import Sample
 from ecdd.parity.parity_metric import ParityLimits, ParityMetric
 from ecdd.parity.runtime_pair import Side, open_side
 from ecdd.pipeline.preprocess import normalise
-from ecdd.runtimes.base import ModelOutputs
-from ecdd.runtimes.registry import RuntimeSettings
-from ecdd.runtimes.tflite import TFLiteRuntime, wants_xnnpack
+from ecdd.runtimes.base import ModelOutputs, PatchRuntime
+from ecdd.runtimes.registry import RuntimeSettings, load_runtime
+from ecdd.runtimes.tflite import wants_xnnpack
 
 FLOAT = "float32"
 REFERENCE = "onnx"  # the float reference, as a side of a comparison
@@ -59,11 +59,10 @@ def frozen_tensors(items: Iterable[GoldenItem], frozen: FrozenStages, policy: Po
     return Tensors(samples, np.stack([sample.s4 for sample in samples]))
 
 
-def runtime_of(bundle: Bundle, policy: PolicyContract, mode: str) -> TFLiteRuntime:
+def runtime_of(bundle: Bundle, policy: PolicyContract, mode: str) -> PatchRuntime:
     """A mode's file in the pinned configuration."""
-    content = bundle.read(place(bundle, mode, MODEL_FILE))
-    settings = policy.runtime
-    return TFLiteRuntime(content, threads=settings.threads, xnnpack=wants_xnnpack(settings.delegate), verified=True)
+    file, settings = place(bundle, mode, MODEL_FILE), policy.runtime
+    return load_runtime(bundle, "tflite", settings.threads, xnnpack=wants_xnnpack(settings.delegate), file=file)
 
 
 def side_of(bundle: Bundle, policy: PolicyContract, what: str) -> Side:

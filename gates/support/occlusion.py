@@ -77,12 +77,13 @@ def tile_cover(middle: float, stride: int, side: int) -> Array:
 
 def near_period(grid: PatchGrid) -> int:
     """Tiles from one exchanged tile to the next, so that no box touches two."""
-    return -(-grid.receptive_field // grid.stride) + 1
+    return -(-grid.box[0] // grid.stride) + 1
 
 
 def centres(grid: PatchGrid) -> tuple[Array, Array]:
     """Middle of every cell's box along rows and columns, px; pixels begin at whole numbers."""
-    middle = grid.receptive_field / 2 - grid.padding
+    field, before = grid.box
+    middle = field / 2 - before
     return grid.stride * np.arange(grid.rows) + middle, grid.stride * np.arange(grid.cols) + middle
 
 
@@ -92,7 +93,7 @@ def held_cells(grid: PatchGrid, side: int) -> list[tuple[int, int]]:
     Nearer to the border the picture ends before the influence does, which draws its centre inwards; such cells are
     held by the arrangement alone.
     """
-    reach = min(grid.receptive_field / 2, 2 * grid.stride)
+    reach = min(grid.box[0] / 2, 2 * grid.stride)
     rows, cols = ([k for k, at in enumerate(axis) if at - reach >= 0 and at + reach <= side] for axis in centres(grid))
     return [(row, col) for row in rows for col in cols]
 

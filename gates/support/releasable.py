@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ecdd.bundle import default_bundle_path, write_manifest
+from ecdd.bundle import bundle_path, write_manifest
 from ecdd.bundle.manifest import REQUIRED_FILES
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +20,7 @@ def make_bundle(folder: Path) -> Path:
     """Copy what a bundle must hold, claim two experiments and freeze the rest."""
     folder.mkdir(parents=True)
     for name in (*REQUIRED_FILES, "weights.safetensors"):
-        shutil.copy(default_bundle_path() / name, folder / name)
+        shutil.copy(bundle_path("tiny") / name, folder / name)
     contract = folder / "policy_contract.yaml"
     text = contract.read_text(encoding="utf-8").replace("status: proposed", "status: frozen")
     claimed = ", ".join(f'"{key}"' for key in CLAIMS)

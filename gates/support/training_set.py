@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ecdd.contract.loading import load_contract
+from ecdd.bundle import load_bundle
 from ecdd.contract.schema import PolicyContract
 from ecdd.pipeline.quality import FaceQuality
 from ecdd.training.cache import Variant
@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def policy() -> PolicyContract:
-    """The project's contract."""
-    return load_contract(ROOT / "contracts" / "policy_contract.yaml").policy
+    """The contract of the teacher and the student."""
+    return load_bundle("tiny").contract.policy
 
 
 def small_config(name: str = "student", **optimise: float) -> TrainingConfig:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from ecdd.contract.model_sections import WHOLE_PICTURE
 from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.errors import EcddError
 from ecdd.training.forgeries.face_reader import CutSettings, FaceReader
@@ -194,7 +195,7 @@ def _with_cells(tensor: ForgedTensor, policy: PolicyContract) -> NDArray[np.uint
     draw = ImageDraw.Draw(image)
     labels = cell_labels(tensor.shares)
     grid = policy.patch_grid
-    stride, shift = grid.stride, -grid.padding
+    stride, shift = grid.stride, 0 if grid.receptive_field == WHOLE_PICTURE else -grid.padding
     for colour, kind in ((YELLOW, UNDECIDED), (RED, FORGED)):
         inside = np.pad(labels == kind, 1)
         for i, j in np.argwhere(inside):

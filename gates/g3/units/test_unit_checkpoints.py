@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from ecdd.bundle import default_bundle_path
+from ecdd.bundle import bundle_path
 from ecdd.models.architectures import build_network
 from ecdd.models.checkpoint import (
     CheckpointError,
@@ -50,7 +50,7 @@ def renamed(state: dict[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def test_the_shipped_student_is_rewritten_byte_for_byte(tmp_path: Path) -> None:
-    shipped = default_bundle_path() / "weights.safetensors"
+    shipped = bundle_path("tiny") / "weights.safetensors"
     model, identity = load_weights(shipped)
     assert isinstance(model, TinyLaDeDa)
     assert (identity.width, identity.storage) == (1.0, "float32")

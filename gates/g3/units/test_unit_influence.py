@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecdd.bundle.loading import default_bundle_path
+from ecdd.bundle import bundle_path
 from ecdd.contract.loading import load_contract
 from ecdd.evidence.applicability import RULED_OUT
 from ecdd.evidence.collecting import Evidence
@@ -20,7 +20,7 @@ from gates.g3.test_e3_7_influence import measure_influence
 from gates.support.occlusion import ARRANGEMENTS
 from gates.support.wide_network import wide_onnx, wide_policy
 
-POLICY = load_contract(default_bundle_path() / "policy_contract.yaml").policy
+POLICY = load_contract(bundle_path("tiny") / "policy_contract.yaml").policy
 
 
 class Remembering:

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from ecdd.bundle import default_bundle_path, load_bundle
+from ecdd.bundle import bundle_path, load_bundle
 from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_error import CalibrationError
 from ecdd.calibration.calibration_set_contract import judged_set, read_scores
 
-BUNDLE = default_bundle_path()
+BUNDLE = bundle_path("tiny")
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -29,7 +29,7 @@ def needs_torch() -> None:
     pytest.importorskip("torch", reason="not tested here: ecdd calibrate reads checkpoints with torch")
 
 
-def test_the_default_bundle_follows_bit_for_bit_from_its_own_logits(tmp_path: Path) -> None:
+def test_a_shipped_bundle_follows_bit_for_bit_from_its_own_logits(tmp_path: Path) -> None:
     code, output = run("--bundle", str(BUNDLE), "--out", str(tmp_path / "new"))
     assert code == 0, output
     old, new = load_bundle(BUNDLE), load_bundle(tmp_path / "new")

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from ecdd.calibration.calibration_error import CalibrationError
-from ecdd.calibration.calibrators import METHODS, apply, deal_folds, fit_calibrator
+from ecdd.calibration.calibrators import METHODS, apply, deal_folds, fit_calibrator, refuse_nonsense
 from ecdd.calibration.isotonic import LEAST_PICTURES
 from ecdd.calibration.metrics import (
     expected_calibration_error,
     reliability_curve,
     sigmoid,
 )
-from ecdd.inference.calibration import AppliedCalibration
+from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration
 from gates.support.planted_miscalibration import planted_logits
 
 
@@ -123,3 +125,32 @@ def test_a_perfect_separation_stays_finite() -> None:
     assert isinstance(applied, AppliedCalibration)
     assert 0 < applied.temperature < 1
     assert abs(applied.bias) < 0.1
+
+
+def test_a_temperature_at_the_end_of_its_search_is_refused_with_what_would_do() -> None:
+    """Logits that all lie far above 0 want no temperature at all: T runs to 100, and Platt's bias does it."""
+    rng = np.random.default_rng(0)
+    labels = np.repeat([0, 1], 60)
+    logits = rng.normal(40.0, 1.0, 120) + 2 * labels
+    with pytest.raises(CalibrationError, match=r"T = 100.0000 is the end of its search.*platt would give NLL 0\.[0-5]"):
+        refuse_nonsense(fit_calibrator("temperature", logits, labels), logits, labels)
+    refuse_nonsense(fit_calibrator("platt", logits, labels), logits, labels)
+
+
+def test_probabilities_worse_than_a_coin_are_refused() -> None:
+    """A fit that was refused leaves the logits as they are: of these nobody may make probabilities."""
+    rng = np.random.default_rng(1)
+    labels = np.repeat([0, 1], 60)
+    logits = rng.normal(3.0, 2.0, 120) + 0.05 * labels
+    fit = replace(fit_calibrator("platt", logits, labels), applied=UNCALIBRATED, accepted=False)
+    with pytest.raises(CalibrationError, match=r"NLL \d\.\d+, a coin has 0\.6931"):
+        refuse_nonsense(fit, logits, labels)
+
+
+def test_small_logits_are_taken_where_somebody_says_so() -> None:
+    rng = np.random.default_rng(2)
+    labels = np.repeat([0, 1], 60)
+    logits = 0.4 + 0.05 * rng.normal(size=120) + 0.1 * labels
+    with pytest.raises(CalibrationError, match="--small-logits"):
+        fit_calibrator("platt", logits, labels)
+    assert fit_calibrator("platt", logits, labels, small_logits=True).accepted

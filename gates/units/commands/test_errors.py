@@ -15,25 +15,27 @@ from typer.testing import CliRunner
 
 import ecdd
 from ecdd import cli
-from ecdd.bundle import default_bundle_path, load_bundle
+from ecdd.bundle import bundle_path, load_bundle
 from ecdd.errors import printable
 from ecdd.golden.golden_sets import load_golden
 from ecdd.monitoring.logger import EventLog
 from gates.support.field_log import DAY, event
 
 ROOT = Path(__file__).resolve().parents[3]
-CONTRACT = ROOT / "contracts" / "policy_contract.yaml"
-BUNDLE = default_bundle_path()
+BUNDLE = bundle_path("tiny")
+CONTRACT = BUNDLE / "policy_contract.yaml"
 ESCAPE = "\x1b[31m"
 
 # a call of every command that is right but for the fault that a test puts into it; {…} are files of `given`
 CALLS = {
     "predict": "{picture}",
     "trace": "{picture}",
+    "contract init": "--tflite {tflite} --onnx {onnx} --out {new} --scaling=imagenet --crop-margin 1.3",
     "contract check": "{contract}",
     "contract show": "{contract}",
     "contract diff": "{contract} {contract}",
     "contract schema": "",
+    "onboard": "--tflite {tflite} --onnx {onnx} --out {new} --scaling=imagenet --crop-margin 1.3",
     "contract upgrade": "{contract} --out {new}",
     "bundle verify": "{released}",
     "bundle diff": "{bundle} {bundle}",
@@ -98,6 +100,8 @@ BUNDLES = {"bundle", "source", "old", "new", "current", "candidate", "bundle ver
 UNKNOWN_VALUES = {
     "predict": ["--device-class"],
     "bundle build": ["--mode"],
+    "contract init": ["--kind", "--channels", "--scaling", "--method", "--output", "--map"],
+    "onboard": ["--kind", "--channels", "--scaling"],
     "govern scan": ["--engine"],
     "govern tag": ["--to"],
     "govern review add": ["--known-label"],

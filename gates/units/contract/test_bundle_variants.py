@@ -20,7 +20,7 @@ from ecdd.contract.value_lines import set_contract_values
 from ecdd.detector import Detector
 from ecdd.golden.golden_sets import load_golden
 
-BUNDLE = load_bundle()
+BUNDLE = load_bundle("tiny")
 SHIPPED, *OTHERS = modes(BUNDLE)
 
 

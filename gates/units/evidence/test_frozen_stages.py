@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ecdd.bundle.loading import default_bundle_path, load_bundle
+from ecdd.bundle import bundle_path, load_bundle
 from ecdd.golden.golden_hashes import read_s3, s3_png
 from gates.support.moved_stages import moved_stages
 
@@ -28,7 +28,7 @@ class Frozen:
     def __init__(self, folder: Path) -> None:
         self.golden, self.bundle, self.reports = folder / "golden", folder / "bundle", folder / "reports"
         shutil.copytree(ROOT / "golden", self.golden)
-        shutil.copytree(default_bundle_path(), self.bundle)
+        shutil.copytree(bundle_path("tiny"), self.bundle)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from ecdd.bundle import load_bundle
-from ecdd.contract.loading import load_contract
 
 pytest.importorskip("tensorflow", reason="extra `export` is not installed")
 pytest.importorskip("torch", reason="extra `train` is not installed")
@@ -24,7 +23,7 @@ from ecdd.models.checkpoint import load_weights
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.tflite import TFLiteRuntime
 
-CONTRACT = load_contract()
+CONTRACT = load_bundle("tiny").contract
 POLICY = CONTRACT.policy
 INTEGERS = ("full_int8", "int16x8")
 
@@ -44,7 +43,7 @@ def photographs(n: int, seed: int = 0) -> RepresentativeSet:
 
 @pytest.fixture(scope="module")
 def folded() -> FoldedNetwork:
-    return fold(load_weights(load_bundle().file("weights.safetensors"))[0])
+    return fold(load_weights(load_bundle("tiny").file("weights.safetensors"))[0])
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from ecdd.bundle import load_bundle
 from ecdd.contract.contract_error import ContractError
 from ecdd.contract.loading import load_contract
 from ecdd.contract.value_lines import set_contract_values
@@ -173,7 +174,7 @@ def _small(config: TrainingConfig, epochs: int) -> TrainingConfig:
 def test_training_learns_and_a_resumed_one_equals_an_unbroken_one(
     config: TrainingConfig, variants: list[Variant], tmp_path: Path
 ) -> None:
-    policy, data = load_contract(ROOT / "contracts" / "policy_contract.yaml").policy, balanced(variants, EDGES)
+    policy, data = load_bundle("tiny").contract.policy, balanced(variants, EDGES)
     settings = _small(config, 4)
     torch.set_num_threads(1)
     try:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ecdd.bundle.loading import default_bundle_path
+from ecdd.bundle import bundle_path
 from ecdd.cli import main
 from ecdd.specification import CONTRACT, GOLDEN
 
@@ -18,7 +18,7 @@ Prepare = Callable[[Path], list[str]]
 
 
 def _damaged(folder: Path) -> list[str]:
-    shutil.copytree(default_bundle_path(), folder / "bundle")
+    shutil.copytree(bundle_path("tiny"), folder / "bundle")
     with (folder / "bundle" / "model.tflite").open("ab") as stream:
         stream.write(b"x")
     return ["--bundle", str(folder / "bundle")]

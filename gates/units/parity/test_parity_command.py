@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from ecdd.bundle import default_bundle_path
+from ecdd.bundle import bundle_path
 from ecdd.cli import app
 from ecdd.parity.parity_report import judge_stored
 
 FOREIGN = Path(__file__).resolve().parents[2] / "support" / "foreign_pair"
 PAIR = [f"--reference=onnx:{FOREIGN / 'small_map.onnx'}", f"--candidate=tflite:{FOREIGN / 'small_map.tflite'}"]
-BUNDLE = default_bundle_path()
+BUNDLE = bundle_path("tiny")
 FEW = ["--data", "golden", "--most", "4"]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecdd.bundle import default_bundle_path
+from ecdd.bundle import bundle_path
 from ecdd.parity.layer_bisecting import compare_layers
 from ecdd.parity.layer_outputs import computes_in_integers, watch
 from ecdd.parity.runtime_pair import side_of_content
@@ -16,7 +16,7 @@ from ecdd.runtimes.registry import RuntimeSettings
 
 onnx = pytest.importorskip("onnx", reason="extra `export` is not installed")
 
-BUNDLE = default_bundle_path()
+BUNDLE = bundle_path("tiny")
 SETTINGS, BUDGET = RuntimeSettings(), 1e-3
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ecdd.bundle.loading import load_bundle
 from ecdd.detector import Detector
 from ecdd.pipeline.decode import frozen_decoder
-from ecdd.runtimes.base import PatchRuntime
+from ecdd.runtimes.base import ModelOutputs, PatchRuntime
 from gates.support.drawn_pictures import BAND, CONTRACT, FAKE, REAL, bad_files, contract, portrait
 
 BUNDLE = load_bundle()
@@ -40,8 +40,8 @@ class Planted:
     def __init__(self, inner: PatchRuntime, spoil: Callable[[NDArray[np.float32]], NDArray[np.float32]]) -> None:
         self._inner, self._spoil = inner, spoil
 
-    def patch_map(self, batch: NDArray[np.float32]) -> NDArray[np.float32]:
-        return self._spoil(self._inner.patch_map(batch))
+    def outputs(self, batch: NDArray[np.float32]) -> ModelOutputs:
+        return ModelOutputs(self._spoil(self._inner.outputs(batch).maps), None)
 
     def describe(self) -> dict[str, str | int | bool]:
         return self._inner.describe()
@@ -116,7 +116,7 @@ def test_no_bytes_raise(detector: Detector, data: st.DataObject) -> None:
 
 
 SPOILED: dict[str, Callable[[NDArray[np.float32]], NDArray[np.float32]]] = {
-    "one cell is NaN": lambda maps: np.where(np.arange(31) == 7, np.float32(np.nan), maps),
+    "one cell is NaN": lambda maps: np.where(np.arange(maps.shape[-1]) == 7, np.float32(np.nan), maps),
     "infinite": lambda maps: np.full_like(maps, np.inf),
     "one row short": lambda maps: maps[:, :30],
     "one face short": lambda maps: maps[:0],

@@ -7,11 +7,11 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from ecdd.bundle import load_bundle
 from ecdd.heatmap import heatmap
 from ecdd.inference.patch_grid import cell_box
-from gates.support.drawn_pictures import CONTRACT
 
-POLICY = CONTRACT.policy
+POLICY = load_bundle("tiny").contract.policy
 GREY = np.full((256, 256, 3), 128, np.uint8)
 # where the tinted face begins: margin + first face + margin, below the header; every S4 pixel is two wide
 LEFT, TOP, SCALE = 16 + 512 + 16, 64, 2

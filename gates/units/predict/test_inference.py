@@ -13,16 +13,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from ecdd.bundle import load_bundle
 from ecdd.contract.model_sections import PatchGrid, Pooling, PoolingRule
 from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration, probability
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.patch_grid import PixelBox, cell_box, cell_box_in_picture, cells_seeing, unseen_from
 from ecdd.inference.pooling import RULES, attention_weights, pool, top_k_indices
 from ecdd.inference.stages import ModelOutputError, argmax_cell, judge, map_checksum
-from gates.support.drawn_pictures import CONTRACT
+from ecdd.runtimes.base import ModelOutputs
 from gates.support.pooling_study import reference_pool
 
-POLICY = CONTRACT.policy
+POLICY = load_bundle("tiny").contract.policy
 GRID, POOLING = POLICY.patch_grid, POLICY.pooling
 
 RANKED = [name for name, rule in RULES.items() if rule.ranks is not None]
@@ -89,7 +90,7 @@ def test_a_cell_goes_back_to_the_picture_through_the_crop() -> None:
 
 
 def test_every_rule_of_the_contract_is_there_with_a_knob_of_it() -> None:
-    assert set(RULES) == set(get_args(PoolingRule))
+    assert set(RULES) == set(get_args(PoolingRule)) - {"none"}
     assert {rule.knob for rule in RULES.values()} - {""} <= set(type(POOLING).model_fields)
 
 
@@ -228,13 +229,13 @@ def test_the_largest_cell_is_the_first_among_equals() -> None:
 )
 def test_nothing_of_a_broken_map_is_used(broken: NDArray[Any], what: str) -> None:
     with pytest.raises(ModelOutputError) as caught:
-        judge(broken, 1, GRID, POOLING, UNCALIBRATED)
+        judge(ModelOutputs(broken, None), 1, GRID, POOLING, UNCALIBRATED)
     assert what in str(caught.value)
 
 
 def test_judge_keeps_the_order_of_faces() -> None:
     batch = np.stack([np.full((31, 31), value, np.float32) for value in (1.0, -2.0, 0.5)])
-    judged = judge(batch, 3, GRID, POOLING, AppliedCalibration(2.0, 0.1))
+    judged = judge(ModelOutputs(batch, None), 3, GRID, POOLING, AppliedCalibration(2.0, 0.1))
     assert [face.pooled_logit for face in judged] == pytest.approx([1.0, -2.0, 0.5])
     assert [face.calibrated_logit for face in judged] == pytest.approx([0.6, -0.9, 0.35])
     assert all(face.probability == probability(face.calibrated_logit) for face in judged)

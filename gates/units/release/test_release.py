@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ecdd.bundle import BundleError, default_bundle_path, load_bundle, write_manifest
+from ecdd.bundle import BundleError, bundle_path, load_bundle, write_manifest
 from ecdd.evidence.claims import DECODER_DIFFERENCES
 from ecdd.evidence.declarations import load_declared
 from ecdd.evidence.merging import read_records, write_records
@@ -101,8 +101,8 @@ def test_no_byte_of_a_signed_bundle_is_free(here: Path) -> None:
     assert "holds" in check_released(load_bundle(bundle), here / "key.pub.pem")
 
 
-def test_no_byte_of_the_default_bundle_is_free(tmp_path: Path) -> None:
-    bundle, accepted = Path(shutil.copytree(default_bundle_path(), tmp_path / "bundle")), []
+def test_no_byte_of_a_bundle_that_ships_is_free(tmp_path: Path) -> None:
+    bundle, accepted = Path(shutil.copytree(bundle_path("tiny"), tmp_path / "bundle")), []
     for name in _flips(bundle, 1):
         try:
             check_released(load_bundle(bundle), None)
@@ -306,7 +306,7 @@ def test_a_bundle_released_earlier_still_verifies() -> None:
 
 
 def test_bundle_diff_names_files_and_values(here: Path) -> None:
-    said = _ecdd("bundle", "diff", default_bundle_path(), here / "bundle")
+    said = _ecdd("bundle", "diff", bundle_path("tiny"), here / "bundle")
     assert said.returncode == 1
     assert "policy_contract.yaml: changed" in said.stdout
     assert "contract release.claims" in said.stdout

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ecdd.contract.loading import load_contract
+from ecdd.bundle import load_bundle
 from ecdd.models.architectures import build_network
 from ecdd.training.config import load_config
 from ecdd.training.forgeries.registry import GENERATORS
@@ -23,7 +23,7 @@ def test_the_configurations_are_those_that_are_documented() -> None:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_a_configuration_names_what_there_is(path: Path) -> None:
-    config, policy = load_config(path), load_contract().policy
+    config, policy = load_config(path), load_bundle("tiny").contract.policy
     grid = policy.patch_grid
     network = build_network(
         config.architecture.name, grid.input_operator, grid.operator_scale, config.architecture.width

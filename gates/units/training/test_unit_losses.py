@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from ecdd.contract.loading import load_contract
+from ecdd.bundle import load_bundle
 from ecdd.training.augmentation import augment
 from ecdd.training.config import DistilSettings, load_config
 from ecdd.training.losses import cell_shares, distillation_loss, masked_cell_loss, picture_loss, training_loss
 
 ROOT = Path(__file__).resolve().parents[3]
-POLICY = load_contract(ROOT / "contracts" / "policy_contract.yaml").policy
+POLICY = load_bundle("tiny").contract.policy
 CONFIG = load_config(ROOT / "configs" / "student.yaml")
 MSE = DistilSettings(loss="mse", weight=1.0, first_stage_epochs=1)
 KL = DistilSettings(loss="kl", weight=1.0, temperature=2.0, first_stage_epochs=1)

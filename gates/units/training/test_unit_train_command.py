@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from ecdd.bundle import load_bundle
 from ecdd.cli import main
-from ecdd.contract.loading import load_contract
 from ecdd.golden.golden_sets import load_golden
 from ecdd.models.checkpoint import load_weights
 from gates.support.training_set import ROOT
@@ -46,9 +46,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             writer.writeheader()
             writer.writerows(rows)
     # harmonised, most golden faces are softer than the contract allows; a training of seconds may learn from them
-    load_contract().with_values({"quality_gates.blur_threshold": 5.0, "quality_gates.min_face_side": 40}).dump(
-        folder / "contract.yaml"
-    )
+    load_bundle("tiny").contract.with_values(
+        {"quality_gates.blur_threshold": 5.0, "quality_gates.min_face_side": 40}
+    ).dump(folder / "contract.yaml")
     return folder
 
 

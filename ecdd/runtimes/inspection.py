@@ -1,0 +1,179 @@
+"""Looking at a model file before anything is known of it: inputs, outputs, and the operators that end in them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from ecdd.runtimes.base import RuntimeFileError
+from ecdd.runtimes.model_file import read_model
+from ecdd.runtimes.model_interface import Chosen, ModelInterface, TensorFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# what moves or recodes numbers and does not change what they mean
+_PASSING: Final = {"DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CAST"}
+
+
+@dataclass(frozen=True)
+class FileFacts:
+    """What a model file says of itself.
+
+    Attributes
+    ----------
+    path : Path
+        The file.
+    inputs, outputs : tuple of TensorFacts
+        All of them.
+    last : dict of str to str
+        By output, the operator whose numbers it gives; of TFLite files alone.
+    """
+
+    path: Path
+    inputs: tuple[TensorFacts, ...]
+    outputs: tuple[TensorFacts, ...]
+    last: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Everything(ModelInterface):
+    """Takes any file that a library loads, and keeps what it has."""
+
+    input_name: str = ""
+    seen: list[tuple[TensorFacts, ...]] = field(default_factory=list)
+
+    def select(self, file: str, inputs: Sequence[TensorFacts], outputs: Sequence[TensorFacts]) -> Chosen:
+        if not inputs or not outputs:
+            raise RuntimeFileError(file, "inputs and outputs", f"{len(inputs)} inputs and {len(outputs)} outputs")
+        self.seen[:] = [tuple(inputs), tuple(outputs)]
+        return Chosen(inputs[0], None, None)
+
+
+def inspect(path: Path, kind: Literal["tflite", "onnx"]) -> FileFacts:
+    """Load a file from elsewhere and list what it has.
+
+    Parameters
+    ----------
+    path : Path
+        TFLite files are first run in a process of their own.
+    kind : {"tflite", "onnx"}
+        Which library reads it.
+
+    Returns
+    -------
+    FileFacts
+        Inputs and outputs by name.
+
+    Raises
+    ------
+    RuntimeFileError
+        If it is no file of that kind, or needs what the library does not have (custom operators, external data).
+    """
+    from ecdd.runtimes.onnx import OnnxRuntime
+    from ecdd.runtimes.tflite import TFLiteRuntime
+
+    looked = _Everything()
+    opener: Any = {"tflite": TFLiteRuntime, "onnx": OnnxRuntime}[kind]
+    opener(path, interface=looked)
+    content = read_model(path, str(path))[1]
+    return FileFacts(path, looked.seen[0], looked.seen[1], last_operators(content) if kind == "tflite" else {})
+
+
+def last_operators(content: bytes) -> dict[str, str]:
+    """The operator whose numbers each output of a TFLite file gives, past what only moves or recodes them.
+
+    Parameters
+    ----------
+    content : bytes
+        A file that LiteRT has loaded, or any other; of that nothing is said.
+
+    Returns
+    -------
+    dict of str to str
+        By the output's name in its signature, or the tensor's own.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if content[4:8] != b"TFL3":
+        return {}
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(content, 0))
+    graph = model.subgraphs[0]
+    names = {value: key for key, value in vars(schema.BuiltinOperator).items() if not key.startswith("_")}
+    made_by = {int(index): operator for operator in graph.operators for index in operator.outputs}
+
+    def operator_of(index: int) -> str:
+        operator = made_by.get(index)
+        if operator is None:
+            return ""
+        code = model.operatorCodes[operator.opcodeIndex]
+        name = str(names.get(max(code.builtinCode, code.deprecatedBuiltinCode), ""))
+        return operator_of(int(operator.inputs[0])) if name in _PASSING else name
+
+    answered = {int(one.tensorIndex): _text(one.name) for part in model.signatureDefs or () for one in part.outputs}
+    return {
+        answered.get(int(index), _text(graph.tensors[int(index)].name)): operator_of(int(index))
+        for index in graph.outputs
+    }
+
+
+def _text(name: bytes | str) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else name
+
+
+def input_problems(facts: FileFacts) -> list[tuple[str, str, str]]:
+    """What keeps a file's input from being a face: expectation, finding, and what to do, one entry each.
+
+    Parameters
+    ----------
+    facts : FileFacts
+        Of one file.
+
+    Returns
+    -------
+    list of (str, str, str)
+        Empty where it is a square picture.
+    """
+    if len(facts.inputs) != 1:
+        listed = "; ".join(map(str, facts.inputs)) or "none"
+        return [("one input, the picture", listed, "export the model with the picture as its only input")]
+    image, problems = facts.inputs[0], []
+    if len(image.shape) != 4:
+        what = "export the model for single pictures" if len(image.shape) == 5 else "export it with a picture as input"
+        return [("a picture of 4 dimensions", f"{image}, {len(image.shape)} dimensions", what)]
+    if any(side < 1 for side in image.shape[1:]):
+        problems.append(("only the batch left open", str(image), "export it with height, width and colours fixed"))
+    elif image.shape[1] != 3 and image.shape[3] != 3:
+        problems.append(("three colours, first or last", str(image), "export it for colour pictures"))
+    else:
+        sides = image.shape[2:] if image.shape[1] == 3 else image.shape[1:3]
+        if sides[0] != sides[1]:
+            problems.append(("a square picture, as faces are cut", str(image), "export it with a square input"))
+    if image.shape[0] not in {-1, 1}:
+        problems.append(("a batch left open or fixed to 1", str(image), "export it so"))
+    if image.dtype not in {"float32", "uint8", "int8", "int16"}:
+        problems.append(("float32, uint8, int8 or int16", str(image), "export it with one of them"))
+    if image.dtype in {"int8", "int16"} and image.quantisation is None:
+        problems.append(("integers with a scale and a zero point", str(image), "quantise it again with its input's"))
+    return problems
+
+
+def refuse(problems: list[tuple[Path, tuple[str, str, str]]]) -> None:
+    """Raise one error for all problems of all files.
+
+    Raises
+    ------
+    RuntimeFileError
+        Where there are any: file, expected, found, what to do.
+    """
+    if not problems:
+        return
+    (first, (expected, found, advice)), *rest = problems
+    more = "".join(f"\n{path}: expected {w}; found {f}; {a}" for path, (w, f, a) in rest)
+    raise RuntimeFileError(str(first), expected, f"{found}; {advice}{more}")
+
+
+def layout_of(image: TensorFacts) -> Literal["NHWC", "NCHW"]:
+    """Where the colours of a picture are that `input_problems` found nothing wrong with."""
+    return "NCHW" if image.shape[1] == 3 and image.shape[3] != 3 else "NHWC"

@@ -1,0 +1,261 @@
+"""Reference pairs: every kind of output that teams bring says the same of a picture, and planted defects are seen.
+
+All pairs hold one network (`make_pairs`), so what differs between them is the form alone: one number or two classes,
+channels first or last, integers outside, a heatmap, one picture at a time, an embedding beside the logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ecdd.contract.contract_error import ContractError
+from ecdd.contract.loading import LoadedContract, load_contract
+from ecdd.export.onboarding import OnboardingError, Said, contract_for
+from ecdd.export.own_model import check_pair
+from ecdd.inference.pooling import pooled_logits
+from ecdd.parity.parity_run import ParityRequest, run_parity
+from ecdd.pipeline.preprocess import normalise
+from ecdd.runtimes.base import ModelOutputs, RuntimeFileError
+from ecdd.runtimes.model_interface import ModelInterface
+from ecdd.runtimes.onnx import OnnxRuntime
+from ecdd.runtimes.tflite import TFLiteRuntime
+
+onnx = pytest.importorskip("onnx", reason="extra `export` is not installed")
+
+PAIRS = Path(__file__).with_name("pairs")
+SAID = Said(scaling="-1..1", crop_margin=1.3)
+KINDS: dict[str, Said] = {
+    "logit": SAID,
+    "softmax": replace(SAID, fake_index=0),
+    "uint8": SAID,
+    "map": replace(SAID, maps=("heat",)),
+    "one": SAID,
+    "embedding": SAID,
+}
+NAMES = list(KINDS)
+
+
+def files(name: str) -> tuple[Path, Path]:
+    """TFLite and ONNX of a pair."""
+    return PAIRS / f"{name}.tflite", PAIRS / f"{name}.onnx"
+
+
+@cache
+def contract(name: str) -> LoadedContract:
+    """The contract that onboarding writes for a pair."""
+    return contract_for(*files(name), KINDS[name], load_contract())[0]
+
+
+@cache
+def batch() -> np.ndarray:
+    """S4 of three pictures of noise, each softer than the last."""
+    policy, rng = contract("logit").policy.pixel_pipeline, np.random.default_rng(4)
+    pictures = [rng.integers(128 - reach, 128 + reach, (224, 224, 3), np.uint8) for reach in (120, 60, 20)]
+    return np.stack([normalise(one, policy) for one in pictures])
+
+
+def outputs(name: str, onnx_file: Path | None = None, values: LoadedContract | None = None) -> list[ModelOutputs]:
+    """What TFLite and ONNX of a pair say of the batch."""
+    policy = (values or contract(name)).policy
+    tflite, reference = files(name)
+    return [
+        TFLiteRuntime(tflite.read_bytes(), interface=ModelInterface.of(policy, "tflite")).outputs(batch()),
+        OnnxRuntime(onnx_file or reference, interface=ModelInterface.of(policy, "onnx")).outputs(batch()),
+    ]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_kind_gives_the_one_logit(name: str) -> None:
+    """A probability is turned back, classes are subtracted, integers are read: the logit is the plain pair's."""
+    wanted = outputs("logit")[0].pooled
+    assert wanted is not None
+    assert np.ptp(wanted) > 0.5, "noise of three strengths tells the pictures apart"
+    for found in outputs(name):
+        assert found.pooled is not None
+        # 256 steps of an 8-bit output over the range of the golden faces
+        assert np.abs(found.pooled - wanted).max() < (0.1 if name == "uint8" else 1e-3), name
+        assert (pooled_logits(found, contract(name).policy.pooling) == found.pooled).all()
+        assert found.maps.shape == ((3, 7, 7) if name == "map" else (3, 1, 1))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pair_is_taken_by_its_contract(name: str) -> None:
+    contents = check_pair(*files(name), contract(name).policy)
+    assert contents[0] == files(name)[0].read_bytes()
+
+
+def _rewritten(folder: Path, name: str, change: Callable[[onnx.ModelProto], None]) -> Path:
+    """The ONNX file of a pair with something else inside."""
+    model = onnx.load(files(name)[1])
+    change(model)
+    path = folder / "other.onnx"
+    onnx.save(model, path)
+    return path
+
+
+def _scaled(wanted: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[onnx.ModelProto], None]:
+    def rewrite(model: onnx.ModelProto) -> None:
+        for one in model.graph.initializer:
+            if one.name in wanted.split():
+                one.CopyFrom(onnx.numpy_helper.from_array(change(onnx.numpy_helper.to_array(one)).copy(), one.name))
+
+    return rewrite
+
+
+def _swapped_classes(model: onnx.ModelProto) -> None:
+    (node,) = [one for one in model.graph.node if one.op_type == "Concat"]
+    node.input[:] = list(node.input)[::-1]
+
+
+def _swapped_outputs(model: onnx.ModelProto) -> None:
+    first, second = model.graph.output[0].name, model.graph.output[1].name
+    for node in model.graph.node:
+        node.output[:] = [{first: second, second: first}.get(name, name) for name in node.output]
+        node.input[:] = [{first: second, second: first}.get(name, name) for name in node.input]
+    model.graph.output[0].name, model.graph.output[1].name = second, first
+
+
+NEGATED = _scaled("head bias kernel", lambda values: -values)
+BGR = _scaled("first", lambda values: values[:, ::-1])
+# what a conversion really does wrong -> the pair that shows it, and how the ONNX file of it is changed
+CHANGED = {
+    "head_negated": [(name, NEGATED) for name in NAMES],
+    "class_index_swapped": [("softmax", _swapped_classes)],
+    "bgr": [(name, BGR) for name in NAMES],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [pytest.param(*case, id=f"{what}-{case[0]}") for what, cases in CHANGED.items() for case in cases],
+)
+def test_parity_sees_a_planted_defect(name: str, change: Callable[..., None], tmp_path: Path) -> None:
+    """Under the contract and without one: the verdict is fail, never pass and never incomplete."""
+    contract(name).dump(tmp_path / "contract.yaml")
+    tflite, _ = files(name)
+    spoilt = _rewritten(tmp_path, name, change)
+    report = _parity(f"onnx:{spoilt}", f"tflite:{tflite}", tmp_path / "contract.yaml")
+    assert report.verdict == "fail"
+    failed = {one.name for one in report.parity.metrics if one.verdict == "fail"}
+    assert any("pooled" in one for one in failed), failed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_parity_passes_the_pair_itself(name: str, tmp_path: Path) -> None:
+    contract(name).dump(tmp_path / "contract.yaml")
+    tflite, reference = files(name)
+    report = _parity(f"onnx:{reference}", f"tflite:{tflite}", tmp_path / "contract.yaml")
+    failed = [one for one in report.parity.metrics if one.verdict == "fail"]
+    assert report.verdict == "pass", failed
+    assert not report.parity.other_outputs.alone
+
+
+def test_an_embedding_is_compared_and_takes_no_part(tmp_path: Path) -> None:
+    """Without a contract, too: the logit decides, and the embedding is one more output that must agree."""
+    tflite, reference = files("embedding")
+    report = _parity(f"onnx:{reference}", f"tflite:{tflite}", None)
+    assert report.parity.other_outputs.pairs == (("embedding", "embedding"),)
+    assert report.verdict == "pass"
+    only_embedding = _rewritten(tmp_path, "embedding", _scaled("second", lambda values: values[:, :, ::-1]))
+    assert _parity(f"onnx:{only_embedding}", f"tflite:{tflite}", None).verdict == "fail"
+
+
+def test_an_output_without_a_partner_makes_the_verdict_incomplete() -> None:
+    """One file has a heatmap, the other has none: what agrees agrees, and what is not compared is named."""
+    report = _parity(f"onnx:{files('map')[1]}", f"tflite:{files('logit')[0]}", None)
+    assert report.verdict == "incomplete"
+    assert report.not_measured[0] == "output heat of the reference: no partner in the other file"
+
+
+def _parity(reference: str, candidate: str, own: Path | None):  # noqa: ANN202 - a report
+    golden = Path(__file__).resolve().parents[2] / "golden" / "in_scope"
+    return run_parity(ParityRequest(reference, candidate, data=str(golden), most=4, contract=own))
+
+
+CONTRADICTED = {
+    "layout": ("softmax", {"model_interface.input_layout": {"tflite": "NHWC", "onnx": "NHWC"}}, "(any, 3, 224, 224)"),
+    "dtype": ("uint8", {"model_interface.input_dtype": {"tflite": "float32", "onnx": "float32"}}, "picture uint8"),
+    "batch": ("one", {"model_interface.batch": {"tflite": "free", "onnx": "free"}}, "(1, 224, 224, 3)"),
+    "output": ("logit", {"model_interface.logit_name": {"tflite": "score", "onnx": "y"}}, "score float32"),
+    "not_ignored": ("embedding", {"model_interface.ignored_outputs": {"tflite": [], "onnx": []}}, "ignored_outputs"),
+    "probabilities": ("logit", {"model_interface.output_kind": "probability"}, "the kind is logit"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", list(CONTRADICTED))
+def test_files_that_contradict_the_contract_are_refused(case: str) -> None:
+    name, values, said = CONTRADICTED[case]
+    with pytest.raises(RuntimeFileError) as caught:
+        check_pair(*files(name), contract(name).with_values(values).policy)
+    assert said in str(caught.value)
+
+
+def test_a_sigmoid_is_not_applied_twice() -> None:
+    values = {"model_interface.output_kind": "class_logits"}
+    with pytest.raises(RuntimeFileError, match="the output of SOFTMAX; its kind is class_probabilities"):
+        check_pair(*files("softmax"), contract("softmax").with_values(values).policy)
+
+
+def test_swapped_outputs_are_refused_by_shape(tmp_path: Path) -> None:
+    """Two outputs that changed names: no shape fits any more."""
+    spoilt = _rewritten(tmp_path, "embedding", _swapped_outputs)
+    with pytest.raises(RuntimeFileError, match="expected outputs score"):
+        check_pair(files("embedding")[0], spoilt, contract("embedding").policy)
+
+
+def test_everything_that_has_to_be_said_is_asked_for_at_once() -> None:
+    with pytest.raises(OnboardingError) as caught:
+        contract_for(*files("softmax"), Said(), load_contract())
+    text = str(caught.value)
+    assert [line.split(":")[0] for line in text.splitlines()] == ["--scaling", "--crop-margin", "--fake-index"]
+    assert text.count("for example") == 3
+
+
+def test_a_pooling_rule_needs_a_map() -> None:
+    with pytest.raises(ContractError, match=r"pooling\.rule"):
+        contract("logit").with_values({"pooling.rule": "mean"})
+
+
+def _shaped(*sides: int | str) -> Callable[[onnx.ModelProto], None]:
+    def rewrite(model: onnx.ModelProto) -> None:
+        (given,) = model.graph.input
+        given.CopyFrom(onnx.helper.make_tensor_value_info(given.name, onnx.TensorProto.FLOAT, list(sides)))
+
+    return rewrite
+
+
+@pytest.mark.parametrize(
+    ("sides", "said"),
+    [(("N", "H", "W", 3), "export it with height, width and colours fixed"), (("N", 224, 112, 3), "a square picture")],
+)
+def test_a_picture_that_no_face_fits_is_refused_with_what_to_do(
+    sides: tuple[int | str, ...], said: str, tmp_path: Path
+) -> None:
+    changed = _rewritten(tmp_path, "logit", _shaped(*sides))
+    with pytest.raises(RuntimeFileError) as caught:
+        contract_for(files("logit")[0], changed, SAID, load_contract())
+    assert said in str(caught.value)
+    assert str(changed) in str(caught.value)
+
+
+def test_weights_in_another_file_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    model = onnx.load(files("logit")[1])
+    path = tmp_path / "outside.onnx"
+    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
+    with pytest.raises(RuntimeFileError, match="save them inside"):
+        contract_for(files("logit")[0], path, SAID, load_contract())
+
+
+def test_a_custom_operator_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    def custom(model: onnx.ModelProto) -> None:
+        model.graph.node[1].domain, model.graph.node[1].op_type = "team", "Ours"
+        model.opset_import.append(onnx.helper.make_opsetid("team", 1))
+
+    with pytest.raises(RuntimeFileError, match="standard operators only"):
+        contract_for(files("logit")[0], _rewritten(tmp_path, "logit", custom), SAID, load_contract())
