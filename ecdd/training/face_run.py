@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -36,6 +37,7 @@ from ecdd.training.forgeries.latent_twin import LatentAutoencoder
 from ecdd.training.processes import Processes
 from ecdd.training.run_folder import (
     FOLDS_FOLDER,
+    RECORD_NAME,
     SHIPPED_FOLDER,
     Progress,
     same_inputs,
@@ -162,12 +164,25 @@ def run_face_training(
         "faces_found": outcomes,
         "twins": len(twins) // 2,
         "initialised_from": options.init.name,
+        "begun_from": _record_beside(options.init),
         "trainings": parts,
         "left_out": left_out_summary(parts),
         "not_tested_on": list(NOT_TESTED_ON),
     }
-    write_text(options.out / CROSS_FITTED_FILE, cross_fitted_text(options.out, config.folds))
+    cross_fitted = options.init.with_name(CROSS_FITTED_FILE)
+    if config.folds or not cross_fitted.is_file():
+        text = cross_fitted_text(options.out, config.folds)
+    else:
+        text = cross_fitted.read_text(encoding="utf-8")
+    write_text(options.out / CROSS_FITTED_FILE, text)
     return write_record(options.out, model, contract, config, processes, about)
+
+
+def _record_beside(weights: Path) -> dict[str, Any] | None:
+    """Read the record of the training that made the weights, where they come from one and not from a package."""
+    path = weights.with_name(RECORD_NAME)
+    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return found
 
 
 def cross_fitted_text(out: Path, folds: Collection[str]) -> str:
