@@ -135,11 +135,14 @@ def _judge(
     tags = _tags(data, split, out)
     _build(tflite, onnx, data, tags, out, bundle)
     shutil.copytree(GOLDEN, golden)
-    freeze = ("--snapshot-update", "-q")
+    freeze = ("--snapshot-update", "-q", "--tb=no", "--no-header", "-p", "no:warnings")
     for name, own_bundle in (("G1", None), ("G3", bundle)):
         request = GatesRequest((name,), own_bundle or bundle, None, golden, None, "0", out / "frozen", None, freeze)
-        if run_gates(request):
+        found = run_gates(request)
+        if found > 1:
             raise EcddError(f"{golden}: the golden set could not be frozen with this contract; see the lines above")
+        if found:
+            typer.echo(f"{name}: the file that ships does not say what the reference says; the gates say where")
     request = GatesRequest(tuple(gates), bundle, None, golden, data, workers, reports, None)
     judged = run_gates(request)
     if judged in {0, 1}:

@@ -121,7 +121,6 @@ def build(
     calibration = fitted.record
     if given:
         metrics = {**calibration.metrics, "pictures": "logits given by the maker of the bundle, not scored here"}
-        metrics |= {"small_logits": "said by the maker of the bundle"} if small else {}
         calibration = calibration.model_copy(update={"metrics": metrics})
     text = with_thresholds(own.contract, contract, fitted)
     write_bytes(out / MODEL_FILE, tflite)
