@@ -80,8 +80,7 @@ def fit_calibration(
         calibration_set_digest=data.digest,
         n_real=data.n_real,
         n_fake=data.n_fake,
-        metrics=_metrics(pictures, data, fit, thresholds)
-        | ({SMALL_LOGITS: "said by their maker"} if small_logits else {}),
+        metrics=_metrics(pictures, data, fit, thresholds) | said,
         thresholds=RecordedThresholds(t_real=thresholds.t_real, t_fake=thresholds.t_fake),
         created=created,
     )
