@@ -203,7 +203,8 @@ def _missing(reports: Path) -> None:
     reasons: dict[str, list[str]] = {}
     for key, record in read_records(reports).items():
         for entry in record.not_tested:
-            reasons.setdefault(entry.why, []).append(key)
+            delegate = entry.what.startswith("delegate ")
+            reasons.setdefault("delegates of phones, on a phone" if delegate else entry.why, []).append(key)
     typer.echo("still missing:" if reasons else "nothing is missing")
     for why, keys in sorted(reasons.items(), key=lambda pair: -len(pair[1])):
         typer.echo(f"  {why} ({', '.join(dict.fromkeys(keys))})")
