@@ -59,6 +59,26 @@ def cell_box(i: int, j: int, grid: PatchGrid) -> PixelBox:
     return PixelBox(y0, x0, y0 + grid.receptive_field, x0 + grid.receptive_field)
 
 
+def standing_for(grid: PatchGrid, input_size: int) -> PatchGrid:
+    """Return the geometry that says which pixels a cell stands for.
+
+    Parameters
+    ----------
+    grid : PatchGrid
+        Geometry.
+    input_size : int
+        Side of S4, px.
+
+    Returns
+    -------
+    PatchGrid
+        The grid itself. Where every cell sees the whole picture, its tiles of ``stride`` px in place of its fields.
+    """
+    if not grid.sees_whole_picture(input_size):
+        return grid
+    return grid.model_copy(update={"receptive_field": grid.stride, "padding": 0})
+
+
 def cells_seeing(box: PixelBox, grid: PatchGrid) -> tuple[range, range]:
     """Cells that see at least one pixel of a box.
 
