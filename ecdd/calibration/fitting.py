@@ -69,7 +69,7 @@ def fit_calibration(
     refuse_nonsense(fit, data.logits, data.labels)
     calibrated = apply(fit.applied, data.logits)
     thresholds = choose_thresholds(sigmoid(calibrated), data.labels, policy.operating_point)
-    said = {SMALL_LOGITS: "said by their maker"} if small_logits else {}
+    said: dict[str, float | int | str | None] = {SMALL_LOGITS: "said by their maker"} if small_logits else {}
     record = CalibrationRecord(
         # a refused calibration applies nothing; of isotonic there is no such curve, so the contract must name another
         method="temperature" if policy.calibration.method == "isotonic" and not fit.accepted else fit.method,

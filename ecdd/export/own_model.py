@@ -232,13 +232,14 @@ def check_pair(tflite: Path, onnx: Path, policy: PolicyContract) -> tuple[bytes,
     from ecdd.runtimes.onnx import OnnxRuntime
     from ecdd.runtimes.tflite import TFLiteRuntime
 
-    check_kind(tflite, policy)
     interfaces = ModelInterface.of(policy, "tflite"), ModelInterface.of(policy, "onnx")
     contents = []
-    for path, runtime in (
+    opened = [
         (tflite, TFLiteRuntime(tflite, interface=interfaces[0])),
         (onnx, OnnxRuntime(onnx, interface=interfaces[1])),
-    ):
+    ]
+    check_kind(tflite, policy)  # of a file that loads
+    for path, runtime in opened:
         _try(path, runtime, policy)
         contents.append(path.read_bytes())
     _check_mode(tflite, contents[0], policy)
