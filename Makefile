@@ -18,7 +18,7 @@ compile = -m compileall -qq -j 0
 # hundreds of short processes read the same modules: compiled once, whatever the shell says
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-begins test lint specification evidence bench clean
+.PHONY: demo demo-begins test lint specification nightly evidence bench clean
 
 $(DEMO_VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_VENV)
@@ -51,6 +51,9 @@ test: $(VENV)/.ready  ## everything: style, types and the specification on the d
 
 specification: $(VENV)/.ready
 	$(VENV)/bin/pytest gates -n 2 --dist worksteal $(bundle_option) --expected gates/expected_verdicts.yaml
+
+nightly: $(VENV)/.ready  ## every reference pair of gates/own_model through ecdd onboard and G1 to G5
+	$(VENV)/bin/pytest gates/own_model/nightly_any_model.py -n 2
 
 evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle
 	$(if $(DATA),,$(error make evidence needs DATA=, labelled manifests or their folders: the sweeps run on them))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ecdd.inference.patch_grid import cell_place, unseen_from
+from ecdd.inference.patch_grid import cell_box, standing_for, unseen_from
 from ecdd.inference.stages import argmax_cell
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ def heatmap(
     draw.text((_MARGIN, 38), subtitle, fill=_INK, font=ImageFont.load_default(15))
     _draw_bar(canvas, draw, (left + side * _SCALE + _MARGIN, _HEADER), side * _SCALE, limit)
     row, col = argmax_cell(patch_map)
-    box = cell_place(row, col, policy.patch_grid)
+    box = cell_box(row, col, standing_for(policy.patch_grid, side))
     text = f"box: largest cell ({row}, {col}), rows {box.y0}-{box.y1 - 1}, columns {box.x0}-{box.x1 - 1}; "
     unseen = unseen_from(policy.patch_grid)[0]
-    text += f"no cell sees rows and columns from {unseen} on" if unseen < side else "its cells see the whole picture"
+    text += "every cell sees the whole face" if unseen >= side else f"no cell sees rows and columns from {unseen} on"
     draw.text((_MARGIN, _HEADER + side * _SCALE + 10), text, fill=_INK, font=ImageFont.load_default(14))
     return canvas
 
@@ -122,7 +122,7 @@ def _blend(
 
 
 def _draw_largest_cell(draw: ImageDraw.ImageDraw, patch_map: NDArray[np.float32], policy: PolicyContract) -> None:
-    box = cell_place(*argmax_cell(patch_map), policy.patch_grid)
+    box = cell_box(*argmax_cell(patch_map), standing_for(policy.patch_grid, policy.pixel_pipeline.input_size))
     place = [value * _SCALE for value in (box.x0, box.y0, box.x1, box.y1)]
     draw.rectangle(place, outline=(255, 255, 255), width=4)
     draw.rectangle(place, outline=(0, 0, 0), width=2)

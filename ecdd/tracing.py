@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ecdd.inference.decision import Decision
-from ecdd.inference.patch_grid import cell_box_in_picture, cell_place
+from ecdd.inference.patch_grid import cell_box, cell_box_in_picture, standing_for
 from ecdd.inference.stages import argmax_cell, map_checksum
 from ecdd.pipeline.decode import decoder_fingerprint, s1_digest
 from ecdd.pipeline.orientation import box_to_stored
@@ -162,12 +162,14 @@ class StageRecord:
 
     def _places(self, index: int, row: int, col: int) -> dict[str, Any]:
         """Where a cell lies: in S4, in the upright picture, and in the picture as stored; x0, y0, x1, y1 each."""
-        y0, x0, y1, x1 = cell_place(row, col, self.policy.patch_grid)
+        side = self.policy.pixel_pipeline.input_size
+        grid = standing_for(self.policy.patch_grid, side)
+        y0, x0, y1, x1 = cell_box(row, col, grid)
         places: dict[str, Any] = {"argmax_in_s4": [x0, y0, x1, y1]}
         if self.policy.face_detector.crop_alignment == "eye_line":
             return places  # the crop was turned: its cells are no boxes of the picture
         crop, decoded = self._face(index).crop_box, self._picture.decoded
-        box = cell_box_in_picture(row, col, self.policy.patch_grid, crop, self.policy.pixel_pipeline.input_size)
+        box = cell_box_in_picture(row, col, grid, crop, side)
         stored = box_to_stored(box, decoded.orientation, decoded.stored_size)
         places["argmax_in_picture"] = [round(value, 3) for value in box]
         places["argmax_in_stored"] = [round(value, 3) for value in stored]

@@ -133,12 +133,12 @@ def fit_calibrator(
 
 
 def refuse_nonsense(fit: CalibratorFit, logits: NDArray[np.floating], labels: NDArray[np.integer]) -> None:
-    """Refuse a calibration that ran into the end of its search, or leaves probabilities that are worse than a coin.
+    """Refuse a calibration that ran into the end of its search, or whose probabilities are worse than a coin.
 
     Parameters
     ----------
     fit : CalibratorFit
-        Accepted or not: where a fit was refused, the logits as they are become probabilities.
+        Accepted or not.
     logits, labels : ndarray
         What it was fitted on.
 
@@ -147,12 +147,12 @@ def refuse_nonsense(fit: CalibratorFit, logits: NDArray[np.floating], labels: ND
     CalibrationError
         Naming the method, the number, and what Platt scaling, which has a bias, would do.
     """
-    found, coin = negative_log_likelihood(apply(fit.applied, logits), labels), float(np.log(2))
+    found, coin = negative_log_likelihood(apply(fit.fitted, logits), labels), float(np.log(2))
     ends = (LOWEST, HIGHEST)
     if fit.method == "temperature" and any(np.isclose(fit.fitted.temperature, end, rtol=1e-3) for end in ends):
         why = f"T = {fit.fitted.temperature:.4f} is the end of its search, {LOWEST:g} to {HIGHEST:g}"
     elif found > coin:
-        why = f"the probabilities have NLL {found:.4f}, a coin has {coin:.4f}"
+        why = f"its probabilities have NLL {found:.4f}, a coin has {coin:.4f}"
     else:
         return
     if fit.method == "platt":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from typing import Final
 
 from ecdd.bundle.calibration_record import CalibrationRecord
 from ecdd.bundle.calibration_record import Thresholds as RecordedThresholds
@@ -13,6 +14,9 @@ from ecdd.calibration.calibrators import CalibratorFit, apply, fit_calibrator, r
 from ecdd.calibration.metrics import sigmoid
 from ecdd.calibration.operating_point import Thresholds, choose_thresholds
 from ecdd.contract.schema import PolicyContract
+
+# in a record's metrics: its logits all lie between 0 and 1, and are logits all the same
+SMALL_LOGITS: Final = "small_logits"
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,7 @@ def fit_calibration(
     refuse_nonsense(fit, data.logits, data.labels)
     calibrated = apply(fit.applied, data.logits)
     thresholds = choose_thresholds(sigmoid(calibrated), data.labels, policy.operating_point)
+    said: dict[str, float | int | str | None] = {SMALL_LOGITS: "said by their maker"} if small_logits else {}
     record = CalibrationRecord(
         # a refused calibration applies nothing; of isotonic there is no such curve, so the contract must name another
         method="temperature" if policy.calibration.method == "isotonic" and not fit.accepted else fit.method,
@@ -75,7 +80,7 @@ def fit_calibration(
         calibration_set_digest=data.digest,
         n_real=data.n_real,
         n_fake=data.n_fake,
-        metrics=_metrics(pictures, data, fit, thresholds),
+        metrics=_metrics(pictures, data, fit, thresholds) | said,
         thresholds=RecordedThresholds(t_real=thresholds.t_real, t_fake=thresholds.t_fake),
         created=created,
     )

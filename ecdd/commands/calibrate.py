@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecdd.errors import EcddError
 from ecdd.specification import CONFIGS, SPLIT
 
 if TYPE_CHECKING:
@@ -57,16 +58,8 @@ def calibrate(
     from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
     from ecdd.dataset_governance.manifest import load_manifests
     from ecdd.dataset_governance.usable_faces import usable_faces
-    from ecdd.export.artifact_manifest import (
-        TRAINING_FILE,
-        NewBundle,
-        build_bundle,
-        previous_release,
-        recalibrate_bundle,
-    )
-    from ecdd.export.harmonised_check import harmonised_metrics
+    from ecdd.export.recalibrating import TRAINING_FILE, NewBundle, previous_release, recalibrate_bundle
     from ecdd.files import read_text
-    from ecdd.training.config import load_config
 
     if training is not None and not data:
         raise typer.BadParameter(
@@ -88,6 +81,16 @@ def calibrate(
     if data is None:
         fitted = recalibrate_bundle(load_bundle(source), new)
     else:
+        from ecdd.export.artifact_manifest import build_bundle  # torch and tensorflow, which logits alone do not need
+        from ecdd.export.harmonised_check import harmonised_metrics
+        from ecdd.training.config import load_config
+
+        weights = (training or source) / "weights.safetensors"
+        if not weights.is_file():
+            raise EcddError(
+                f"{weights}: no such file; model files alone are scored anew by ecdd bundle build --tflite --onnx "
+                "--contract --data, and without --data the bundle's own logits are calibrated again"
+            )
         rows = usable_faces(load_manifests(data), load_split(split), [LineageTag.CALIBRATION])
         more: Any = None
         if cache is not None:
@@ -97,7 +100,6 @@ def calibrate(
             task = bar.add_task(
                 "scoring", total=2 * len(rows)
             )  # the float model first, then what was quantised on its pictures
-            weights = (training or source) / "weights.safetensors"
             fitted = build_bundle(weights, rows, new, more_metrics=more, progress=lambda _: bar.advance(task))
     _show(fitted)
     typer.echo(

@@ -52,10 +52,11 @@ def export(
 
     from ecdd.bundle.manifest import MODEL_FILE
     from ecdd.contract.loading import load_contract
-    from ecdd.export.artifact_manifest import ONNX_FILE, check_identity, export_model
+    from ecdd.export.artifact_manifest import check_identity, export_model
     from ecdd.export.exported_parity import tflite_latency
     from ecdd.export.folding import fold
     from ecdd.export.quantize import check_layers, quantise
+    from ecdd.export.recalibrating import ONNX_FILE
     from ecdd.files import write_bytes, write_text
     from ecdd.models.checkpoint import load_weights
 

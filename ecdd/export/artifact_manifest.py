@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import datetime
 import hashlib
 import platform
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
-from ecdd.bundle import Bundle, BundleError, ModelDescription, load_bundle, write_manifest
-from ecdd.bundle.manifest import CALIBRATION_FILE, CONTRACT_FILE, MODEL_FILE, VARIANTS_FOLDER, WEIGHTS_FILE
-from ecdd.bundle.variants import REPRESENTATIVE_FILE, SCORES_FILE, modes, place, refuse_existing
-from ecdd.calibration.calibration_set_contract import ScoredPicture, read_scores
+from ecdd.bundle import ModelDescription, load_bundle, write_manifest
+from ecdd.bundle.manifest import WEIGHTS_FILE
+from ecdd.bundle.variants import refuse_existing
+from ecdd.calibration.calibration_set_contract import ScoredPicture
 from ecdd.calibration.fitting import FittedCalibration
-from ecdd.calibration.unseen_sources import CROSS_FITTED_FILE
 from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.usable_faces import TaggedRow
-from ecdd.export.contract_text import read_contract, with_thresholds
+from ecdd.export.contract_text import read_contract
 from ecdd.export.export_error import ExportError
 from ecdd.export.exported_parity import ExportParity, compare
 from ecdd.export.folding import fold
 from ecdd.export.onnx_export import OPSET, onnx_bytes
+from ecdd.export.recalibrating import ONNX_FILE, MoreMetrics, NewBundle, write_calibrated
 from ecdd.export.tflite_export import tflite_bytes
-from ecdd.export.variants import Variant, make_variants
-from ecdd.files import write_bytes, write_text
-from ecdd.inference.calibration import AppliedCalibration
+from ecdd.export.variants import make_variants
 from ecdd.models.checkpoint import CheckpointIdentity, check_operator, load_weights
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.pipeline.preprocess import normalise
 
-ONNX_FILE = "model.onnx"
-TRAINING_FILE = "training_record.json"
 LIBRARIES = ("pillow", "numpy", "ai-edge-litert", "ai-edge-quantizer", "tensorflow", "onnx", "torch", "scipy")
-
-
-MoreMetrics = Callable[[bytes, AppliedCalibration], Mapping[str, float | int | str | None]]
 
 
 @dataclass(frozen=True)
@@ -111,35 +103,6 @@ def check_identity(identity: CheckpointIdentity, contract: LoadedContract, path:
         raise ExportError(msg)
 
 
-@dataclass(frozen=True)
-class NewBundle:
-    """What a new bundle is called and begins with.
-
-    Attributes
-    ----------
-    out : Path
-        Folder to write; it must not exist, or be empty: a bundle is never changed in place.
-    name, release : str
-        Name and version.
-    contract : str
-        Text of the contract; its two thresholds are rewritten.
-    training_record : bytes
-        JSON text that ships beside the model.
-    frozen_on : date
-        Day the calibration set was frozen.
-    cross_fitted : bytes, optional
-        Scores of sources that the scoring training did not see (E6.5), where the training had folds.
-    """
-
-    out: Path
-    name: str
-    release: str
-    contract: str
-    training_record: bytes
-    frozen_on: datetime.date
-    cross_fitted: bytes | None = None
-
-
 def build_bundle(
     weights: Path,
     rows: list[TaggedRow],
@@ -180,94 +143,7 @@ def build_bundle(
     exported = export_model(model, contract)
     variants = make_variants(fold(model), exported.tflite, rows, contract, progress)
     files = {WEIGHTS_FILE: weights.read_bytes(), ONNX_FILE: exported.onnx}
-    return _write_calibrated(files, variants, contract, new, more_metrics)
-
-
-def recalibrate_bundle(bundle: Bundle, new: NewBundle) -> FittedCalibration:
-    """Calibrate a bundle's model anew from its own committed calibration logits; parameters as in `build_bundle`.
-
-    Raises
-    ------
-    BundleError
-        If the bundle holds no calibration logits.
-    """
-    refuse_existing(new.out)
-    if SCORES_FILE not in bundle.manifest.files:
-        raise BundleError(bundle.path, f"the bundle holds no {SCORES_FILE}; score pictures with --data")
-    contract = read_contract(new.contract, new.out)
-    files = {name: bundle.read(name) for name in (WEIGHTS_FILE, ONNX_FILE) if name in bundle.manifest.files}
-    return _write_calibrated(files, {mode: _read(bundle, mode) for mode in modes(bundle)}, contract, new, None)
-
-
-def _read(bundle: Bundle, mode: str) -> Variant:
-    """A mode's files as they lie in a bundle."""
-    record = place(bundle, mode, REPRESENTATIVE_FILE)
-    return Variant(
-        bundle.read(place(bundle, mode, MODEL_FILE)),
-        read_scores(bundle.file(place(bundle, mode, SCORES_FILE))),
-        bundle.read(record) if record in bundle.manifest.files else None,
-    )
-
-
-def _write_calibrated(
-    files: dict[str, bytes],
-    variants: Mapping[str, Variant],
-    contract: LoadedContract,
-    new: NewBundle,
-    more_metrics: MoreMetrics | None,
-) -> FittedCalibration:
-    """Calibrate every mode by itself and write all of them; returns what the shipped mode's calibration is."""
-    shipped = contract.policy.quantization.mode
-    if shipped not in variants:
-        held = ", ".join(variants)
-        raise BundleError(new.out, f"quantization.mode is {shipped}, but there are only the modes {held}")
-    fitted = {mode: variant.calibrate(contract, new.frozen_on) for mode, variant in variants.items()}
-    if more_metrics is not None:
-        own = fitted[shipped]
-        more = more_metrics(variants[shipped].model, AppliedCalibration.of(own.record))
-        record = own.record.model_copy(update={"metrics": {**own.record.metrics, **more}})
-        fitted[shipped] = replace(own, record=record)
-    text = with_thresholds(new.contract, contract, fitted[shipped])
-    for name, content in files.items():
-        write_bytes(new.out / name, content)
-    for mode, variant in variants.items():
-        folder = new.out if mode == shipped else new.out / VARIANTS_FOLDER / mode
-        variant.write(folder, fitted[mode])
-    write_text(new.out / CONTRACT_FILE, text)
-    write_bytes(new.out / TRAINING_FILE, new.training_record)
-    if new.cross_fitted is not None:
-        write_bytes(new.out / CROSS_FITTED_FILE, new.cross_fitted)
-    write_manifest(
-        new.out,
-        name=new.name,
-        version=new.release,
-        model=_description(contract, new.out / WEIGHTS_FILE),
-        created_by=_created_by(),
-    )
-    return fitted[shipped]
-
-
-def previous_release(bundle: Path) -> tuple[str, str, datetime.date, bytes]:
-    """Read name, version, calibration day and training record of an existing bundle, to build it anew.
-
-    The bundle is not checked as a whole: it is about to be replaced because something in it changed.
-
-    Raises
-    ------
-    BundleError
-        If one of the records is missing or malformed.
-    """
-    from ecdd.bundle.calibration_record import CalibrationRecord
-    from ecdd.bundle.loading import read_record
-    from ecdd.bundle.manifest import DESCRIPTION_FILE, BundleDescription
-
-    description = read_record(bundle, DESCRIPTION_FILE, BundleDescription)
-    calibration = read_record(bundle, CALIBRATION_FILE, CalibrationRecord)
-    try:
-        record = (bundle / TRAINING_FILE).read_bytes()
-    except OSError as error:
-        raise BundleError(bundle, f"{TRAINING_FILE} cannot be read: {error.strerror}") from None
-    return description.name, description.version, calibration.created, record
+    return write_calibrated(files, variants, new, _description(contract, weights), _created_by(), more_metrics)
 
 
 def refresh_manifest(bundle: Path) -> str:

@@ -108,8 +108,9 @@ def contract_for(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> 
     _mode(tflite, answers)
     if answers.missing:
         raise OnboardingError(answers.missing)
-    filled = {key: base.values[key] for key in base.written} | {"schema_version": SCHEMA_VERSION}
-    return base.with_values(filled | answers.values, status="proposed"), answers.notes
+    filled = {key: base.values[key] for key in base.written}
+    newest = base.with_values({"schema_version": SCHEMA_VERSION})
+    return newest.with_values(filled | answers.values, status="proposed"), answers.notes
 
 
 def _picture(files: dict[FileKind, FileFacts], said: Said, answers: _Answers) -> None:

@@ -2,63 +2,26 @@
 
 from __future__ import annotations
 
-import datetime
-import hashlib
 import heapq
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ecdd.bundle.manifest import CALIBRATION_FILE, MODEL_FILE
-from ecdd.bundle.variants import REPRESENTATIVE_FILE, SCORES_FILE
-from ecdd.calibration.calibration_set_contract import ScoredPicture, score_pictures, scores_csv
-from ecdd.calibration.fitting import FittedCalibration, fit_calibration
+from ecdd.calibration.calibration_set_contract import ScoredPicture, score_pictures
 from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.usable_faces import TaggedRow
 from ecdd.export.folding import FoldedNetwork
 from ecdd.export.quantised_file import Mode
 from ecdd.export.quantize import quantise
+from ecdd.export.recalibrating import Variant
 from ecdd.export.representative_data import RepresentativeSet
-from ecdd.files import write_bytes, write_text
 
 MODES: Final[tuple[Mode, ...]] = ("float32", "dynamic_range", "full_int8")  # what every bundle carries
 MOST_REPRESENTATIVE: Final = 256  # pictures whose S4 (0.8 MB each) are held at once; ranges settle long before
-
-
-@dataclass(frozen=True, eq=False)
-class Variant:
-    """One mode's model and what the calibration pictures score with it.
-
-    Attributes
-    ----------
-    model : bytes
-        TFLite file.
-    pictures : list of ScoredPicture
-        Scored with this very file.
-    representative : bytes or None
-        JSON manifest of the data that the ranges were measured on.
-    """
-
-    model: bytes
-    pictures: list[ScoredPicture]
-    representative: bytes | None = None
-
-    def calibrate(self, contract: LoadedContract, created: datetime.date) -> FittedCalibration:
-        """Fit calibration and thresholds on this mode's own logits; raises as `fit_calibration`."""
-        return fit_calibration(self.pictures, contract.policy, hashlib.sha256(self.model).hexdigest(), created)
-
-    def write(self, folder: Path, fitted: FittedCalibration) -> None:
-        """Write the mode's files."""
-        write_bytes(folder / MODEL_FILE, self.model)
-        write_text(folder / SCORES_FILE, scores_csv(self.pictures))
-        write_bytes(folder / CALIBRATION_FILE, fitted.record.text())
-        if self.representative is not None:
-            write_bytes(folder / REPRESENTATIVE_FILE, self.representative)
 
 
 @dataclass

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ecdd.contract.model_sections import WHOLE_PICTURE
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -62,12 +60,24 @@ def cell_box(i: int, j: int, grid: PatchGrid) -> PixelBox:
     return PixelBox(y0, x0, y0 + side, x0 + side)
 
 
-def cell_place(i: int, j: int, grid: PatchGrid) -> PixelBox:
-    """Pixels that stand for cell (i, j) where it is shown: its box, or its own tile where it sees the whole picture."""
-    if grid.receptive_field != WHOLE_PICTURE:
-        return cell_box(i, j, grid)
-    y0, x0 = grid.stride * i, grid.stride * j
-    return PixelBox(y0, x0, y0 + grid.stride, x0 + grid.stride)
+def standing_for(grid: PatchGrid, input_size: int) -> PatchGrid:
+    """Return the geometry that says which pixels a cell stands for.
+
+    Parameters
+    ----------
+    grid : PatchGrid
+        Geometry.
+    input_size : int
+        Side of S4, px.
+
+    Returns
+    -------
+    PatchGrid
+        The grid itself. Where every cell sees the whole picture, its tiles of ``stride`` px in place of its fields.
+    """
+    if not grid.sees_whole_picture(input_size):
+        return grid
+    return grid.model_copy(update={"receptive_field": grid.stride, "padding": 0})
 
 
 def cells_seeing(box: PixelBox, grid: PatchGrid) -> tuple[range, range]:
@@ -123,7 +133,7 @@ def cell_box_in_picture(i: int, j: int, grid: PatchGrid, crop: Sequence[int], in
     PictureBox
         The cell's box taken back through the resize. The resize kernel blurs its border by its support.
     """
-    box = cell_place(i, j, grid)
+    box = cell_box(i, j, grid)
     x_scale, y_scale = (crop[2] - crop[0]) / input_size, (crop[3] - crop[1]) / input_size
     return PictureBox(
         crop[0] + box.x0 * x_scale, crop[1] + box.y0 * y_scale, crop[0] + box.x1 * x_scale, crop[1] + box.y1 * y_scale

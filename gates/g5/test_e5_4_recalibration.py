@@ -24,7 +24,7 @@ from ecdd.bundle.variants import SCORES_FILE, calibration_of, modes, place
 from ecdd.calibration.binomial_bounds import clopper_pearson_upper
 from ecdd.calibration.calibration_set_contract import JudgedSet, ScoredPicture, judged_set, read_scores
 from ecdd.calibration.calibrators import apply
-from ecdd.calibration.fitting import fit_calibration
+from ecdd.calibration.fitting import SMALL_LOGITS, fit_calibration
 from ecdd.calibration.metrics import sigmoid
 from ecdd.contract.model_sections import OperatingPoint
 from ecdd.inference.calibration import AppliedCalibration
@@ -49,7 +49,7 @@ def test_each_mode_is_fitted_on_its_own_logits(
     """Fitted again, the mode's logits give its record back, value by value."""
     stored = calibration_of(bundle, mode)
     model = bundle.manifest.files[place(bundle, mode, MODEL_FILE)].sha256
-    small = "small_logits" in stored.metrics
+    small = SMALL_LOGITS in stored.metrics
     again = fit_calibration(scored, policy, model, stored.created, small_logits=small).record
     fields = [name for name in type(stored).model_fields if name != "metrics"]
     differing = [name for name in fields if getattr(stored, name) != getattr(again, name)]

@@ -20,14 +20,16 @@ from numpy.typing import NDArray
 
 from ecdd.bundle.bundle_error import BundleError
 from ecdd.bundle.loading import load_bundle
-from ecdd.bundle.manifest import MODEL_FILE
+from ecdd.bundle.manifest import CONTRACT_FILE, MODEL_FILE
 from ecdd.bundle.variants import place
 from ecdd.bundle.writing import write_manifest
+from ecdd.contract.loading import load_contract
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.stages import judge
 from ecdd.parity.runtime_invariance import invariance
 from ecdd.runtimes.base import DelegateError, PatchRuntime, RuntimeFileError
 from ecdd.runtimes.integer_io import AffineQuantisation
+from ecdd.runtimes.model_interface import ModelInterface
 from ecdd.runtimes.registry import load_runtime
 from ecdd.runtimes.tflite import NOT_HERE, TFLiteRuntime, wants_xnnpack
 from gates.benchmarks.processes import keeping_compiled, launch
@@ -262,7 +264,8 @@ def _put_in(folder: Path) -> None:
     content = bytearray((folder / MODEL_FILE).read_bytes())
     content[_weight(bytes(content))] ^= 1
     (folder / MODEL_FILE).write_bytes(bytes(content))
-    TFLiteRuntime(bytes(content))
+    policy = load_contract(folder / CONTRACT_FILE).policy
+    TFLiteRuntime(bytes(content), interface=ModelInterface.of(policy, "tflite"))
 
 
 def _beside_the_manifest(folder: Path) -> None:

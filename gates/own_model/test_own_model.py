@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,23 @@ def test_logits_in_place_of_pictures_are_said_to_be_given(brought: Path, tmp_pat
     given, measured = load_bundle(tmp_path / "given").calibration, load_bundle(brought / "bundle").calibration
     assert (given.temperature, given.thresholds) == (measured.temperature, measured.thresholds)
     assert "not scored here" in str(given.metrics["pictures"])
+
+
+def test_it_is_calibrated_again_without_weights_or_record(brought: Path, tmp_path: Path) -> None:
+    """From its own logits: the same numbers, and neither torch nor tensorflow is imported for it."""
+    out = tmp_path / "again"
+    code = (
+        "import sys; from ecdd.cli import main\n"
+        f"sys.argv = ['ecdd', 'calibrate', '--bundle', {str(brought / 'bundle')!r}, '--out', {str(out)!r}]\n"
+        "try: main()\nexcept SystemExit as end: code = end.code\n"
+        "assert not {'torch', 'tensorflow'} & set(sys.modules), 'heavy libraries were imported'\nsys.exit(code)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    again, before = load_bundle(out), load_bundle(brought / "bundle")
+    assert again.calibration.thresholds == before.calibration.thresholds
+    assert "training_record.json" not in again.manifest.files
+    assert again.manifest.model == before.manifest.model
 
 
 def _contract(**changes: float | str) -> Callable[[Path], dict[str, Any]]:

@@ -26,7 +26,7 @@ from PIL import Image
 
 from ecdd.calibration.temperature_scaling import fit_temperature
 from ecdd.contract.model_sections import Pooling, PoolingRule
-from ecdd.inference.patch_grid import cell_box
+from ecdd.inference.patch_grid import cell_box, standing_for
 from ecdd.inference.pooling import RULES, pool
 from ecdd.pipeline.preprocess import normalise
 from gates.support.fixtures import Detector
@@ -86,9 +86,9 @@ def studied_faces(portraits: Sequence[Portrait], detector: Detector) -> list[Stu
 
 def _with_noisy_patches(s3: Any, detector: Detector, seed: int) -> NDArray[np.float32]:
     policy, rng, batch = detector.policy, np.random.default_rng([seed, 33]), []
+    grid = standing_for(policy.patch_grid, policy.pixel_pipeline.input_size)
     for _ in range(NOISY_PLACES):
-        box = cell_box(*(int(rng.integers(1, n - 1)) for n in (policy.patch_grid.rows, policy.patch_grid.cols)),
-                       policy.patch_grid)  # fmt: skip
+        box = cell_box(*(int(rng.integers(1, n - 1)) for n in (grid.rows, grid.cols)), grid)
         changed = s3.copy()
         shape = (box.y1 - box.y0, box.x1 - box.x0, 3)
         changed[box.y0 : box.y1, box.x0 : box.x1] = rng.integers(0, 256, shape, dtype=np.uint8)

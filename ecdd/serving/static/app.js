@@ -221,11 +221,9 @@ async function begin() {
     const [contract, bundle] = await Promise.all([ask("/v1/contract"), ask("/v1/bundle")]);
     const knob = (key) => contract.values[key].value;
     site.maxBytes = knob("pixel_pipeline.max_bytes");
-    site.grid = {
-      side: knob("pixel_pipeline.input_size"),
-      stride: knob("patch_grid.stride"),
-      field: knob("patch_grid.receptive_field"),
-    };
+    const [side, stride] = [knob("pixel_pipeline.input_size"), knob("patch_grid.stride")];
+    const field = knob("patch_grid.receptive_field");
+    site.grid = { side, stride, field: field < side ? field : stride }; // who sees all stands for its own tile
     site.review = bundle.review === true;
     byId("retention").textContent = knob("dataset_governance.review_retention_days");
     byId("unless").hidden = !site.review;

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from ecdd.contract.model_sections import WHOLE_PICTURE
 from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.errors import EcddError
+from ecdd.inference.patch_grid import standing_for
 from ecdd.training.forgeries.face_reader import CutSettings, FaceReader
 from ecdd.training.forgeries.forged_cells import FORGED, UNDECIDED, cell_labels
 from ecdd.training.forgeries.forgery import ForgeryRefused
@@ -194,8 +194,8 @@ def _with_cells(tensor: ForgedTensor, policy: PolicyContract) -> NDArray[np.uint
     image = Image.fromarray(tensor.face.s3)
     draw = ImageDraw.Draw(image)
     labels = cell_labels(tensor.shares)
-    grid = policy.patch_grid
-    stride, shift = grid.stride, 0 if grid.receptive_field == WHOLE_PICTURE else -grid.padding
+    grid = standing_for(policy.patch_grid, policy.pixel_pipeline.input_size)
+    stride, shift = grid.stride, -grid.padding
     for colour, kind in ((YELLOW, UNDECIDED), (RED, FORGED)):
         inside = np.pad(labels == kind, 1)
         for i, j in np.argwhere(inside):

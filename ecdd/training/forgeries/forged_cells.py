@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from ecdd.contract.model_sections import WHOLE_PICTURE
 from ecdd.pipeline.stages import cut_face
 
 if TYPE_CHECKING:
@@ -73,8 +72,7 @@ def cell_shares(mask: Mask, grid: PatchGrid) -> NDArray[np.float32]:
     ValueError
         The grid's last cell would see pixels beyond the mask and its padding.
     """
-    # a cell that sees the whole picture still speaks of its own tile
-    field, pad = (grid.stride, 0) if grid.receptive_field == WHOLE_PICTURE else grid.box
+    field, pad = grid.box
     wide = np.pad(mask.astype(np.float64), pad)
     need = (grid.stride * (grid.rows - 1) + field, grid.stride * (grid.cols - 1) + field)
     if need[0] > wide.shape[0] or need[1] > wide.shape[1]:

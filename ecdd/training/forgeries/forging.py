@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, SplitRow
+from ecdd.inference.patch_grid import standing_for
 from ecdd.pipeline.face import FaceBackend
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.stages import prepare
@@ -224,4 +225,6 @@ def prepare_forgery(
     if face is None:
         return None
     mask = mask_in_s3(forgery.mask, face, policy)
-    return ForgedTensor(face, mask, cell_shares(mask, policy.patch_grid))
+    return ForgedTensor(
+        face, mask, cell_shares(mask, standing_for(policy.patch_grid, policy.pixel_pipeline.input_size))
+    )

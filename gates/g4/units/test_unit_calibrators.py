@@ -138,11 +138,11 @@ def test_a_temperature_at_the_end_of_its_search_is_refused_with_what_would_do() 
 
 
 def test_probabilities_worse_than_a_coin_are_refused() -> None:
-    """A fit that was refused leaves the logits as they are: of these nobody may make probabilities."""
+    """Whatever a fit says of itself: its probabilities are looked at."""
     rng = np.random.default_rng(1)
     labels = np.repeat([0, 1], 60)
-    logits = rng.normal(3.0, 2.0, 120) + 0.05 * labels
-    fit = replace(fit_calibrator("platt", logits, labels), applied=UNCALIBRATED, accepted=False)
+    logits = rng.normal(3.0, 2.0, 120) + 2 * labels
+    fit = replace(fit_calibrator("platt", logits, labels), fitted=UNCALIBRATED)
     with pytest.raises(CalibrationError, match=r"NLL \d\.\d+, a coin has 0\.6931"):
         refuse_nonsense(fit, logits, labels)
 

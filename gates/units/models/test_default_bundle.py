@@ -22,11 +22,12 @@ from ecdd.calibration.calibration_set_contract import (
 from ecdd.calibration.fitting import fit_calibration
 from ecdd.dataset_governance.lineage_history import split_cited
 from ecdd.dataset_governance.lineage_tags import LineageTag
-from ecdd.export.artifact_manifest import ONNX_FILE, TRAINING_FILE, check_identity, previous_release
+from ecdd.export.artifact_manifest import check_identity
 from ecdd.export.export_error import ExportError
 from ecdd.export.exported_parity import onnx_map, reference_map, tflite_map
 from ecdd.export.folding import fold
 from ecdd.export.onnx_export import onnx_bytes
+from ecdd.export.recalibrating import ONNX_FILE, TRAINING_FILE, previous_release
 from ecdd.models.checkpoint import load_weights
 
 ROOT = Path(__file__).resolve().parents[3]

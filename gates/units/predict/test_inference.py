@@ -17,7 +17,7 @@ from ecdd.bundle import load_bundle
 from ecdd.contract.model_sections import PatchGrid, Pooling, PoolingRule
 from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration, probability
 from ecdd.inference.decision import Decision, decide
-from ecdd.inference.patch_grid import PixelBox, cell_box, cell_box_in_picture, cells_seeing, unseen_from
+from ecdd.inference.patch_grid import PixelBox, cell_box, cell_box_in_picture, cells_seeing, standing_for, unseen_from
 from ecdd.inference.pooling import RULES, attention_weights, pool, top_k_indices
 from ecdd.inference.stages import ModelOutputError, argmax_cell, judge, map_checksum
 from ecdd.runtimes.base import ModelOutputs
@@ -84,6 +84,13 @@ def test_a_cell_outside_the_grid_is_refused(cell: tuple[int, int]) -> None:
 def test_a_cell_goes_back_to_the_picture_through_the_crop() -> None:
     box = cell_box_in_picture(2, 5, GRID, (100, 40, 100 + 512, 40 + 128), 256)
     assert box == pytest.approx((100 + 40 * 2, 40 + 16 / 2, 100 + 49 * 2, 40 + 25 / 2))
+
+
+def test_a_cell_that_sees_everything_stands_for_its_tile() -> None:
+    assert standing_for(GRID, 256) is GRID
+    wide = {"rows": 8, "cols": 8, "stride": 32, "receptive_field": 787, "padding": 362}
+    tiles = standing_for(GRID.model_copy(update=wide), 256)
+    assert [cell_box(i, 1, tiles) for i in (0, 7)] == [PixelBox(0, 32, 32, 64), PixelBox(224, 32, 256, 64)]
 
 
 # pooling
