@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal
 
 from ecdd.contract.interface_section import CLASS_KINDS, FILE_KINDS, FileKind, OutputKind
 from ecdd.contract.upgrading import SCHEMA_VERSION
@@ -149,7 +149,7 @@ def _outputs(files: dict[FileKind, FileFacts], said: Said, answers: _Answers) ->
     """The output of each file that decides; empty where it cannot be told."""
     maps = {kind: _named(files[kind], _of(said.maps, kind), "--map", answers) for kind in FILE_KINDS}
     found: dict[FileKind, TensorFacts] = {}
-    for kind in cast("tuple[FileKind, ...]", FILE_KINDS):
+    for kind in FILE_KINDS:
         facts, name = files[kind], _of(said.outputs, kind)
         rows = [one for one in facts.outputs if numbers_of_a_picture(one) and one != maps[kind]]
         least = min((numbers_of_a_picture(one) for one in rows), default=0)
