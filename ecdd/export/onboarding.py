@@ -28,7 +28,19 @@ SCALINGS: Final[dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]]] =
 
 
 class OnboardingError(ListedError):
-    """What the files do not say and nobody has said, one entry a line, each with an example."""
+    """What the files do not say and nobody has said, one entry a line, each with an example.
+
+    Parameters
+    ----------
+    problems : list of str
+        What has to be said.
+    found : sequence of str
+        What was found and inferred all the same.
+    """
+
+    def __init__(self, problems: list[str], found: Sequence[str] = ()) -> None:
+        super().__init__(problems)
+        self.found = tuple(found)
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ def contract_for(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> 
         _kind(files, deciding, said, answers)
     _mode(tflite, answers)
     if answers.missing:
-        raise OnboardingError(answers.missing)
+        raise OnboardingError(answers.missing, answers.notes)
     filled = {key: base.values[key] for key in base.written}
     newest = base.with_values({"schema_version": SCHEMA_VERSION})
     return newest.with_values(filled | answers.values, status="proposed"), answers.notes
