@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from ecdd.bundle import load_bundle
 from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.lineage_tags import LineageTag, SplitRow
 from ecdd.dataset_governance.manifest import ManifestRow
@@ -25,6 +26,12 @@ from gates.benchmarks.pictures import write_picture
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SIDE = 1024  # px, as generated pictures often have it
 BATCH, BATCHES, ROUNDS = 16, 4, 5
+
+
+@pytest.fixture(scope="session")
+def contract() -> LoadedContract:
+    """That of the teacher and the student, whatever network is the default bundle's."""
+    return load_bundle("tiny").contract
 
 
 @pytest.fixture(scope="session")

@@ -153,7 +153,8 @@ def test_turned_faces_are_named(images: dict[str, Image.Image], finder: FaceBack
 
 
 def test_an_older_contract_asks_for_none_of_it() -> None:
-    old = CONTRACT.policy
-    assert (old.face_detector.second_look, old.quality_gates.max_roll) == ("off", 180)
-    assert CONTRACT.with_values(PROPOSED).digest != CONTRACT.digest
-    assert CONTRACT.with_values(PROPOSED).tensor_digest == CONTRACT.tensor_digest
+    old = load_contract(ROOT / "gates" / "units" / "release" / "fixtures" / "released" / "policy_contract.yaml")
+    policy = old.policy
+    assert (policy.face_detector.second_look, policy.quality_gates.max_roll) == ("off", 180)
+    assert old.with_values(PROPOSED).digest != old.digest
+    assert old.with_values(PROPOSED).tensor_digest == old.tensor_digest

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="extra `train` is not installed")
 
 from ecdd.export.bias_correction import bias_corrected
-from ecdd.export.folding import IMAGE, FoldedConv, FoldedNetwork, FoldedSum, fold
+from ecdd.export.folding import IMAGE, INTEGERS_FROM, FoldedConv, FoldedNetwork, FoldedSum, fold
 from ecdd.models.lite import BLOCKS, Lite
 from ecdd.models.tiny_ladeda import seeded_student
 
@@ -66,4 +66,4 @@ def test_layers_that_stay_float_stay_as_they_are(network: FoldedNetwork, picture
 def test_lite_keeps_its_heads_and_first_blocks_in_float() -> None:
     folded = fold(Lite().eval())
     integers = [step.name for step in folded.steps if step.name not in folded.islands]
-    assert {name.split("_")[0] for name in integers} == {f"block{depth}" for depth in range(5, len(BLOCKS))}
+    assert {name.split("_")[0] for name in integers} == {f"block{depth}" for depth in range(INTEGERS_FROM, len(BLOCKS))}
