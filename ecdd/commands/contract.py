@@ -39,14 +39,11 @@ def init(
 ) -> None:
     """Write the contract of your pair of model files, as `ecdd onboard` does, and nothing else."""
     from ecdd.contract.loading import load_contract
-    from ecdd.export.onboarding import contract_for
 
     if out.exists():
         raise EcddError(f"{out}: is there already; name a new file with --out, nothing is overwritten")
     said = onboard.said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method)
-    own, notes = contract_for(tflite, onnx, said, load_contract(contract))
-    for note in notes:
-        typer.echo(note)
+    own = onboard.described(tflite, onnx, said, load_contract(contract))
     own.dump(out)
     typer.echo(f"{out}: {len(own.proposed)} values proposed")
 

@@ -15,6 +15,7 @@ from ecdd.specification import GOLDEN, SPLIT
 
 if TYPE_CHECKING:
     from ecdd.contract.interface_section import OutputKind
+    from ecdd.contract.loading import LoadedContract
     from ecdd.export.onboarding import Said
 
 TFLite = Annotated[Path, typer.Option(help="Your model, as it will ship.")]
@@ -60,6 +61,21 @@ def said_by(
     return Said(scaling, crop_margin, known, fake_index, tuple(output or ()), tuple(maps or ()), order, method)
 
 
+def described(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> LoadedContract:
+    """The contract of a pair, with what was found printed, also where something has to be said."""
+    from ecdd.export.onboarding import OnboardingError, contract_for
+
+    try:
+        own, notes = contract_for(tflite, onnx, said, base)
+    except OnboardingError as error:
+        for note in error.found:
+            typer.echo(note)
+        raise
+    for note in notes:
+        typer.echo(note)
+    return own
+
+
 def onboard(
     *,
     tflite: TFLite,
@@ -96,7 +112,6 @@ def onboard(
     from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
     from ecdd.dataset_governance.manifest import load_manifest
     from ecdd.dataset_governance.usable_faces import usable_faces
-    from ecdd.export.onboarding import contract_for
 
     started = time.monotonic()
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -107,9 +122,7 @@ def onboard(
         if known is not None:
             usable_faces(usable, known, [LineageTag.CALIBRATION])
     said = said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method)
-    own, notes = contract_for(tflite, onnx, said, load_contract(contract))
-    for note in notes:
-        typer.echo(note)
+    own = described(tflite, onnx, said, load_contract(contract))
     out.mkdir(parents=True, exist_ok=True)
     own.dump(out / "policy_contract.yaml")
     code = _judge(tflite, onnx, data, split, out, gate or ["G1", "G2", "G3", "G4", "G5", "G6"], workers)
@@ -143,7 +156,10 @@ def _judge(
             raise EcddError(f"{golden}: the golden set could not be frozen with this contract; see the lines above")
         if found:
             typer.echo(f"{name}: the file that ships does not say what the reference says; the gates say where")
-    request = GatesRequest(tuple(gates), bundle, None, golden, data, workers, reports, None)
+    known = data if tags == SPLIT else None
+    if known is None:
+        typer.echo(f"the gates read pictures by the tags of {SPLIT} alone; sweeps on yours are not tested")
+    request = GatesRequest(tuple(gates), bundle, None, golden, known, workers, reports, None)
     judged = run_gates(request)
     if judged in {0, 1}:
         say_end(request)

@@ -10,7 +10,7 @@ from ecdd.contract.knob import Knob, Section
 
 FileKind = Literal["tflite", "onnx"]
 OutputKind = Literal["patch_logits", "logit", "probability", "class_logits", "class_probabilities"]
-FILE_KINDS: Final = ("tflite", "onnx")
+FILE_KINDS: Final[tuple[FileKind, ...]] = ("tflite", "onnx")
 CLASS_KINDS: Final = ("class_logits", "class_probabilities")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final, Literal
 
 from ecdd.contract.interface_section import CLASS_KINDS, FILE_KINDS, FileKind, OutputKind
 from ecdd.contract.upgrading import SCHEMA_VERSION
@@ -28,7 +28,19 @@ SCALINGS: Final[dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]]] =
 
 
 class OnboardingError(ListedError):
-    """What the files do not say and nobody has said, one entry a line, each with an example."""
+    """What the files do not say and nobody has said, one entry a line, each with an example.
+
+    Parameters
+    ----------
+    problems : list of str
+        What has to be said.
+    found : sequence of str
+        What was found and inferred all the same.
+    """
+
+    def __init__(self, problems: list[str], found: Sequence[str] = ()) -> None:
+        super().__init__(problems)
+        self.found = tuple(found)
 
 
 @dataclass(frozen=True)
@@ -107,7 +119,7 @@ def contract_for(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> 
         _kind(files, deciding, said, answers)
     _mode(tflite, answers)
     if answers.missing:
-        raise OnboardingError(answers.missing)
+        raise OnboardingError(answers.missing, answers.notes)
     filled = {key: base.values[key] for key in base.written}
     newest = base.with_values({"schema_version": SCHEMA_VERSION})
     return newest.with_values(filled | answers.values, status="proposed"), answers.notes
@@ -149,7 +161,7 @@ def _outputs(files: dict[FileKind, FileFacts], said: Said, answers: _Answers) ->
     """The output of each file that decides; empty where it cannot be told."""
     maps = {kind: _named(files[kind], _of(said.maps, kind), "--map", answers) for kind in FILE_KINDS}
     found: dict[FileKind, TensorFacts] = {}
-    for kind in cast("tuple[FileKind, ...]", FILE_KINDS):
+    for kind in FILE_KINDS:
         facts, name = files[kind], _of(said.outputs, kind)
         rows = [one for one in facts.outputs if numbers_of_a_picture(one) and one != maps[kind]]
         least = min((numbers_of_a_picture(one) for one in rows), default=0)

@@ -234,7 +234,7 @@ def check_pair(tflite: Path, onnx: Path, policy: PolicyContract) -> tuple[bytes,
 
     interfaces = ModelInterface.of(policy, "tflite"), ModelInterface.of(policy, "onnx")
     contents = []
-    opened = [
+    opened: list[tuple[Path, PatchRuntime]] = [
         (tflite, TFLiteRuntime(tflite, interface=interfaces[0])),
         (onnx, OnnxRuntime(onnx, interface=interfaces[1])),
     ]

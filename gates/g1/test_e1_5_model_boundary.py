@@ -15,10 +15,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from ecdd.contract.interface_section import FILE_KINDS
 from ecdd.pipeline.decode import decode
 from ecdd.pipeline.preprocess import check_tensor, normalise
 from ecdd.pipeline.reason_codes import Rejected
-from gates.support.fixtures import Detector, Evidence, GoldenSet, PolicyContract, Prepared
+from ecdd.runtimes.registry import load_runtime
+from gates.support.fixtures import Bundle, Detector, Evidence, GoldenSet, PolicyContract, Prepared
 from gates.support.made_pictures import asymmetric, encode, sixteen_bit_png
 
 
@@ -117,3 +119,30 @@ def test_channels_keep_their_order(evidence: Evidence, policy: PolicyContract) -
     swapped = np.abs(np.asarray(got, np.int32) - np.asarray(picture, np.int32)[..., ::-1]).max()
     evidence.check("max_difference", int(difference), limit=0, op="==", unit="level", n=1)
     evidence.check("difference_if_swapped", int(swapped), limit=50, op=">=", unit="level", n=1)
+
+
+@pytest.mark.experiment("E1.5")
+def test_the_files_read_what_the_contract_says(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
+    """Name, layout, dtype and batch of both files; and that the order of the colours matters to them."""
+    said, side, wrong = policy.model_interface, policy.pixel_pipeline.input_size, []
+    levels = np.random.default_rng(17).integers(0, 2**8, (1, side, side, 3), dtype=np.uint8)
+    s4 = np.stack([normalise(one, policy.pixel_pipeline) for one in levels])
+    for kind in FILE_KINDS:
+        runtime = load_runtime(bundle, kind, 1)
+        image, layout = runtime.chosen.image, said.input_layout[kind]
+        shape = (side, side, 3) if layout == "NHWC" else (3, side, side)
+        batch = "one" if image.shape[0] == 1 else "free"
+        facts = {
+            "name": (image.name, {said.input_name[kind]}),
+            "shape": (image.shape[1:], {shape}),
+            "dtype": (image.dtype, {said.input_dtype[kind]} if said.input_dtype[kind] != "any" else {image.dtype}),
+            "batch": (batch, {said.batch[kind], "any"} if said.batch[kind] != "any" else {batch}),
+        }
+        wrong += [f"{kind}: {name} is {found}" for name, (found, allowed) in facts.items() if found not in allowed]
+        given = s4[0] if said.input_channels == "RGB" else s4[0, ..., ::-1]
+        native = runtime.interface.native(s4)[0]
+        if not np.array_equal(native if layout == "NHWC" else native.transpose(1, 2, 0), given):
+            wrong.append(f"{kind}: S4 does not reach the file in {layout} and {said.input_channels}")
+        if np.array_equal(runtime.outputs(s4).maps, runtime.outputs(s4[..., ::-1].copy()).maps):
+            wrong.append(f"{kind}: red and blue exchanged give the same answer")
+    evidence.none("files_reading_something_else", wrong, n=6 * len(FILE_KINDS), unit="fact")

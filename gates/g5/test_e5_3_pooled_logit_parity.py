@@ -7,11 +7,15 @@ file that pools by itself pools otherwise than the code.
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from ecdd.contract.interface_section import FILE_KINDS, ModelInterface
 from ecdd.inference.pooling import pooled_logits
 from ecdd.parity.pooled_logit_parity import pooled_parity
 from ecdd.runtimes.base import ModelOutputs
+from ecdd.runtimes.registry import load_runtime
 from gates.support.fixtures import Bundle, Evidence, NotApplicable, PolicyContract
 from gates.support.mode_parity import SameTensors, hold, limits_of, runtime_of
 
@@ -42,3 +46,37 @@ def test_the_file_pools_as_the_detector(
         evidence.check(
             f"{mode}.pooling_in_the_file", inside.max_difference, limit=limit, unit="logit", worst=worst, n=inside.n
         )
+
+
+def meant_by(numbers: NDArray[np.float64], said: ModelInterface) -> NDArray[np.float64]:
+    """The logit that an output's numbers stand for, (N, classes) to (N,), written out independently of the runtimes."""
+    clip, fake = said.probability_clip, said.fake_index
+    if said.output_kind == "class_logits":
+        numbers = np.exp(numbers - numbers.max(axis=1, keepdims=True))
+        clip = 0.0
+    if said.output_kind in {"class_logits", "class_probabilities"}:
+        assert numbers.shape[1] == len(said.class_names)
+        others = [place for place in range(numbers.shape[1]) if place != fake]
+        return np.log(np.maximum(numbers[:, fake], clip) / np.maximum(numbers[:, others].sum(axis=1), clip))
+    if said.output_kind == "probability":
+        return np.log(np.maximum(numbers[:, 0], clip) / np.maximum(1 - numbers[:, 0], clip))
+    return numbers[:, 0]
+
+
+@pytest.mark.experiment("E5.3")
+def test_the_output_means_what_the_contract_says(
+    evidence: Evidence, bundle: Bundle, policy: PolicyContract, same_tensors: SameTensors
+) -> None:
+    """The logit of both files, worked out again from the numbers that they give; nothing but what is named decides."""
+    said, batch = policy.model_interface, same_tensors.batch[:8]
+    for kind in FILE_KINDS:
+        runtime = load_runtime(bundle, kind, 1)
+        given, found = runtime.named_outputs(batch), runtime.outputs(batch).pooled
+        known = {said.logit_name[kind], said.map_name[kind], *said.ignored_outputs[kind]}
+        evidence.none(f"{kind}.outputs_that_nobody_named", sorted(given.keys() - known), n=len(given), unit="output")
+        if found is None:  # of patch logits, which the detector pools
+            continue
+        numbers = given[said.logit_name[kind]].astype(np.float64).reshape(len(batch), -1)
+        off = np.abs(meant_by(numbers, said) - found)
+        evidence.check(f"{kind}.logit_differs_from_its_meaning", float(off.max()), limit=policy.pooling.tolerance_s6,
+                       unit="logit", worst=[same_tensors.names[int(off.argmax())]], n=len(batch))  # fmt: skip

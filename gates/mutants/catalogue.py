@@ -222,6 +222,16 @@ _CHAIN = ("E8.3", f"{_LINEAGE}test_a_history_cannot_be_edited", "edits_accepted"
 _REVIEW = "test_e8_2_manual_review.py::"
 _CONSENT = ("E8.2", f"{_REVIEW}test_no_consent_stores_nothing", "file_system_events_without_consent")
 _PLAIN = ("E8.2", f"{_REVIEW}test_nothing_can_be_read_at_rest", "readable_pieces")
+_FILE_READS = (
+    "E1.5",
+    "test_e1_5_model_boundary.py::test_the_files_read_what_the_contract_says",
+    "files_reading_something_else",
+)
+_MEANING = (
+    "E5.3",
+    "test_e5_3_pooled_logit_parity.py::test_the_output_means_what_the_contract_says",
+    "tflite.logit_differs_from_its_meaning",
+)
 _NONCE = (*_PLAIN[:2], "nonces_repeated")
 _SWAPPED = ("E8.2", f"{_REVIEW}test_whatever_was_changed_does_not_open", "changed_records_opened")
 _PURGE = ("E8.2", f"{_REVIEW}test_opted_out_at_once_and_purged_in_time", "overdue_items_left")
@@ -312,6 +322,8 @@ MUTANTS: dict[str, Mutant] = {
     "strict_false_missing_key": _mutant(_WEIGHTS, model_mutants.strict_false_missing_key),
     "train_mode_batchnorm": _mutant(_MODE, model_mutants.train_mode_batchnorm),
     "inverted_score": _mutant(_PAIR, model_mutants.inverted_score),
+    "colours_exchanged_for_the_file": _mutant(_FILE_READS, model_mutants.colours_exchanged_for_the_file),
+    "negated_output": _mutant(_MEANING, model_mutants.negated_output),
     "inverted_label": _mutant(_LABELS, model_mutants.inverted_label),
     "pool_max_for_mean": _mutant(_S6, model_mutants.pool_max_for_mean),
     "topk_floor": _mutant(_K, model_mutants.topk_floor),

@@ -33,8 +33,13 @@ def transpose_grid() -> None:
 
 
 def _change_map(runtime: Any, change: Any) -> None:
-    really = runtime.patch_map
-    runtime.patch_map = lambda self, batch: change(really(self, batch))
+    really = runtime.outputs
+
+    def planted(self: Any, batch: Any) -> Any:
+        found = really(self, batch)
+        return dataclasses.replace(found, maps=change(found.maps))
+
+    runtime.outputs = planted
 
 
 def reshape_as_transpose() -> None:
@@ -113,6 +118,22 @@ def inverted_score() -> None:
     from ecdd.runtimes import tflite
 
     _change_map(tflite.TFLiteRuntime, lambda maps: -maps)
+
+
+def colours_exchanged_for_the_file() -> None:
+    """The files were trained on BGR, and somebody turns the pictures where they need not be."""
+    from ecdd.runtimes.model_interface import ModelInterface
+
+    really = ModelInterface.native
+    ModelInterface.native = lambda self, batch: really(self, batch[..., ::-1])  # type: ignore[method-assign]
+
+
+def negated_output() -> None:
+    """The output that decides says how real a picture is."""
+    from ecdd.runtimes import model_interface
+
+    really = model_interface.as_logits
+    model_interface.as_logits = lambda *given: -really(*given)
 
 
 def inverted_label() -> None:

@@ -37,7 +37,7 @@ def test_no_integer_stands_for_nan() -> None:
         (AffineQuantisation("int16", float("inf"), 0), "scale inf"),
         (AffineQuantisation("int8", 1e-44, 0), "reciprocal"),
         (AffineQuantisation("int8", 0.1, 128), "zero point 128"),
-        (AffineQuantisation("uint8", 0.1, 0), "dtype uint8"),
+        (AffineQuantisation("int32", 0.1, 0), "dtype int32"),
     ],
 )
 def test_what_cannot_be_used_says_why(bad: AffineQuantisation, why: str) -> None:
