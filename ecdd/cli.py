@@ -17,7 +17,8 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ecdd.errors import EcddError, printable
+from ecdd.commands.terminal import echo
+from ecdd.errors import EcddError
 
 USAGE_ERROR = 2
 # click's ClickException, a wrong call: newer versions of Typer carry click inside, older ones depend on it
@@ -143,8 +144,7 @@ class LazyGroup(TyperGroup):
         except Exception as error:  # noqa: BLE001 - the one place where errors become a message and an exit code
             if ctx.params["with_traceback"]:
                 traceback.print_exc()
-            for line in _message(error).split("\n"):
-                typer.echo(printable(line), err=True)
+            echo(_message(error), err=True)
             raise typer.Exit(USAGE_ERROR) from None
 
 
@@ -180,7 +180,7 @@ def _version(asked: bool) -> None:
     if asked:
         from ecdd import __version__
 
-        typer.echo(f"ecdd {__version__}")
+        echo(f"ecdd {__version__}")
         raise typer.Exit
 
 

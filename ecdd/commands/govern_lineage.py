@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecdd.errors import EcddError, printable
+from ecdd.commands.terminal import echo
+from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
     from ecdd.dataset_governance.validate_lineage import Use
@@ -67,21 +68,21 @@ def check(
         check_lineage(tags, rows, known, others, hold_out or (), uses, problems)
     except LineageError as crossing:  # the answer to what was asked, not a fault of what was given
         for line in crossing.problems:
-            typer.echo(printable(line), err=True)
+            echo(line, err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{len(rows)} pictures, no crossing; split {tags.digest}")
+    echo(f"{len(rows)} pictures, no crossing; split {tags.digest}")
     _say_history(own)
     if stores and key is None:
-        typer.echo("review stores: by digest and group alone; give --key to look for near-duplicates too", err=True)
+        echo("review stores: by digest and group alone; give --key to look for near-duplicates too", err=True)
 
 
 def _say_history(path: Path) -> None:
     from ecdd.dataset_governance.hash_chain import HashChain
 
     if path.is_file():
-        typer.echo(f"history {HashChain(path).digest()}: keep this digest elsewhere, it shows a rewritten history")
+        echo(f"history {HashChain(path).digest()}: keep this digest elsewhere, it shows a rewritten history")
     else:
-        typer.echo(f"no {path.name}: tags that were changed before today cannot be seen", err=True)
+        echo(f"no {path.name}: tags that were changed before today cannot be seen", err=True)
 
 
 def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
@@ -134,4 +135,4 @@ def tag(
         digests.append(hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else given.lower())
     moved = retag(split, digests, LineageTag(to), who, reason, datetime.datetime.now(datetime.UTC))
     for left, count in sorted(moved.items()):
-        typer.echo(f"{count} from {left} to {to}")
+        echo(f"{count} from {left} to {to}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def make_key(path: Annotated[Path, typer.Argument(help="File to write, mode 600.
     """Make a new key; whoever loses it loses every picture sealed with it."""
     from ecdd.dataset_governance.manual_review import ReviewKey
 
-    typer.echo(f"key {ReviewKey.make(path).id} in {path}: keep a copy apart from the store")
+    echo(f"key {ReviewKey.make(path).id} in {path}: keep a copy apart from the store")
 
 
 @app.command()
@@ -93,7 +94,7 @@ def add(
         raise ReviewError("not_reviewable", f"{picture.name}: {rejected}") from None
     verdict = Detector.load(loaded, loaded.contract).predict(data, picture.name)
     item_id = opened.add(data, verdict, Consent(given=True, statement=consent, at=utc_now()), label)
-    typer.echo(item_id)
+    echo(item_id)
 
 
 def _label(text: str) -> Label:
@@ -119,10 +120,10 @@ def show_next(
     opened = _open(store, contract, key)
     item = opened.next(skip or ())
     if item is None:
-        typer.echo("nothing waits for review")
+        echo("nothing waits for review")
         return
     write_output(out, opened.picture(item.id), inputs=[store], mode=0o600)
-    typer.echo(_shown(item))
+    echo(_shown(item))
 
 
 @app.command()
@@ -143,7 +144,7 @@ def label(
     """Fill in the form of an item: what it is, and why the verdict failed."""
     truth = _label(is_)
     item = _open(store, contract, key, history).label(item_id, truth, reason, reviewer, again=again)
-    typer.echo(_shown(item))
+    echo(_shown(item))
 
 
 @app.command()
@@ -159,14 +160,14 @@ def export(
 
     items, beyond = _open(store, contract, key).reviewed()
     write_forms(items, out, store)
-    typer.echo(f"{len(items)} reviewed items; {beyond} beyond the quota of their stratum left out")
+    echo(f"{len(items)} reviewed items; {beyond} beyond the quota of their stratum left out")
 
 
 @app.command("opt-out")
 def opt_out(item_id: _Id, *, store: _Store, contract: _Contract = None) -> None:
     """Delete an item at once; needs no key. A line without content stays in the audit trail."""
     gone = _open_without_key(store, contract).opt_out(item_id)
-    typer.echo(f"{item_id}: deleted" if gone else f"{item_id}: nothing is stored under this id")
+    echo(f"{item_id}: deleted" if gone else f"{item_id}: nothing is stored under this id")
 
 
 @app.command()
@@ -174,26 +175,24 @@ def purge(*, store: _Store, contract: _Contract = None) -> None:
     """Delete what is older than the contract's review_retention_days; needs no key. Run it daily."""
     gone = _open_without_key(store, contract).purge()
     for item_id in gone:
-        typer.echo(item_id)
-    typer.echo(f"{len(gone)} items purged")
+        echo(item_id)
+    echo(f"{len(gone)} items purged")
 
 
 @app.command()
 def status(*, store: _Store, key: _Key = None, contract: _Contract = None) -> None:
     """Show quotas, waiting items and what is wrong; exit code 1 on records that cannot be opened, or overdue ones."""
     now = _open(store, contract, key).status()
-    typer.echo(f"cycle {now.cycle}: {now.waiting} waiting, {now.reviewed} reviewed, {now.due} to be purged")
+    echo(f"cycle {now.cycle}: {now.waiting} waiting, {now.reviewed} reviewed, {now.due} to be purged")
     for name, (stored, reviewed, quota) in now.strata.items():
-        typer.echo(f"  {name}: {stored} stored, {reviewed} reviewed, quota {quota}")
+        echo(f"  {name}: {stored} stored, {reviewed} reviewed, quota {quota}")
     if now.refused:
-        typer.echo("refused: " + ", ".join(f"{code} {count}" for code, count in now.refused.items()))
-    typer.echo(f"trail {now.trail_digest}: keep this digest elsewhere, it shows a rewritten trail")
+        echo("refused: " + ", ".join(f"{code} {count}" for code, count in now.refused.items()))
+    echo(f"trail {now.trail_digest}: keep this digest elsewhere, it shows a rewritten trail")
     if now.clock_behind > datetime.timedelta(minutes=1):
-        typer.echo(
-            f"the clock is {now.clock_behind} behind the audit trail: nothing is purged early, but late", err=True
-        )
+        echo(f"the clock is {now.clock_behind} behind the audit trail: nothing is purged early, but late", err=True)
     for text in now.damaged:
-        typer.echo(text, err=True)
+        echo(text, err=True)
     if now.damaged or now.due:
         raise typer.Exit(1)
 
@@ -210,9 +209,9 @@ def rekey(
     from ecdd.dataset_governance.manual_review import ReviewKey
 
     changed, damaged = _open(store, contract, key).rekey(ReviewKey.read(new_key))
-    typer.echo(f"{changed} records sealed anew")
+    echo(f"{changed} records sealed anew")
     for text in damaged:
-        typer.echo(text, err=True)
+        echo(text, err=True)
     if damaged:
         raise typer.Exit(1)
 
@@ -232,4 +231,4 @@ def protocol(
     if out is not None:
         write_output(out, text.encode(), inputs=[] if contract is None else [contract])
     if out is None:
-        typer.echo(text, nl=False)
+        echo(text, nl=False)

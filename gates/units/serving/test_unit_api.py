@@ -224,7 +224,15 @@ def test_other_hosts_and_origins_are_refused(site: SiteProcess, portrait: bytes)
         assert site.get("/healthz", {"Host": host}).status == 200, host
     for host in (
         *("evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "localhost@evil.example:80", "[::1", "[::1]x"),
-        *("evil@localhost", "localhost/", "localhost/evil", "localhost?x", "localhost#x", "localhost:port", "localhost:"),
+        *(
+            "evil@localhost",
+            "localhost/",
+            "localhost/evil",
+            "localhost?x",
+            "localhost#x",
+            "localhost:port",
+            "localhost:",
+        ),
         *("local\thost", "localhost:80:80", "localhost\\", "[localhost]", "[::1%25eth0]", "%6cocalhost", "localhost,x"),
     ):
         assert site.get("/healthz", {"Host": host}).json["code"] == "host_not_allowed", host
