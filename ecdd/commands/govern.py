@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ecdd.commands.govern_lineage import check, tag
+from ecdd.commands.govern_lineage import check, say_head, tag
 from ecdd.commands.govern_review import app as review
 from ecdd.commands.govern_scan import scan
 from ecdd.commands.terminal import echo
@@ -75,6 +75,7 @@ def split(
         echo(f"{lineage}: {count} {scope}, {names[label]}")
     count = len({row.near_duplicate_group for row in written.rows.values()})
     echo(f"{len(written.rows)} pictures in {count} groups, digest {written.digest}")
+    say_head(history_path(out))
 
 
 @app.command()
