@@ -161,6 +161,10 @@ def _message(error: Exception) -> str:
         where = "" if error.filename is None else f"{error.filename}: "
         return f"ecdd: {where}{error.strerror or error}"
     said = " ".join(str(error).split())
+    if isinstance(error, RecursionError | UnicodeError):
+        return f"ecdd: a file that was given is nested too deeply, or is no UTF-8 text: {said}"
+    if isinstance(error, MemoryError):
+        return "ecdd: there is not enough memory for what was given"
     return (
         f"ecdd: SY-001: {type(error).__name__}: {said}; this is a defect of ecdd: report it with what "
         "`ecdd --traceback` and the same command write"

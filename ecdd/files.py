@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import io
+import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from ecdd.errors import EcddError
 
@@ -103,6 +104,28 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         msg = f"{path}: byte {error.start} is not UTF-8; a text file is needed"
         raise EcddError(msg) from None
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Read a JSON file; `EcddError` naming the file where it is none, or nested too deeply."""
+    return _parsed(path, json.loads, "JSON")
+
+
+def read_yaml(path: Path) -> Any:  # noqa: ANN401
+    """Read a YAML file; `EcddError` naming the file where it is none, or nested too deeply."""
+    import yaml
+
+    return _parsed(path, yaml.safe_load, "YAML")
+
+
+def _parsed(path: Path, parse: Callable[[str], Any], kind: str) -> Any:  # noqa: ANN401
+    text = read_text(path)
+    try:
+        return parse(text)
+    except RecursionError:
+        raise EcddError(f"{path}: nested too deeply to be read as {kind}") from None
+    except Exception as error:  # noqa: BLE001 - PyYAML meets wrong tags with whatever they run into
+        raise EcddError(f"{path}: not {kind} ({' '.join(str(error).split())[:300]})") from None
 
 
 def spreadsheet_cell(value: object) -> str:

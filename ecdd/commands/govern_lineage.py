@@ -97,13 +97,11 @@ def say_head(path: Path) -> None:
 
 def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
     """Uses that a bundle made of pictures, and where its training record differs from the split of its day."""
-    import json
-
     from ecdd.bundle import load_bundle
     from ecdd.dataset_governance.lineage_history import split_cited
     from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, read_table
     from ecdd.dataset_governance.validate_lineage import Use, training_differs
-    from ecdd.files import read_text
+    from ecdd.files import read_json
 
     if path is None:
         return [], []
@@ -112,7 +110,7 @@ def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
     if not scores.is_file() or not record.is_file():
         raise LineageError([f"{path.name}: no calibration_scores.csv or no training_record.json to hold to the split"])
     table = read_table(scores, ("sha256",), exactly=False)
-    cited = json.loads(read_text(record))
+    cited = read_json(record)
     split = split_cited(tags, cited)
     digests = tuple(sorted({cells["sha256"] for _, cells in table}))
     train = tuple(row.sha256 for row in split.rows_with([LineageTag.TRAIN]))

@@ -15,7 +15,7 @@ _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _KINDS: Final = [(depth, 0) for depth in (1, 2, 4, 8, 16)] + [(depth, 3) for depth in (1, 2, 4, 8)]
 PNG_KINDS: Final = _KINDS + [(depth, colour) for colour in (2, 4, 6) for depth in (8, 16)]
 _LONGEST: Final = {"JPEG": 65500, "WEBP": 16383}  # beyond these the encoders stop
-_ROWS_AT_ONCE: Final = 2**20
+_BYTES_AT_ONCE: Final = 2**20
 
 
 def png_of_one_level(width: int, height: int, depth: int, colour: int, level: int = 180) -> bytes:
@@ -36,13 +36,11 @@ def png_of_one_level(width: int, height: int, depth: int, colour: int, level: in
         The file.
     """
     row = b"\0" + bytes([level]) * ((width * depth * _CHANNELS[colour] + 7) // 8)
-    packer, parts, step = zlib.compressobj(1), [], max(_ROWS_AT_ONCE // len(row), 1)
-    for start in range(0, height, step):
-        parts.append(packer.compress(row * min(step, height - start)))
-    parts.append(packer.flush())
+    packer, step = zlib.compressobj(1), max(_BYTES_AT_ONCE // len(row), 1)
+    packed = b"".join(packer.compress(row * min(step, height - start)) for start in range(0, height, step))
     palette = png_chunk(b"PLTE", bytes(i % 256 for i in range(3 * 2**depth))) if colour == 3 else b""
     head = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + palette + png_chunk(b"IDAT", b"".join(parts)) + png_chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + head + palette + png_chunk(b"IDAT", packed + packer.flush()) + png_chunk(b"IEND", b"")
 
 
 def draw_size(rng: random.Random, pixels: int, longest: int) -> tuple[int, int]:
