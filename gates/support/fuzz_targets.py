@@ -23,6 +23,7 @@ from ecdd.pipeline.decode import MAX_SIDE
 from ecdd.pipeline.reason_codes import ReasonCode
 from ecdd.training.config import load_config
 from gates.support.command_calls import BUNDLE, CALLS, CONTRACT, ROOT, call
+from gates.support.fresh_peak import forget_peak
 from gates.support.malformed_files import valid_files
 from gates.support.mutations import mutated
 from gates.support.odd_shapes import draw_picture
@@ -45,6 +46,7 @@ class Broken(AssertionError):  # noqa: N818 - a finding
 def shapes(rng: random.Random, _folder: Path, _files: Mapping[str, str]) -> str:
     """Valid pictures of all shapes and kinds, up to the limit on pixels and beyond the limit on sides."""
     name, data = draw_picture(rng, rng.choice((10**4, 10**6, PIXELS.max_pixels)), MAX_SIDE + 1)
+    forget_peak()  # what making it took
     codes = outcome(data)
     if codes not in ((), ("IO-004",)):
         raise Broken(f"{name}: {codes}")
