@@ -166,10 +166,10 @@ def requests(rng: random.Random, _folder: Path, files: Mapping[str, str]) -> str
         except ConnectionError:  # answered and closed before all was sent
             pass
         found = read_all(connection)
-    status = re.match(rb"HTTP/1\.1 (\d{3})", found)
-    if (found and status is None) or (status and status[1] in (b"500", b"501", b"502")) or b"Traceback" in found:
+    statuses = re.findall(rb"(?:^|\r\n)HTTP/1\.1 (\d{3})", found)
+    if bool(found) != bool(statuses) or {b"500", b"502"} & set(statuses) or b"Traceback" in found:
         raise Broken(f"{data[:200]!r}: {found[:200]!r}")
-    return status[1].decode() if status else "closed"
+    return statuses[-1].decode() if statuses else "closed"
 
 
 def _damage_one(folder: Path, rng: random.Random) -> None:
