@@ -72,7 +72,11 @@ def contracts(rng: random.Random, folder: Path, _files: Mapping[str, str]) -> st
 def bundles(rng: random.Random, folder: Path, _files: Mapping[str, str]) -> str:
     """A bundle with one damaged file, as it is or with a manifest that agrees with the damage."""
     path = Path(shutil.copytree(BUNDLE, folder / "bundle"))
-    _damage_one(path, rng)
+    if rng.random() < 0.3:
+        model = path / "model.tflite"
+        model.write_bytes(mutated(model.read_bytes(), rng))
+    else:
+        _damage_one(path, rng)
     if rng.random() < 0.6:
         try:
             refresh_manifest(path)
