@@ -163,6 +163,7 @@ def run_face_training(
         "processes": processes.count,
         "device": processes.device,
         "initialised_from": options.init.name,
+        "begun_from": _record_beside(options.init),
         "trainings": parts,
         "left_out": left_out_summary(parts),
         "not_tested_on": list(NOT_TESTED_ON),
@@ -170,9 +171,21 @@ def run_face_training(
     record["state_digest"] = save_weights(
         model, identity_of(model, contract.policy, contract.tensor_digest), options.out / WEIGHTS_NAME
     )
-    write_text(options.out / CROSS_FITTED_FILE, cross_fitted_text(options.out, config.folds))
+    cross_fitted = options.init.with_name(CROSS_FITTED_FILE)
+    if config.folds or not cross_fitted.is_file():
+        text = cross_fitted_text(options.out, config.folds)
+    else:
+        text = cross_fitted.read_text(encoding="utf-8")
+    write_text(options.out / CROSS_FITTED_FILE, text)
     write_text(options.out / RECORD_NAME, json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n")
     return record
+
+
+def _record_beside(weights: Path) -> dict[str, Any] | None:
+    """Read the record of the training that made the weights, where they come from one and not from a package."""
+    path = weights.with_name(RECORD_NAME)
+    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return found
 
 
 def cross_fitted_text(out: Path, folds: Collection[str]) -> str:
