@@ -17,7 +17,8 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ecdd.errors import EcddError, printable
+from ecdd.commands.terminal import echo
+from ecdd.errors import EcddError
 
 USAGE_ERROR = 2
 # click's ClickException, a wrong call: newer versions of Typer carry click inside, older ones depend on it
@@ -144,8 +145,7 @@ class LazyGroup(TyperGroup):
         except Exception as error:  # noqa: BLE001 - the one place where errors become a message and an exit code
             if ctx.params["with_traceback"]:
                 traceback.print_exc()
-            for line in _message(error).split("\n"):
-                typer.echo(printable(line), err=True)
+            echo(_message(error), err=True)
             raise typer.Exit(USAGE_ERROR) from None
 
 
@@ -162,6 +162,10 @@ def _message(error: Exception) -> str:
         where = "" if error.filename is None else f"{error.filename}: "
         return f"ecdd: {where}{error.strerror or error}"
     said = " ".join(str(error).split())
+    if isinstance(error, RecursionError | UnicodeError):
+        return f"ecdd: a file that was given is nested too deeply, or is no UTF-8 text: {said}"
+    if isinstance(error, MemoryError):
+        return "ecdd: there is not enough memory for what was given"
     return (
         f"ecdd: SY-001: {type(error).__name__}: {said}; this is a defect of ecdd: report it with what "
         "`ecdd --traceback` and the same command write"
@@ -181,7 +185,7 @@ def _version(asked: bool) -> None:
     if asked:
         from ecdd import __version__
 
-        typer.echo(f"ecdd {__version__}")
+        echo(f"ecdd {__version__}")
         raise typer.Exit
 
 

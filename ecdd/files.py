@@ -1,20 +1,22 @@
-"""Atomic writing: a reader sees the old file or the new one, never half of one; what ``--out`` may be; reading text."""
+"""Atomic writing: a reader sees the old file or the new one, never half of one; what ``--out`` may be; text."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import io
+import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 from ecdd.errors import EcddError
 
 _DESCRIPTOR: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d+)")
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _STANDARD: Final = {"/dev/stdout": 1, "/dev/stderr": 2}
 
 
@@ -102,6 +104,61 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         msg = f"{path}: byte {error.start} is not UTF-8; a text file is needed"
         raise EcddError(msg) from None
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
+    """Read a JSON file; `EcddError` naming the file where it is none, or nested too deeply."""
+    return _parsed(path, json.loads, "JSON")
+
+
+def read_yaml(path: Path) -> Any:  # noqa: ANN401
+    """Read a YAML file; `EcddError` naming the file where it is none, or nested too deeply."""
+    import yaml
+
+    return _parsed(path, yaml.safe_load, "YAML")
+
+
+def _parsed(path: Path, parse: Callable[[str], Any], kind: str) -> Any:  # noqa: ANN401
+    text = read_text(path)
+    try:
+        return parse(text)
+    except RecursionError:
+        raise EcddError(f"{path}: nested too deeply to be read as {kind}") from None
+    except Exception as error:  # noqa: BLE001 - PyYAML meets wrong tags with whatever they run into
+        raise EcddError(f"{path}: not {kind} ({' '.join(str(error).split())[:300]})") from None
+
+
+def spreadsheet_cell(value: object) -> str:
+    """Text of a CSV cell that no spreadsheet takes for a formula; `plain_cell` gives the text back.
+
+    Parameters
+    ----------
+    value : object
+        None is an empty cell.
+
+    Returns
+    -------
+    str
+        Numbers as they are; a text that begins like a formula behind an apostrophe, which spreadsheets do not show.
+
+    Examples
+    --------
+    >>> spreadsheet_cell("=1+1"), spreadsheet_cell(-1.5), spreadsheet_cell("it's")
+    ("'=1+1", '-1.5', "it's")
+    """
+    text = "" if value is None else str(value)
+    if not text.lstrip("'").startswith(_FORMULA):
+        return text
+    try:
+        float(text)
+    except ValueError:
+        return f"'{text}"
+    return text
+
+
+def plain_cell(text: str) -> str:
+    """Text that `spreadsheet_cell` made a cell of."""
+    return text[1:] if text.startswith("'") and text.lstrip("'").startswith(_FORMULA) else text
 
 
 def sync_folder(folder: Path) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ecdd.calibration.calibration_error import CalibrationError
-from ecdd.files import read_text
+from ecdd.files import plain_cell, read_text, spreadsheet_cell
 from ecdd.inference.calibration import UNCALIBRATED
 from ecdd.inference.stages import judge
 from ecdd.pipeline.decode import read_file
@@ -206,7 +206,7 @@ def scores_csv(pictures: list[ScoredPicture]) -> str:
     for picture in sorted(pictures, key=lambda p: p.sha256):
         row = asdict(picture)
         row["logit"] = "" if picture.logit is None else repr(picture.logit)
-        writer.writerow(row)
+        writer.writerow({name: spreadsheet_cell(value) for name, value in row.items()})
     return buffer.getvalue()
 
 
@@ -223,9 +223,8 @@ def read_scores(path: Path) -> list[ScoredPicture]:
         for line, row in enumerate(csv.DictReader(handle), start=2):
             try:
                 logit = float(row["logit"]) if row["logit"] else None
-                pictures.append(
-                    ScoredPicture(row["sha256"], row["source"], row["group"], int(row["label"]), row["outcome"], logit)
-                )
+                source, group = plain_cell(row["source"]), plain_cell(row["group"])
+                pictures.append(ScoredPicture(row["sha256"], source, group, int(row["label"]), row["outcome"], logit))
             except (KeyError, TypeError, ValueError) as error:
                 msg = f"{path.name}:{line}: not a line of calibration scores ({error})"
                 raise CalibrationError(msg) from error

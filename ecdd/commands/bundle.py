@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.errors import EcddError
 from ecdd.specification import SPLIT
 
@@ -33,9 +34,9 @@ def verify(
     bundle = load_bundle(path)
     released = check_released(bundle, key)
     size = sum(entry.bytes for entry in bundle.manifest.files.values())
-    typer.echo(f"{bundle.path}: good, {len(bundle.manifest.files)} files, {size} bytes")
-    typer.echo(f"payload digest {bundle.payload_digest}")
-    typer.echo(released)
+    echo(f"{bundle.path}: good, {len(bundle.manifest.files)} files, {size} bytes")
+    echo(f"payload digest {bundle.payload_digest}")
+    echo(released)
 
 
 @app.command()
@@ -54,12 +55,12 @@ def diff(
     }
     for name, (was, now) in files.items():
         if was != now:
-            typer.echo(f"{name}: {'added' if was is None else 'removed' if now is None else 'changed'}")
+            echo(f"{name}: {'added' if was is None else 'removed' if now is None else 'changed'}")
     for change in changes(before.contract, after.contract):
         was_value, now_value = (side.contract.values.get(change.key) for side in (before, after))
-        typer.echo(f"contract {change.key}: {was_value} -> {now_value}")
+        echo(f"contract {change.key}: {was_value} -> {now_value}")
     if before.payload_digest == after.payload_digest:
-        typer.echo(f"the same payload {before.payload_digest}")
+        echo(f"the same payload {before.payload_digest}")
     raise typer.Exit(int(before.payload_digest != after.payload_digest))
 
 
@@ -117,7 +118,7 @@ def build(
         tags = split or SPLIT
         pair = _Pair(tflite, onnx, contract, data, tags, scores, training, architecture, small_logits)
         _build_own(pair, out, frozen_on, name or "own-model", release or "0.1.0")
-    typer.echo(
+    echo(
         f"next: ecdd gates G3 --bundle {out} -- --snapshot-update freezes its golden outputs; "
         f"then ecdd gates --bundle {out}"
     )
@@ -128,7 +129,7 @@ def _ship(source: Path | None, mode: str, out: Path, name: str | None, release: 
     from ecdd.bundle.variants import ship
 
     made = ship(load_bundle(source), mode, out, name=name, release=release)
-    typer.echo(f"{out}: ships {mode}, payload digest {made.payload_digest}")
+    echo(f"{out}: ships {mode}, payload digest {made.payload_digest}")
 
 
 @dataclass(frozen=True)
@@ -163,16 +164,16 @@ def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name
         task = bar.add_task("scoring", total=len(pictures))
         made, fitted = build(own, out, pictures, day, lambda: bar.advance(task))
     for line in (*fitted.calibrator.warnings, fitted.calibrator.reason, *fitted.thresholds.notes):
-        typer.echo(line)
+        echo(line)
     if made.contract.preprocessing_digest != load_bundle().contract.preprocessing_digest:
-        typer.echo(
+        echo(
             "the contract makes other pixels or faces than the default one: first freeze S0 to S4 of a golden set of "
             "your own, ecdd gates G1 --golden COPY -- --snapshot-update, and give --golden COPY to every run"
         )
     if pair.training is None:
-        typer.echo("the bundle has no training record: nothing says what this model was trained on")
-    typer.echo("the bundle has no weights: what looks into them is not tested by the gates")
-    typer.echo(f"{out}: {name} {release}, payload digest {made.payload_digest}")
+        echo("the bundle has no training record: nothing says what this model was trained on")
+    echo("the bundle has no weights: what looks into them is not tested by the gates")
+    echo(f"{out}: {name} {release}, payload digest {made.payload_digest}")
 
 
 @app.command()
@@ -189,7 +190,7 @@ def show(path: BundlePath = None, as_json: Annotated[bool, typer.Option("--json"
         "calibration": bundle.calibration.model_dump(mode="json"),
     }
     if as_json:
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        echo(json.dumps(content, indent=2))
         return
     from ecdd.bundle.variants import modes
 
@@ -212,4 +213,4 @@ def show(path: BundlePath = None, as_json: Annotated[bool, typer.Option("--json"
     ]
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
-        typer.echo(f"{name:<{width}}  {text}")
+        echo(f"{name:<{width}}  {text}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.errors import EcddError
 from ecdd.specification import CONFIGS, SPLIT
 
@@ -102,7 +103,7 @@ def calibrate(
             )  # the float model first, then what was quantised on its pictures
             fitted = build_bundle(weights, rows, new, more_metrics=more, progress=lambda _: bar.advance(task))
     _show(fitted)
-    typer.echo(
+    echo(
         f"{out}: bundle {new.name} {new.release}; freeze its golden outputs: "
         f"ecdd gates G3 --bundle {out} -- --snapshot-update"
     )
@@ -130,13 +131,13 @@ def _raised(release: str) -> str:
 def _show(fitted: FittedCalibration) -> None:
     thresholds = fitted.thresholds
     for warning in fitted.calibrator.warnings:
-        typer.echo(f"warning: {warning}")
-    typer.echo(fitted.calibrator.reason)
-    typer.echo(
+        echo(f"warning: {warning}")
+    echo(fitted.calibrator.reason)
+    echo(
         f"t_real {thresholds.t_real:.6f}, t_fake {thresholds.t_fake:.6f}; FPR <= {thresholds.fpr_upper:.4f} "
         f"({thresholds.false_positives} of {thresholds.n_real}), FNR <= {thresholds.fnr_upper:.4f} "
         f"({thresholds.false_negatives} of {thresholds.n_fake}), abstain {thresholds.abstain_real:.3f} of the reals, "
         f"{thresholds.abstain_fake:.3f} of the fakes"
     )
     for note in thresholds.notes:
-        typer.echo(note)
+        echo(note)

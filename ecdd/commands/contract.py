@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecdd.commands import onboard
-from ecdd.errors import EcddError
+from ecdd.commands.terminal import echo
+from ecdd.errors import EcddError, printable
 
 if TYPE_CHECKING:
     from ecdd.contract.diff import Change, Side
@@ -58,13 +59,13 @@ def check(
 
     contract = load_contract(path)
     proposed = contract.proposed
-    typer.echo(f"{contract.path}: {len(contract.provenance)} values, {len(proposed)} proposed")
-    typer.echo(f"digest {contract.digest}")
-    typer.echo(f"preprocessing digest {contract.preprocessing_digest}")
+    echo(f"{contract.path}: {len(contract.provenance)} values, {len(proposed)} proposed")
+    echo(f"digest {contract.digest}")
+    echo(f"preprocessing digest {contract.preprocessing_digest}")
     if release and proposed:
         for key in proposed:
             standing = contract.provenance[key]
-            typer.echo(
+            echo(
                 f"{contract.path}:{standing.line}: {key}: proposed; a release needs it frozen by {standing.set_by}",
                 err=True,
             )
@@ -89,7 +90,7 @@ def show(
             "preprocessing_digest": contract.preprocessing_digest,
             "knobs": rows,
         }
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        echo(json.dumps(content, indent=2))
         return
     _print_table(
         f"{contract.path} · {contract.digest[:16]}",
@@ -137,11 +138,11 @@ def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...
 
     console = Console()
     widest = None if console.is_terminal else 60
-    table = Table(title=Text(title))
+    table = Table(title=Text(printable(title)))
     for number, column in enumerate(columns):
         table.add_column(column, no_wrap=number == 0, overflow="fold", max_width=widest)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     if not console.is_terminal:
         console = Console(width=Console(width=10_000).measure(table).maximum)
     console.print(table)
@@ -167,13 +168,13 @@ def diff(
             "second": {"path": str(second), "digest": after.digest},
             "changes": [asdict(change) for change in changes],
         }
-        typer.echo(json.dumps(content, indent=2, ensure_ascii=False))
+        echo(json.dumps(content, indent=2))
     elif changes:
         _print_table(
             f"{first} → {second}", ("key", "", "before", "after", "stages", "gates"), [_row(item) for item in changes]
         )
     else:
-        typer.echo(f"equal: {before.digest}")
+        echo(f"equal: {before.digest}")
     if changes:
         raise typer.Exit(1)
 
@@ -199,7 +200,7 @@ def schema() -> None:
     """Write the JSON Schema of a contract file, with unit and deciding experiment of every knob."""
     from ecdd.contract.describing import json_schema
 
-    typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+    echo(json.dumps(json_schema(), indent=2))
 
 
 @app.command()
@@ -220,4 +221,4 @@ def upgrade(
     contract = load_contract(path)
     values = {**contract.values, "schema_version": SCHEMA_VERSION}
     write_output(out, contract_text(values, contract.provenance).encode(), inputs=[contract.path])
-    typer.echo(f"{out}: schema version {SCHEMA_VERSION}; {len(contract.filled_in)} knobs added, all proposed")
+    echo(f"{out}: schema version {SCHEMA_VERSION}; {len(contract.filled_in)} knobs added, all proposed")

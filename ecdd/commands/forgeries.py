@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.specification import SPLIT
 
 app = typer.Typer(help="Make forgeries and look at them.", no_args_is_help=True, add_completion=False)
@@ -68,4 +69,4 @@ def sheet(
     )
     write_output(out, as_png(drawn.image), inputs=inputs)
     reasons = ", ".join(f"{reason} {n}" for reason, n in drawn.refused.items()) or "none"
-    typer.echo(f"{out}: {drawn.rows} forgeries; not forged: {reasons}")
+    echo(f"{out}: {drawn.rows} forgeries; not forged: {reasons}")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
+from ecdd.commands.terminal import echo
+
 if TYPE_CHECKING:
     from ecdd.evidence.gates_run import GatesRequest
 
@@ -75,10 +77,10 @@ def say_end(request: GatesRequest) -> None:
         return
     records, declared = read_records(request.folder), load_declarations(Path.cwd()).experiments
     for line in not_tested_lines(records):
-        typer.echo(line)
+        echo(line)
     for line, colour in gate_lines(records, declared):
-        typer.secho(line, fg=colour)
-    typer.echo(f"report: {request.folder / 'index.html'}")
+        echo(line, colour=colour)
+    echo(f"report: {request.folder / 'index.html'}")
     bundle = load_bundle(request.bundle)
     today = datetime.datetime.now(datetime.UTC).date()
     say(bundle, decide(bundle, [request.folder], declared, [], today), most=MOST_REASONS)

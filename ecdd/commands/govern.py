@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from ecdd.commands.govern_lineage import check, tag
+from ecdd.commands.govern_lineage import check, say_head, tag
 from ecdd.commands.govern_review import app as review
 from ecdd.commands.govern_scan import scan
+from ecdd.commands.terminal import echo
 
 app = typer.Typer(
     help="Near-duplicates and lineage of a data set, and manual review.", no_args_is_help=True, add_completion=False
@@ -71,9 +72,10 @@ def split(
     counts = Counter((row.lineage.value, row.scope, row.label) for row in written.rows.values())
     names = {"0": "real", "1": "fake", "": "no label"}
     for (lineage, scope, label), count in sorted(counts.items()):
-        typer.echo(f"{lineage}: {count} {scope}, {names[label]}")
+        echo(f"{lineage}: {count} {scope}, {names[label]}")
     count = len({row.near_duplicate_group for row in written.rows.values()})
-    typer.echo(f"{len(written.rows)} pictures in {count} groups, digest {written.digest}")
+    echo(f"{len(written.rows)} pictures in {count} groups, digest {written.digest}")
+    say_head(history_path(out))
 
 
 @app.command()
@@ -88,4 +90,4 @@ def merge(
 
     text = merged_text(data, out.parent)
     write_output(out, text.encode(), inputs=[manifest_path(path) for path in data])
-    typer.echo(f"{out}: {len(text.splitlines()) - 1} pictures of {len(data)} manifests")
+    echo(f"{out}: {len(text.splitlines()) - 1} pictures of {len(data)} manifests")

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecdd.errors import EcddError, printable
+from ecdd.commands.terminal import echo
+from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
     from ecdd.dataset_governance.validate_lineage import Use
@@ -38,17 +39,25 @@ def check(
     contract: Annotated[
         Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")
     ] = None,
+    head: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Digest that a change printed as head of its history; found where it lost lines. Repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Fail where anything crosses a lineage boundary; every crossing is named with both its ends.
 
     Looks at pictures, near-duplicate groups, persons, held-out sources, changes of tags, and reviewed pictures. Exit
-    code 1 on any crossing, 2 on a manifest, a split or a history that is broken.
+    code 1 on any crossing and where there is no history, 2 on a manifest, a split or a history that is broken.
     """
     from ecdd.contract.loading import load_contract
+    from ecdd.dataset_governance.hash_chain import HashChain, lost_heads
     from ecdd.dataset_governance.lineage_history import history_path, read_history
     from ecdd.dataset_governance.lineage_tags import LineageError, load_split
     from ecdd.dataset_governance.manifest import load_manifests
     from ecdd.dataset_governance.manual_review import HISTORY_NAME
+    from ecdd.dataset_governance.review_audit_tags import untagged
     from ecdd.dataset_governance.reviewed_copies import reviewed_copies
     from ecdd.dataset_governance.validate_lineage import check_lineage
 
@@ -59,40 +68,40 @@ def check(
     own = history or history_path(split)
     others = [read_history(store / HISTORY_NAME) for store in stores]
     uses, problems = _of_bundle(bundle, split)
+    if not own.is_file():
+        problems.append(f"no {own.name}: tags that were changed before today cannot be seen; restore it from a copy")
+    problems += lost_heads(head or (), [HashChain(path) for path in (own, *(store / HISTORY_NAME for store in stores))])
     if key is not None:
         policy = load_contract(contract)
         problems += [line for store in stores for line in reviewed_copies(store, key, rows, tags, policy)]
     known = read_history(own)
+    problems += [line for store in stores for line in untagged(store, [known, *others])]
     try:
         check_lineage(tags, rows, known, others, hold_out or (), uses, problems)
     except LineageError as crossing:  # the answer to what was asked, not a fault of what was given
         for line in crossing.problems:
-            typer.echo(printable(line), err=True)
+            echo(line, err=True)
         raise typer.Exit(1) from None
-    typer.echo(f"{len(rows)} pictures, no crossing; split {tags.digest}")
-    _say_history(own)
+    echo(f"{len(rows)} pictures, no crossing; split {tags.digest}")
+    say_head(own)
     if stores and key is None:
-        typer.echo("review stores: by digest and group alone; give --key to look for near-duplicates too", err=True)
+        echo("review stores: by digest and group alone; give --key to look for near-duplicates too", err=True)
 
 
-def _say_history(path: Path) -> None:
+def say_head(path: Path) -> None:
+    """Print the head of a chain of lines, on standard error: it is for whoever keeps it, not for a program."""
     from ecdd.dataset_governance.hash_chain import HashChain
 
-    if path.is_file():
-        typer.echo(f"history {HashChain(path).digest()}: keep this digest elsewhere, it shows a rewritten history")
-    else:
-        typer.echo(f"no {path.name}: tags that were changed before today cannot be seen", err=True)
+    echo(f"head of {path.name}: {HashChain(path).digest()}; keep it elsewhere, --head shows lost lines by it", err=True)
 
 
 def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
     """Uses that a bundle made of pictures, and where its training record differs from the split of its day."""
-    import json
-
     from ecdd.bundle import load_bundle
     from ecdd.dataset_governance.lineage_history import split_cited
     from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, read_table
     from ecdd.dataset_governance.validate_lineage import Use, training_differs
-    from ecdd.files import read_text
+    from ecdd.files import read_json
 
     if path is None:
         return [], []
@@ -101,7 +110,7 @@ def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
     if not scores.is_file() or not record.is_file():
         raise LineageError([f"{path.name}: no calibration_scores.csv or no training_record.json to hold to the split"])
     table = read_table(scores, ("sha256",), exactly=False)
-    cited = json.loads(read_text(record))
+    cited = read_json(record)
     split = split_cited(tags, cited)
     digests = tuple(sorted({cells["sha256"] for _, cells in table}))
     train = tuple(row.sha256 for row in split.rows_with([LineageTag.TRAIN]))
@@ -123,6 +132,7 @@ def tag(
     """
     import hashlib
 
+    from ecdd.dataset_governance.lineage_history import history_path
     from ecdd.dataset_governance.lineage_tags import LineageTag
     from ecdd.dataset_governance.retagging import retag
 
@@ -134,4 +144,5 @@ def tag(
         digests.append(hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else given.lower())
     moved = retag(split, digests, LineageTag(to), who, reason, datetime.datetime.now(datetime.UTC))
     for left, count in sorted(moved.items()):
-        typer.echo(f"{count} from {left} to {to}")
+        echo(f"{count} from {left} to {to}")
+    say_head(history_path(split))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
@@ -46,6 +47,24 @@ def _existing(store: Path) -> Path:
     return store
 
 
+def _say_heads(opened: ReviewStore) -> None:
+    """After a change: the heads that show, kept elsewhere, whether lines were lost."""
+    from ecdd.commands.govern_lineage import say_head
+
+    for chain in opened.chains:
+        if chain.path.is_file():
+            say_head(chain.path)
+
+
+def _say_damaged(opened: ReviewStore) -> None:
+    """Name the records that cannot be opened: who sees only the others must know; exit code 1."""
+    if damaged := opened.damaged():
+        for text in damaged:
+            echo(text, err=True)
+        echo(f"damaged: {len(damaged)} records cannot be opened; restore them from a copy", err=True)
+        raise typer.Exit(1)
+
+
 def _shown(item: ReviewItem) -> str:
     p = item.verdict.probability
     said = f"{item.verdict.label}" + ("" if p is None else f", P(fake) {p:.3f}")
@@ -59,7 +78,7 @@ def make_key(path: Annotated[Path, typer.Argument(help="File to write, mode 600.
     """Make a new key; whoever loses it loses every picture sealed with it."""
     from ecdd.dataset_governance.manual_review import ReviewKey
 
-    typer.echo(f"key {ReviewKey.make(path).id} in {path}: keep a copy apart from the store")
+    echo(f"key {ReviewKey.make(path).id} in {path}: keep a copy apart from the store")
 
 
 @app.command()
@@ -93,7 +112,8 @@ def add(
         raise ReviewError("not_reviewable", f"{picture.name}: {rejected}") from None
     verdict = Detector.load(loaded, loaded.contract).predict(data, picture.name)
     item_id = opened.add(data, verdict, Consent(given=True, statement=consent, at=utc_now()), label)
-    typer.echo(item_id)
+    echo(item_id)
+    _say_heads(opened)
 
 
 def _label(text: str) -> Label:
@@ -113,16 +133,20 @@ def show_next(
     key: _Key = None,
     contract: _Contract = None,
 ) -> None:
-    """Open the item that should be looked at next: the oldest of the stratum that was looked at least."""
+    """Open the item that should be looked at next: the oldest of the stratum that was looked at least.
+
+    Exit code 1 where records are damaged.
+    """
     from ecdd.files import write_output
 
     opened = _open(store, contract, key)
     item = opened.next(skip or ())
     if item is None:
-        typer.echo("nothing waits for review")
-        return
-    write_output(out, opened.picture(item.id), inputs=[store], mode=0o600)
-    typer.echo(_shown(item))
+        echo("nothing that can be opened waits for review")
+    else:
+        write_output(out, opened.picture(item.id), inputs=[store], mode=0o600)
+        echo(_shown(item))
+    _say_damaged(opened)
 
 
 @app.command()
@@ -142,8 +166,10 @@ def label(
 ) -> None:
     """Fill in the form of an item: what it is, and why the verdict failed."""
     truth = _label(is_)
-    item = _open(store, contract, key, history).label(item_id, truth, reason, reviewer, again=again)
-    typer.echo(_shown(item))
+    opened = _open(store, contract, key, history)
+    item = opened.label(item_id, truth, reason, reviewer, again=again)
+    echo(_shown(item))
+    _say_heads(opened)
 
 
 @app.command()
@@ -157,44 +183,62 @@ def export(
     """Write the reviewed items, up to the quota of each stratum and cycle, without any picture."""
     from ecdd.dataset_governance.review_record import write_forms
 
-    items, beyond = _open(store, contract, key).reviewed()
+    opened = _open(store, contract, key)
+    items, beyond = opened.reviewed()
     write_forms(items, out, store)
-    typer.echo(f"{len(items)} reviewed items; {beyond} beyond the quota of their stratum left out")
+    echo(f"{len(items)} reviewed items; {beyond} beyond the quota of their stratum left out")
+    _say_damaged(opened)
 
 
 @app.command("opt-out")
 def opt_out(item_id: _Id, *, store: _Store, contract: _Contract = None) -> None:
     """Delete an item at once; needs no key. A line without content stays in the audit trail."""
-    gone = _open_without_key(store, contract).opt_out(item_id)
-    typer.echo(f"{item_id}: deleted" if gone else f"{item_id}: nothing is stored under this id")
+    opened = _open_without_key(store, contract)
+    gone = opened.opt_out(item_id)
+    echo(f"{item_id}: deleted" if gone else f"{item_id}: nothing is stored under this id")
+    _say_heads(opened)
 
 
 @app.command()
 def purge(*, store: _Store, contract: _Contract = None) -> None:
     """Delete what is older than the contract's review_retention_days; needs no key. Run it daily."""
-    gone = _open_without_key(store, contract).purge()
+    opened = _open_without_key(store, contract)
+    gone = opened.purge()
     for item_id in gone:
-        typer.echo(item_id)
-    typer.echo(f"{len(gone)} items purged")
+        echo(item_id)
+    echo(f"{len(gone)} items purged")
+    _say_heads(opened)
 
 
 @app.command()
-def status(*, store: _Store, key: _Key = None, contract: _Contract = None) -> None:
-    """Show quotas, waiting items and what is wrong; exit code 1 on records that cannot be opened, or overdue ones."""
-    now = _open(store, contract, key).status()
-    typer.echo(f"cycle {now.cycle}: {now.waiting} waiting, {now.reviewed} reviewed, {now.due} to be purged")
+def status(
+    *,
+    store: _Store,
+    key: _Key = None,
+    contract: _Contract = None,
+    head: Annotated[
+        list[str] | None, typer.Option(help="Digest that a change printed as head of trail or history. Repeatable.")
+    ] = None,
+) -> None:
+    """Show quotas, waiting items and what is wrong.
+
+    Exit code 1 on records that cannot be opened, overdue ones, and lost lines.
+    """
+    from ecdd.dataset_governance.hash_chain import lost_heads
+
+    opened = _open(store, contract, key)
+    now, lost = opened.status(), lost_heads(head or (), opened.chains)
+    echo(f"cycle {now.cycle}: {now.waiting} waiting, {now.reviewed} reviewed, {now.due} to be purged")
     for name, (stored, reviewed, quota) in now.strata.items():
-        typer.echo(f"  {name}: {stored} stored, {reviewed} reviewed, quota {quota}")
+        echo(f"  {name}: {stored} stored, {reviewed} reviewed, quota {quota}")
     if now.refused:
-        typer.echo("refused: " + ", ".join(f"{code} {count}" for code, count in now.refused.items()))
-    typer.echo(f"trail {now.trail_digest}: keep this digest elsewhere, it shows a rewritten trail")
+        echo("refused: " + ", ".join(f"{code} {count}" for code, count in now.refused.items()))
+    _say_heads(opened)
     if now.clock_behind > datetime.timedelta(minutes=1):
-        typer.echo(
-            f"the clock is {now.clock_behind} behind the audit trail: nothing is purged early, but late", err=True
-        )
-    for text in now.damaged:
-        typer.echo(text, err=True)
-    if now.damaged or now.due:
+        echo(f"the clock is {now.clock_behind} behind the audit trail: nothing is purged early, but late", err=True)
+    for text in (*now.damaged, *lost):
+        echo(text, err=True)
+    if now.damaged or now.due or lost:
         raise typer.Exit(1)
 
 
@@ -209,10 +253,12 @@ def rekey(
     """Seal every record anew with another key; when it was stopped, run it again with the same two keys."""
     from ecdd.dataset_governance.manual_review import ReviewKey
 
-    changed, damaged = _open(store, contract, key).rekey(ReviewKey.read(new_key))
-    typer.echo(f"{changed} records sealed anew")
+    opened = _open(store, contract, key)
+    changed, damaged = opened.rekey(ReviewKey.read(new_key))
+    echo(f"{changed} records sealed anew")
+    _say_heads(opened)
     for text in damaged:
-        typer.echo(text, err=True)
+        echo(text, err=True)
     if damaged:
         raise typer.Exit(1)
 
@@ -232,4 +278,4 @@ def protocol(
     if out is not None:
         write_output(out, text.encode(), inputs=[] if contract is None else [contract])
     if out is None:
-        typer.echo(text, nl=False)
+        echo(text, nl=False)

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ecdd.commands.terminal import echo
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # processes, not threads, share the work
 
 
@@ -53,14 +55,14 @@ def scan(
     lineage = {row.sha256: tags.get(row.sha256) or (row.lineage.value if row.lineage else "") for row in rows}
     for pair in found.pairs:
         how = f"{pair.distance} bits, {pair.shared_points} points"
-        typer.echo(f"{names[pair.first]} = {names[pair.second]} ({how})")
+        echo(f"{names[pair.first]} = {names[pair.second]} ({how})")
     if not found.crops:
-        typer.echo(f"crops were not looked for: {len(rows)} pictures, compared are at most {CROPS_UP_TO}")
+        echo(f"crops were not looked for: {len(rows)} pictures, compared are at most {CROPS_UP_TO}")
     wrong = crossings(found.pairs, lineage, names)
     for line in wrong:
-        typer.echo(f"crosses a boundary: {line}", err=True)
+        echo(f"crosses a boundary: {line}", err=True)
     groups = len(set(found.groups.values()))
-    typer.echo(f"{len(rows)} pictures in {groups} groups, {len(found.pairs)} pairs, {len(wrong)} across lineage")
+    echo(f"{len(rows)} pictures in {groups} groups, {len(found.pairs)} pairs, {len(wrong)} across lineage")
     if wrong:
         raise typer.Exit(1)
     if out is not None:
@@ -68,4 +70,4 @@ def scan(
 
 
 def _say(done: int, expected: int) -> None:
-    typer.echo(f"{done} of {expected} hashed", err=True)
+    echo(f"{done} of {expected} hashed", err=True)

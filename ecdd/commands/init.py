@@ -9,6 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.errors import EcddError
 from ecdd.specification import CONTRACT, EXPECTED, GOLDEN
 
@@ -40,7 +41,7 @@ def init(folder: Annotated[Path, typer.Argument(help="New folder, or an empty on
     with tempfile.TemporaryDirectory(prefix=".ecdd-init-", dir=parent) as made:
         _write(Path(made) / "project")
         (Path(made) / "project").replace(folder.absolute())
-    typer.echo(f"{folder}: a project; its README.md says how to run the gates")
+    echo(f"{folder}: a project; its README.md says how to run the gates")
 
 
 def _write(folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.errors import EcddError, ListedError
 
 
@@ -40,14 +41,12 @@ def judge(
         found = rejudge(records, loaded)
         after = dict(found.after)
         for line in found.moved:
-            typer.echo(line)
+            echo(line)
         if any(record.identity.contract_digest != loaded.digest for record in records.values()):
-            typer.echo(
-                f"judged by contract {loaded.digest[:16]}; changed keys other than limits need a run of the gates"
-            )
+            echo(f"judged by contract {loaded.digest[:16]}; changed keys other than limits need a run of the gates")
     for key, verdict in after.items():
         was = records[key].verdict
-        typer.echo(f"{key}  {verdict.upper()}" + (f" (was {was})" if was != verdict else ""))
+        echo(f"{key}  {verdict.upper()}" + (f" (was {was})" if was != verdict else ""))
     good = sum(verdict == "pass" for verdict in after.values())
-    typer.echo(f"{good} of {len(after)} experiments pass")
+    echo(f"{good} of {len(after)} experiments pass")
     raise typer.Exit(int(good < len(after) or not after))

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecdd.commands.monitor_canary import canary
+from ecdd.commands.terminal import echo
 
 if TYPE_CHECKING:
     from ecdd.monitoring.drift_triggers import Finding
@@ -54,15 +55,15 @@ def report(
         from ecdd.monitoring.page import write_report
 
         page, _ = write_report(summary, out)
-        typer.echo(f"{page}: {summary.events} events", err=as_json)
+        echo(f"{page}: {summary.events} events", err=as_json)
     if as_json:
-        typer.echo(json.dumps(summary.plain(), indent=1))
+        echo(json.dumps(summary.plain(), indent=1))
     elif out is None:
-        typer.echo(f"{summary.events} events, {summary.first_minute or '-'} to {summary.last_minute or '-'} UTC")
+        echo(f"{summary.events} events, {summary.first_minute or '-'} to {summary.last_minute or '-'} UTC")
         for digest, found in summary.bundles.items():
-            typer.echo(f"bundle {digest[:16]}: " + ", ".join(f"{n} {label}" for label, n in found.items()))
+            echo(f"bundle {digest[:16]}: " + ", ".join(f"{n} {label}" for label, n in found.items()))
         for code, text, n, rate in summary.abstain_rates:
-            typer.echo(f"{code} {n:7} {rate:6.1%}  {text}")
+            echo(f"{code} {n:7} {rate:6.1%}  {text}")
 
 
 @app.command()
@@ -75,9 +76,9 @@ def purge(url: Url, bundle: BundleOption = None, as_of: AsOf = None) -> None:
         deleted = log.purge(days, now)
         left = log.count()
         ahead = log.count_after(now)
-    typer.echo(f"{deleted} events older than {days} days deleted, {left} left")
+    echo(f"{deleted} events older than {days} days deleted, {left} left")
     if ahead:
-        typer.echo(f"{ahead} events lie more than a day in the future: a clock is wrong; they are kept", err=True)
+        echo(f"{ahead} events lie more than a day in the future: a clock is wrong; they are kept", err=True)
 
 
 @app.command()
@@ -111,7 +112,7 @@ def reference(
             made = reference_from_log(log, loaded.payload_digest, days, least)
     source = scores or Path((url or "").removeprefix("sqlite:///"))
     references.save(made, out, [loaded.path, source])
-    typer.echo(f"{out}: {made.events} events of bundle {made.bundle_digest[:16]}")
+    echo(f"{out}: {made.events} events of bundle {made.bundle_digest[:16]}")
 
 
 @app.command()
@@ -166,7 +167,7 @@ def _frozen(reference: str, loaded: Any) -> Reference:  # noqa: ANN401 - a bundl
 
 def _say(done: Check, as_json: bool) -> None:
     if as_json:
-        typer.echo(json.dumps(_plain(done), indent=1))
+        echo(json.dumps(_plain(done), indent=1))
         return
     firing = {alarm.trigger: alarm for alarm in done.alarms}
     for finding in done.findings:
@@ -174,13 +175,13 @@ def _say(done: Check, as_json: bool) -> None:
         state = "quiet" if finding.judged else "not judged"
         if alarm is not None:
             state = "FIRES" if alarm.new else f"fires since {alarm.since:%Y-%m-%d %H:%M}"
-        typer.echo(f"{finding.trigger:20} {state:12} {_measured(finding)}")
+        echo(f"{finding.trigger:20} {state:12} {_measured(finding)}")
         if alarm is not None:
-            typer.echo(f"{'':20} {alarm.level}: {alarm.step}")
+            echo(f"{'':20} {alarm.level}: {alarm.step}")
     for name in done.cleared:
-        typer.echo(f"{name:20} was firing and is quiet again")
+        echo(f"{name:20} was firing and is quiet again")
     if done.other_bundles:
-        typer.echo(f"{done.other_bundles} events of other bundles are not compared", err=True)
+        echo(f"{done.other_bundles} events of other bundles are not compared", err=True)
 
 
 def _measured(finding: Finding) -> str:

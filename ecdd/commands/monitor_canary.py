@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecdd.errors import printable
+from ecdd.commands.terminal import echo
 
 if TYPE_CHECKING:
     from ecdd.bundle.loading import Bundle
@@ -51,7 +51,7 @@ def canary(
     try:
         newer = None if candidate is None else load_bundle(candidate)
     except BundleError as error:
-        typer.echo(printable(f"rollback: the candidate cannot be loaded: {error}"))
+        echo(f"rollback: the candidate cannot be loaded: {error}")
         raise typer.Exit(EXIT_CODES["rollback"]) from None
     groups = None
     if split is not None:
@@ -89,7 +89,7 @@ def _tables(serving: Bundle, paths: list[Path]):  # type: ignore[no-untyped-def]
 def _say(found: Comparison) -> None:
     for change in found.changes:
         if not change.n:
-            typer.echo(f"{change.name}: {change.finding}")
+            echo(f"{change.name}: {change.finding}")
             continue
         latency = change.name == "latency_ratio"
         values = f"{change.current:.2f} -> {change.candidate:.2f} ms" if latency else (
@@ -102,7 +102,7 @@ def _say(found: Comparison) -> None:
             f"; no answer differs, up to {change.could_hide:.3f} could not be seen"
         )  # fmt: skip
         sizes = f"{change.n} pictures in {change.clusters} clusters"
-        typer.echo(f"{change.name}: {values}, {span}, allowed {change.limit:g}, {sizes}: {change.finding}{hidden}")
+        echo(f"{change.name}: {values}, {span}, allowed {change.limit:g}, {sizes}: {change.finding}{hidden}")
     counts = ", ".join(f"{name} {a} -> {b}" for name, (a, b) in found.outcomes.items() if a or b)
-    typer.echo(f"outcomes: {counts}")
-    typer.echo(f"{found.decision}{': ' if found.reasons else ''}{'; '.join(found.reasons)}")
+    echo(f"outcomes: {counts}")
+    echo(f"{found.decision}{': ' if found.reasons else ''}{'; '.join(found.reasons)}")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.errors import printable
 
 # Prediction multiplies no matrices in numpy; its idle threads would cost a tenth of a second of each start, and a
@@ -65,15 +66,15 @@ def predict(
             failed += line["outcome"] == "error" or any(code.startswith(_UNREADABLE) for code in line["reason_codes"])
             for warning in line.get("warnings", ()):  # the same for every picture: a person reads it once
                 if warning not in warned:
-                    typer.echo(f"warning: {warning}", err=True)
+                    echo(f"warning: {warning}", err=True)
                 warned.add(warning)
             write(line)
             note(line)
-            print(json.dumps(line, ensure_ascii=True) if as_json else _text(line))  # noqa: T201 - the command's output
+            echo(json.dumps(line, ensure_ascii=True) if as_json else _text(line))
     if len(files) != 1:
         shown = ", ".join(f"{count} {label}" for label, count in sorted(counts.items())) or "none"
         left_out = f"; {hidden} hidden files or folders left out" if hidden else ""
-        typer.echo(f"{len(files)} files: {shown}; {failed} unreadable or in error{left_out}", err=True)
+        echo(f"{len(files)} files: {shown}; {failed} unreadable or in error{left_out}", err=True)
     raise typer.Exit(int(strict and failed > 0))
 
 
@@ -81,7 +82,7 @@ def _text(line: dict[str, Any]) -> str:
     """One line for a person: verdict, probability, path, and why it abstained."""
     probability = "      " if line["probability"] is None else f"{line['probability']:6.3f}"
     why = f"  {' '.join(line['reason_codes'])} {line['detail']}" if line["label"] == "abstain" else ""
-    return printable(f"{line['label']:8}{probability}  {line['path']}{why}")
+    return f"{line['label']:8}{probability}  {printable(line['path'])}{why}"
 
 
 @contextlib.contextmanager

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
@@ -58,22 +59,22 @@ def release(
     if not dry_run:
         write_release(loaded, decision, key)
     if unsigned and not dry_run:
-        typer.echo("UNSIGNED: nobody can tell whether this bundle was changed after this approval", err=True)
+        echo("UNSIGNED: nobody can tell whether this bundle was changed after this approval", err=True)
 
 
 def say(bundle: Bundle, decision: Decision, most: int | None = None) -> None:
     """Print a decision, and every reason against the release or the first ones."""
     reasons, named = decision.reasons, f"{bundle.manifest.name} {bundle.manifest.version}"
-    typer.echo(f"{len(decision.supported)} claims are supported by evidence of this payload and contract")
-    typer.echo(f"not claimed: {'; '.join(decision.not_claimed)}")
+    echo(f"{len(decision.supported)} claims are supported by evidence of this payload and contract")
+    echo(f"not claimed: {'; '.join(decision.not_claimed)}")
     for reason in reasons[:most]:
-        typer.echo(f"  - {reason}")
+        echo(f"  - {reason}")
     if most is not None and len(reasons) > most:
-        typer.echo(f"  - and {len(reasons) - most} more; ecdd release --dry-run --records FOLDER names them all")
+        echo(f"  - and {len(reasons) - most} more; ecdd release --dry-run --records FOLDER names them all")
     if reasons:
-        typer.echo(f"RELEASE REFUSED for {len(reasons)} reason{'s' if len(reasons) > 1 else ''}")
+        echo(f"RELEASE REFUSED for {len(reasons)} reason{'s' if len(reasons) > 1 else ''}")
     else:
-        typer.echo(f"RELEASE APPROVED: {named}, payload {bundle.payload_digest}")
+        echo(f"RELEASE APPROVED: {named}, payload {bundle.payload_digest}")
 
 
 def _make_keys(name: Path) -> None:
@@ -81,4 +82,4 @@ def _make_keys(name: Path) -> None:
 
     private, public = name.with_name(f"{name.name}.pem"), name.with_name(f"{name.name}.pub.pem")
     write_keys(private, public)
-    typer.echo(f"{private}: keep it secret; {public}: give it to whoever verifies")
+    echo(f"{private}: keep it secret; {public}: give it to whoever verifies")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.errors import EcddError
 from ecdd.specification import EXPECTED, GOLDEN
 
@@ -53,4 +54,4 @@ def report(
     reds = load_expected(reds_file, declared)
     today = datetime.datetime.now(datetime.UTC).date()
     options = RunOptions(root, bundle, contract, golden, None, folder.resolve(), reds_file, today)
-    typer.echo(f"report: {write_report(options, declared, reds)}")
+    echo(f"report: {write_report(options, declared, reds)}")

@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from ecdd.commands.terminal import echo
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers are forked, see `ecdd.commands.predict`
 
 
@@ -40,7 +42,7 @@ def score(
     selection = _selection(split, lineage or [])
     request = Request(manifest, loaded, chosen, transforms, selection)
     plan = score_manifest(request, out, jobs=jobs, engine=engine, progress=_say)
-    typer.echo(f"{out}: {plan.n_expected} rows, {_counts(out)}")
+    echo(f"{out}: {plan.n_expected} rows, {_counts(out)}")
 
 
 def _selection(split: Path | None, lineage: list[str]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - lazily imported
@@ -56,7 +58,7 @@ def _selection(split: Path | None, lineage: list[str]):  # type: ignore[no-untyp
 
 
 def _say(done: int, expected: int) -> None:
-    typer.echo(f"{done} of {expected}", err=True)
+    echo(f"{done} of {expected}", err=True)
 
 
 def _counts(out: Path) -> str:

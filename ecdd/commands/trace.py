@@ -8,6 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
+from ecdd.commands.terminal import echo
+
 
 def trace(
     path: Annotated[Path, typer.Argument(help="Picture.", show_default=False)],
@@ -30,19 +32,19 @@ def trace(
             "stages": rows,
             "milliseconds": {stage: round(value, 3) for stage, value in record.milliseconds.items()},
         }
-        typer.echo(json.dumps(content, indent=1))
+        echo(json.dumps(content, indent=1))
         return
-    typer.echo(f"bundle {detector.bundle.payload_digest}\ncontract {detector.contract.digest}")
+    echo(f"bundle {detector.bundle.payload_digest}\ncontract {detector.contract.digest}")
     for row in rows:
         face = "" if row["face"] is None else f" face {row['face']}"
-        typer.echo(f"{row['stage']}{face}")
+        echo(f"{row['stage']}{face}")
         for name, value in row.items():
             if name not in ("stage", "face"):
-                typer.echo(f"    {name:18}{_shown(value)}")
+                echo(f"    {name:18}{_shown(value)}")
     if record.detail:
-        typer.echo(record.detail)
+        echo(record.detail)
     times = ", ".join(f"{stage} {value:.1f}" for stage, value in record.milliseconds.items())
-    typer.echo(f"milliseconds: {times}")
+    echo(f"milliseconds: {times}")
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 - JSON values

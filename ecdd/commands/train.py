@@ -8,6 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.specification import CONFIGS, CONTRACT, SPLIT, TINY_CONTRACT
 
 app = typer.Typer(
@@ -137,13 +138,13 @@ def lite(
                 progress=lambda line: bar.update(task, description=line),
             )
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
+        echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None
     finally:
         leave_processes()
     for name, part in (record or {"trainings": {}})["trainings"].items():
         for kind, measured in part["measured"].items():
-            typer.echo(f"{name}, {kind}: " + ("not measured" if measured is None else f"AUC {measured['auc']:.3f}"))
+            echo(f"{name}, {kind}: " + ("not measured" if measured is None else f"AUC {measured['auc']:.3f}"))
 
 
 def _train(
@@ -194,7 +195,7 @@ def _train(
                 say=lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
             )
     except KeyboardInterrupt:
-        typer.echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
+        echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
         raise typer.Exit(INTERRUPTED) from None
     finally:
         leave_processes()
@@ -209,16 +210,16 @@ def _interrupt(_signal: int, _frame: object) -> NoReturn:
 def _show(record: dict[str, Any]) -> None:
     bad = [*record["skipped"]["manifest"], *record["skipped"]["unreadable"]]
     if bad:
-        typer.echo("\n".join([f"{len(bad)} bad rows and pictures were left out:", *bad]))
+        echo("\n".join([f"{len(bad)} bad rows and pictures were left out:", *bad]))
     for training in [*record["leave_one_source_out"], record["shipped"]]:
         fold = training["left_out"]
         name = "shipped, held-out pictures" if fold is None else f"without {fold['family']} and {fold['real_source']}"
         for kind, part in training["measured"].items():
             if part is None:
-                typer.echo(f"{name}, {kind}: not measured, one class is missing")
+                echo(f"{name}, {kind}: not measured, one class is missing")
                 continue
             low, high = part["interval"]
-            typer.echo(
+            echo(
                 f"{name}, {kind}: AUC {part['auc']:.3f} [{low:.3f}, {high:.3f}], "
                 f"shortcut baseline {part['shortcut_baseline']['auc']:.3f}"
             )

@@ -11,7 +11,7 @@ from typing import Final
 from ecdd.dataset_governance.leakage_scan import NearDuplicate, ScanResult, union_groups
 from ecdd.dataset_governance.lineage_tags import LineageError, read_table
 from ecdd.dataset_governance.manifest import ManifestRow
-from ecdd.files import write_output
+from ecdd.files import spreadsheet_cell, write_output
 
 COLUMNS: Final = ("sha256", "near_duplicate_group", "hash_group", "path")
 
@@ -22,7 +22,8 @@ def write_groups(path: Path, rows: Sequence[ManifestRow], found: ScanResult) -> 
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(COLUMNS)
     for row in sorted(rows, key=lambda row: row.sha256):
-        writer.writerow((row.sha256, found.groups[row.sha256], found.hash_groups[row.sha256], row.name))
+        name = spreadsheet_cell(row.name)
+        writer.writerow((row.sha256, found.groups[row.sha256], found.hash_groups[row.sha256], name))
     write_output(path, buffer.getvalue().encode())
 
 

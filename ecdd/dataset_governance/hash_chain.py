@@ -1,8 +1,8 @@
 """Append-only JSON lines in which every line carries the digest of all lines before it.
 
 No line can be changed, removed or exchanged without breaking the chain; a file beside it holds count and digest of the
-last line, so that lines missing at the end are noticed too. Whoever may write both files can write another history:
-keep the digest of the last line elsewhere where that matters.
+last line, so that lines missing at the end are noticed too. Whoever may write both files can write another history, or
+none: keep the digest of the last line elsewhere, and give it to `lost_heads`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from ecdd.errors import EcddError
 from ecdd.files import write_bytes
 
 _START: Final = ""
+_DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
 
 
 class ChainError(EcddError):
@@ -61,10 +63,16 @@ class HashChain:
         except OSError as error:
             raise self._unusable(error) from error
 
+    def links(self) -> list[str]:
+        """Digest after each line; the last is the one to keep elsewhere."""
+        found = [_START]
+        for entry in self.read():
+            found.append(_link(found[-1], entry))
+        return found[1:]
+
     def digest(self) -> str:
         """Digest of the last line, to be kept elsewhere; empty for an empty chain."""
-        self.read()
-        return str(json.loads(self.head_path.read_bytes())["sha256"]) if self.head_path.is_file() else _START
+        return (self.links() or [_START])[-1]
 
     def append(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Append entries, all or none.
@@ -156,6 +164,37 @@ class HashChain:
             return int(head["lines"]), str(head["sha256"])
         except (ValueError, KeyError, TypeError) as error:
             raise ChainError(f"{self.head_path.name}: not the head of a chain; restore it from a copy") from error
+
+
+def lost_heads(kept: Sequence[str], chains: Sequence[HashChain]) -> list[str]:
+    """Digests that were kept elsewhere and that no chain leads through: it was rewritten, cut, or begun anew.
+
+    Parameters
+    ----------
+    kept : sequence of str
+        Digests of last lines, as they were printed.
+    chains : sequence of HashChain
+        Where each may be from; they may have grown since.
+
+    Returns
+    -------
+    list of str
+        One finding a digest.
+
+    Raises
+    ------
+    ChainError
+        A digest is none, or a chain is broken.
+    """
+    if wrong := [head for head in kept if not _DIGEST.fullmatch(head)]:
+        raise ChainError(f"--head {wrong[0][:80]}: not the digest of a line, 64 hexadecimal digits are needed")
+    links = {link for chain in chains for link in chain.links()} if kept else set()
+    names = ", ".join(chain.path.name for chain in chains)
+    return [
+        f"head {head[:16]} is of no line of {names}: lines were rewritten or deleted; restore it from a copy"
+        for head in kept
+        if head.lower() not in links
+    ]
 
 
 def _write_all(stream: BinaryIO, content: bytes) -> None:

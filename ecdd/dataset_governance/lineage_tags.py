@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from ecdd.errors import ListedError
-from ecdd.files import write_output
+from ecdd.files import plain_cell, spreadsheet_cell, write_output
 
 SPLIT_COLUMNS: Final = ("sha256", "lineage", "near_duplicate_group", "identity", "label", "scope", "source")
 _SHA256: Final = re.compile("[0-9a-f]{64}")
@@ -101,7 +101,7 @@ def write_split(rows: Iterable[SplitRow], path: Path) -> None:
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(SPLIT_COLUMNS)
-    writer.writerows(_cells(row) for row in sorted(rows, key=lambda row: row.sha256))
+    writer.writerows(map(spreadsheet_cell, _cells(row)) for row in sorted(rows, key=lambda row: row.sha256))
     write_output(path, text.getvalue().encode())
 
 
@@ -132,7 +132,7 @@ def load_split(path: Path) -> DataSplit:
         if found:
             problems += [f"{path.name}:{line}: {text}" for text in found]
             continue
-        values = {column: cells[column] for column in SPLIT_COLUMNS if column != "lineage"}
+        values = {column: plain_cell(cells[column]) for column in SPLIT_COLUMNS if column != "lineage"}
         rows[cells["sha256"]] = SplitRow(lineage=LineageTag(cells["lineage"]), **values)
     if not rows and not problems:
         problems.append(f"{path.name}: no rows")

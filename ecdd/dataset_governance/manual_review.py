@@ -15,6 +15,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from ecdd.contract.loading import LoadedContract
+from ecdd.dataset_governance.hash_chain import HashChain
 from ecdd.dataset_governance.lineage_tags import LineageTag
 from ecdd.dataset_governance.review_audit_tags import AuditTags
 from ecdd.dataset_governance.review_error import ReviewError
@@ -175,6 +176,16 @@ class ReviewStore:
         with self._folder.locked():
             return open_record(self._needed_key(), self._folder.record(item_id), with_picture=True)[2]
 
+    def damaged(self) -> list[str]:
+        """What is wrong with each record that cannot be opened."""
+        with self._folder.locked():
+            return self._items()[1]
+
+    @property
+    def chains(self) -> tuple[HashChain, HashChain]:
+        """Audit trail, and the history that has the AUDIT tags."""
+        return self._folder.chain, HashChain(self._audit.history)
+
     def next(self, skip: Collection[str] = ()) -> ReviewItem | None:
         """The item that a reviewer should look at next.
 
@@ -307,7 +318,6 @@ class ReviewStore:
         with self._folder.locked():
             items, damaged = self._items()
             trail, now, due = self._folder.trail(), self._clock(), self._due()
-            digest = self._folder.trail_digest()
         cycle = cycle_of(now, days)
         here = [item for item in items if cycle_of(item.stored, days) == cycle]
         stored = Counter(item.stratum for item in here)
@@ -322,7 +332,6 @@ class ReviewStore:
             refused=dict(sorted(Counter(line.why for line in trail if line.event == "refused").items())),
             damaged=tuple(damaged),
             clock_behind=max(newest - now, datetime.timedelta()),
-            trail_digest=digest,
         )
 
     def _needed_key(self) -> ReviewKey:

@@ -81,8 +81,6 @@ class ReviewStatus:
         Records that cannot be opened, and why.
     clock_behind : timedelta
         How far the clock is behind the newest line of the trail; then nothing is purged too early, but late.
-    trail_digest : str
-        Keep it elsewhere: it shows whether the trail was rewritten.
     """
 
     cycle: int
@@ -93,4 +91,3 @@ class ReviewStatus:
     refused: dict[str, int]
     damaged: tuple[str, ...]
     clock_behind: datetime.timedelta
-    trail_digest: str

@@ -12,7 +12,7 @@ from typing import Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ecdd.dataset_governance.review_error import ReviewError
-from ecdd.files import write_output
+from ecdd.files import spreadsheet_cell, write_output
 from ecdd.verdict import Verdict
 
 Label = Literal["real", "fake"]
@@ -194,7 +194,7 @@ def write_forms(items: Iterable[ReviewItem], path: Path, store: Path) -> None:
     writer.writeheader()
     for item in items:
         last = item.forms[-1]
-        writer.writerow({
+        row = {
             "id": item.id,
             "stored": item.stored.date().isoformat(),
             "stratum": item.stratum,
@@ -207,5 +207,6 @@ def write_forms(items: Iterable[ReviewItem], path: Path, store: Path) -> None:
             "reviewers": "; ".join(form.reviewer for form in item.forms),
             "bundle_digest": item.verdict.bundle_digest,
             "contract_digest": item.verdict.contract_digest,
-        })  # fmt: skip
+        }
+        writer.writerow({name: spreadsheet_cell(value) for name, value in row.items()})
     write_output(path, text.getvalue().encode(), inputs=[store], mode=0o600)

@@ -48,7 +48,7 @@ class ReviewFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.items = path / "items"
-        self._trail = HashChain(path / "trail.jsonl")
+        self.chain = HashChain(path / "trail.jsonl")
 
     @contextmanager
     def locked(self, *, make: bool = False) -> Iterator[None]:
@@ -71,6 +71,8 @@ class ReviewFolder:
             self.path.chmod(0o700)
             with (self.path / "lock").open("ab") as stream:
                 fcntl.flock(stream, fcntl.LOCK_EX)
+                if make and not self.ids():
+                    self.note(datetime.datetime.now(datetime.UTC), "stored", ())  # the trail is there before any record
                 self.recover()
                 yield
         except OSError as error:
@@ -91,9 +93,12 @@ class ReviewFolder:
         write_bytes(self.record(item_id), content, mode=0o600, durable=True)
 
     def trail(self) -> list[TrailLine]:
-        """The audit trail, checked from its first line."""
+        """The audit trail, checked from its first line; it is begun before the first record."""
+        if not self.chain.head_path.is_file() and (ids := self.ids()):
+            name = self.chain.path.name
+            raise ReviewError("trail_broken", f"{name}: missing beside {len(ids)} records; restore it from a copy")
         try:
-            return [_line(entry) for entry in self._trail.read()]
+            return [_line(entry) for entry in self.chain.read()]
         except ChainError as error:
             raise chain_error(error) from error
 
@@ -101,13 +106,9 @@ class ReviewFolder:
         """Append a line an id to the audit trail, all or none."""
         stamp = when.strftime("%Y-%m-%dT%H:%M:%SZ")
         try:
-            self._trail.append([{"when": stamp, "event": event, "id": item_id, "why": why} for item_id in ids])
+            self.chain.append([{"when": stamp, "event": event, "id": item_id, "why": why} for item_id in ids])
         except ChainError as error:
             raise chain_error(error) from error
-
-    def trail_digest(self) -> str:
-        """Digest of the trail's last line, to be kept elsewhere."""
-        return self._trail.digest()
 
     def erase(self, item_id: str) -> None:
         """Overwrite a record with noise and remove it.
@@ -131,10 +132,14 @@ class ReviewFolder:
         trail = self.trail()
         gone = {line.id for line in trail if line.event in DELETIONS}
         stored = {line.id for line in trail if line.event in ("stored", "recovered")}
+        untold = [item_id for item_id in self.ids() if item_id not in gone | stored]
+        if len(untold) > 1:  # a crash leaves one: every step begins here
+            detail = f"{len(untold)} records have no line: lines were removed; restore it from a copy"
+            raise ReviewError("trail_broken", f"{self.chain.path.name}: {detail}")
         for item_id in self.ids():
             if item_id in gone:
                 self.erase(item_id)
-            elif item_id not in stored:
+            elif item_id in untold:
                 when = datetime.datetime.fromtimestamp(self.record(item_id).stat().st_mtime, datetime.UTC)
                 self.note(when, "recovered", [item_id], "stored just before a crash")
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ecdd.errors import EcddError
 from ecdd.evaluation.field_pixels import FIELD_STEPS
+from ecdd.files import read_yaml
 from ecdd.pipeline.decode import decode
 
 if TYPE_CHECKING:
@@ -87,10 +88,7 @@ def load_suite(path: Path = SUITE_FILE) -> Suite:
     TransformError
         A step is unknown, a picture is changed after it was saved, or never saved.
     """
-    import yaml
-
-    content = path.read_bytes()
-    raw = yaml.safe_load(content)
+    content, raw = path.read_bytes(), read_yaml(path)
     transforms = tuple(
         Transform(name, entry["group"], tuple(entry["steps"])) for name, entry in raw["transforms"].items()
     )

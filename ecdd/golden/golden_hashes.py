@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ecdd.contract.schema import PolicyContract
+from ecdd.files import read_json
 from ecdd.pipeline.decode import decoder_fingerprint
 from ecdd.pipeline.stages import PreparedPicture
 from ecdd.tracing import StageRecord, s0_name
@@ -191,7 +192,7 @@ def load_frozen(root: Path) -> FrozenStages:
     pictures = {}
     marks = set()
     for path in sorted((root / STAGES_FOLDER).glob("*.json")):
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         pictures[path.stem] = _picture(root, path.stem, content)
         marks.add(json.dumps([content[key] for key in _FROZEN_WITH], sort_keys=True))
     if len(marks) > 1:

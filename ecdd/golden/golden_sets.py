@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecdd.errors import ListedError
+from ecdd.files import read_yaml
 from ecdd.pipeline.reason_codes import ReasonCode
 from ecdd.specification import GOLDEN
 
@@ -250,10 +250,8 @@ def load_golden(root: Path | str | None = None) -> GoldenSet:
     if not path.is_file():
         raise GoldenError([f"{path}: no such manifest; give a folder with {MANIFEST}"])
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path)
         return GoldenSet(folder, GoldenManifest.model_validate(content))
-    except yaml.YAMLError as error:
-        raise GoldenError([f"{MANIFEST}: not YAML: {error}"]) from error
     except ValidationError as error:
         raise GoldenError(
             [f"{MANIFEST}: {_where(problem['loc'], content)}: {problem['msg']}" for problem in error.errors()]

@@ -45,8 +45,11 @@ def minute_of(when: datetime.datetime) -> int:
 
 
 def time_of(minute: int) -> datetime.datetime:
-    """Inverse of `minute_of`."""
-    return _EPOCH + datetime.timedelta(minutes=minute)
+    """Inverse of `minute_of`; `MonitoringError` where a log says a minute that no calendar has."""
+    try:
+        return _EPOCH + datetime.timedelta(minutes=minute)
+    except (OverflowError, TypeError, ValueError):
+        raise MonitoringError(f"the log says minute {str(minute)[:40]!r} since 1970; no calendar has it") from None
 
 
 class EventLog:
@@ -123,11 +126,14 @@ class EventLog:
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that only reads, and sees one state of the log."""
         options = {"isolation_level": "REPEATABLE READ"} if self._engine.dialect.name == "postgresql" else {}
-        with (
-            self._explained("read"),
-            self._engine.connect().execution_options(**options, ecdd_reads=True) as connection,
-        ):
-            yield connection
+        try:
+            with (
+                self._explained("read"),
+                self._engine.connect().execution_options(**options, ecdd_reads=True) as connection,
+            ):
+                yield connection
+        except (ArithmeticError, TypeError, ValueError) as error:  # SQLite keeps a text in a column of numbers
+            raise MonitoringError(f"{self.name}: a value is none that an event can have ({error})") from None
 
     def append(self, events: Iterable[Event]) -> int:
         """Add events, a batch a transaction.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -15,7 +15,7 @@ from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 if TYPE_CHECKING:
     from ecdd.contract.pixel_sections import PixelPipeline
 
-_STRIP: Final = 256
+_STRIP_PIXELS: Final = 2**20
 _SIXTEEN_BIT_GREY: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
@@ -89,13 +89,20 @@ def _has_alpha(image: Image.Image) -> bool:
     return image.mode in ("LA", "La", "RGBA", "RGBa", "PA") or "transparency" in image.info
 
 
+def strips(image: Image.Image) -> Iterator[tuple[int, int, int, int]]:
+    """Boxes of whole rows, top to bottom, of about a million pixels each, whatever the picture's shape."""
+    rows = max(_STRIP_PIXELS // image.width, 1)
+    for top in range(0, image.height, rows):
+        yield 0, top, image.width, min(top + rows, image.height)
+
+
 def _by_strips(image: Image.Image, change: Callable[[Image.Image], Image.Image]) -> Image.Image:
     """Make RGB strip by strip: the peak is one picture of the new mode, not three."""
     target = Image.new("RGB", image.size)
-    for top in range(0, image.height, _STRIP):
-        strip = image.crop((0, top, image.width, min(top + _STRIP, image.height)))
+    for box in strips(image):
+        strip = image.crop(box)
         strip.info.update({k: v for k, v in image.info.items() if k == "transparency"})
-        target.paste(change(strip), (0, top))
+        target.paste(change(strip), box[:2])
     return target
 
 

@@ -20,7 +20,7 @@ from typing import Final, Protocol
 from PIL import Image, ImageFile, UnidentifiedImageError, WebPImagePlugin, features
 
 from ecdd.contract.pixel_sections import PixelPipeline
-from ecdd.pipeline.colour import to_rgb
+from ecdd.pipeline.colour import strips, to_rgb
 from ecdd.pipeline.file_structure import Structure, walk
 from ecdd.pipeline.memory_need import check_memory
 from ecdd.pipeline.orientation import read_orientation, upright
@@ -33,7 +33,9 @@ from ecdd.pipeline.sniffing import claimed_format, is_cut_signature, sniff
 FROZEN_CODECS: Final[Mapping[str, Mapping[str, str]]] = {
     "13.0.0": {"libjpeg_turbo": "3.2.0", "webp": "1.6.0", "zlib": "1.2.13"},
 }
-_STRIP: Final = 256
+# The longest side that a JPEG header can say (WebP's is shorter). A PNG may say 25 million rows of one pixel in 49 kB:
+# each costs a pointer, an aligned row and a step of the decoder, 660 MiB and 10 s in all.
+MAX_SIDE: Final = 65535
 _TRUNCATED: Final = (ReasonCode.CORRUPT_FILE, ReasonCode.TRUNCATED)
 # What Pillow's plugins raise on damaged input; MemoryError comes from sizes that lie.
 _DECODE_ERRORS: Final = (
@@ -189,6 +191,9 @@ def _checked_format(data: bytes, policy: PixelPipeline, name: str | None) -> str
 
 
 def _check_structure(structure: Structure, n_bytes: int, policy: PixelPipeline) -> None:
+    if max(structure.width, structure.height) > MAX_SIDE:
+        detail = f"{structure.width}x{structure.height} pixels, a side may have {MAX_SIDE}; send a smaller picture"
+        raise Rejected((ReasonCode.TOO_MANY_PIXELS,), detail)
     pixels = structure.width * structure.height
     if pixels > policy.max_pixels:
         detail = f"{structure.width}x{structure.height} = {pixels} pixels, the limit max_pixels is {policy.max_pixels}"
@@ -330,6 +335,6 @@ def s1_digest(image: Image.Image) -> str:
         ``sha256-rgb-uint8-hwc-<height>x<width>:<hex>``.
     """
     digest = hashlib.sha256()
-    for top in range(0, image.height, _STRIP):  # by strips: no second copy of a 12-megapixel picture
-        digest.update(image.crop((0, top, image.width, min(top + _STRIP, image.height))).tobytes())
+    for box in strips(image):  # no second copy of a 12-megapixel picture
+        digest.update(image.crop(box).tobytes())
     return f"sha256-rgb-uint8-hwc-{image.height}x{image.width}:{digest.hexdigest()}"

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -29,6 +31,10 @@ SECURITY_HEADERS: Final = {
     "cross-origin-resource-policy": "same-origin",
 }
 _SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+# name, IPv4 address or IPv6 address in brackets, and a port; no user, path, zone, escape or white space
+_HOST: Final = re.compile(r"(?:([A-Za-z0-9._-]+)|\[([0-9A-Fa-f:.]+)\])(?::[0-9]{1,5})?", re.ASCII)
+# of two values of these each program may take another one
+_ONCE: Final = ("host", "origin", "sec-fetch-site", "content-type", "content-encoding", "x-content-sha256")
 
 
 class Guard:
@@ -60,7 +66,10 @@ class Guard:
             await self._app(scope, receive, send_without_trace)
             return
         started = False
-        asks_first = "expect" in Headers(scope=scope)
+        given = Headers(scope=scope)
+        # no request can follow on this connection: a body that was not asked for may come or not, one of two lengths
+        # may end elsewhere for another program
+        ends = "expect" in given or ("transfer-encoding" in given and "content-length" in given)
         scope["app"] = self._app  # where an application is named, Starlette's router raises instead of answering itself
 
         async def send_with_headers(message: Message) -> None:
@@ -71,9 +80,7 @@ class Guard:
                 for name, value in SECURITY_HEADERS.items():
                     headers.setdefault(name, value)
                 headers.setdefault("cache-control", "no-store")
-                if (
-                    asks_first
-                ):  # a body that was not asked for may come or not: no request can follow on this connection
+                if ends:
                     headers["connection"] = "close"
                 self._count(message["status"])
             await send(message)
@@ -97,6 +104,7 @@ class Guard:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
+        _check_given_once(headers, scope["query_string"])
         host = headers.get("host", "")
         if not self._host_allowed(host):
             detail = "the Host header names none of this site's names"
@@ -110,16 +118,29 @@ class Guard:
             raise ServingError(403, "cross_origin", detail, "Use this site's own page, or a program without Origin.")
 
     def _host_allowed(self, host: str) -> bool:
-        try:
-            name = (urlsplit(f"//{host}").hostname or "").lower()
-        except ValueError:
+        found = _HOST.fullmatch(host)
+        if found is None:
             return False
+        name = (found[1] or found[2]).lower()
         if "*" in self._hosts or name in self._hosts or name == "localhost":
-            return bool(name)
+            return True
         try:
             return ipaddress.ip_address(name).is_loopback
         except ValueError:
             return False
+
+
+def _check_given_once(headers: Headers, query: bytes) -> None:
+    """Refuse a request that says a thing twice, and one whose body has two lengths."""
+    if "transfer-encoding" in headers and "content-length" in headers:
+        detail = "Transfer-Encoding and Content-Length together leave open where the body ends"
+        raise ServingError(400, "two_lengths", detail, "Send one of them.")
+    for name in _ONCE:
+        if len(headers.getlist(name)) > 1:
+            raise ServingError(400, "repeated_header", f"the header {name} is given more than once", "Send it once.")
+    keys = Counter(key for key, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True))
+    if any(count > 1 for count in keys.values()):
+        raise ServingError(400, "bad_query", "a key of the query is given more than once", "Send each key once.")
 
 
 async def _send_problem(error: ServingError, send: Send) -> None:

@@ -197,6 +197,8 @@ class _OneFileForm:
 
     def _header(self) -> None:
         if bytes(self._name).lower() == b"content-disposition":
+            if self._disposition:
+                raise _bad_form("the part has two names")
             self._disposition = self._value.decode("latin-1")
         self._name.clear()
         self._value.clear()

@@ -212,7 +212,10 @@ class WorkerPool:
 
         Runs to its end even when the caller is cancelled: a worker with half an answer must not be given to others.
         """
-        return await asyncio.shield(asyncio.ensure_future(self._ask(worker, question, seconds)))
+        asked = asyncio.ensure_future(self._ask(worker, question, seconds))
+        # where the caller is gone nobody takes the outcome, and asyncio would log it with a trace
+        asked.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(asked)
 
     async def _ask(self, worker: Worker, question: Question, seconds: float) -> dict[str, Any]:
         loop = asyncio.get_running_loop()

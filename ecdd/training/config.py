@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecdd.errors import EcddError
+from ecdd.files import read_yaml
 
 
 class TrainingError(EcddError):
@@ -223,8 +223,8 @@ _Config = TypeVar("_Config", bound=BaseModel)
 
 def _read(path: Path, kind: type[_Config]) -> _Config:
     try:
-        return kind.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return kind.model_validate(read_yaml(path))
+    except OSError as error:
         msg = f"{path}: not a readable YAML file ({error})"
         raise TrainingError(msg) from error
     except ValidationError as error:

@@ -71,6 +71,8 @@ def rejections(policy: PolicyContract) -> list[tuple[str, bytes, tuple[str, ...]
         ("animated.webp", _animated("WEBP"), ("IO-005",)),
         ("too_many_bytes.jpg", too_many_bytes, ("IO-003",)),
         ("too_many_pixels.png", _bomb(side, side), ("IO-004",)),
+        ("too_many_rows.png", _bomb(1, 65536), ("IO-004",)),
+        ("too_many_columns.png", _bomb(65536, 1), ("IO-004",)),
         ("pixel_bomb.png", _bomb(60000, 60000), ("IO-004",)),
         ("metadata_bomb.png", _text_bomb(), ("IO-009",)),
         ("still.gif", encode(asymmetric(), "GIF"), ("IO-002",)),

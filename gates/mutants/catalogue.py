@@ -75,6 +75,7 @@ _DEPTH = (
 _ALPHA = ("E1.7", "test_e1_7_alpha.py::test_composite_over_the_background", "max_difference")
 _ICC = ("E1.6", "test_e1_6_icc_and_gamma.py::test_profile_follows_the_policy", "formats_off_policy")
 _CUT = ("E1.2", "test_e1_2_format_allowlist.py::test_truncation_is_noticed_at_every_offset", "truncated_without_IO-001")
+_TALL = (*_CUT[:1], "test_e1_2_format_allowlist.py::test_rejections_have_their_own_code", "wrong_reason_codes")
 _PIN = ("E2.1", "test_e2_1_detector_pin.py::test_weights_and_settings_are_pinned", "identity_differs")
 _S2 = ("E2.1", "test_e2_1_detector_pin.py::test_s2_equals_golden", "score_difference")
 _LEAK = ("E2.2", "test_e2_2_no_face_abstain.py::test_out_of_scope_abstains", "not_abstaining")
@@ -219,6 +220,8 @@ _CROSSING = ("E8.3", f"{_LINEAGE}test_whatever_crosses_is_named_with_both_ends",
 _CHANGE = ("E8.3", f"{_LINEAGE}test_tags_change_only_as_allowed", "forbidden_changes_appended")
 _CHAIN = ("E8.3", f"{_LINEAGE}test_a_history_cannot_be_edited", "edits_accepted")
 
+_HEADS = (*_CHAIN[:2], "other_histories_accepted")
+
 _REVIEW = "test_e8_2_manual_review.py::"
 _CONSENT = ("E8.2", f"{_REVIEW}test_no_consent_stores_nothing", "file_system_events_without_consent")
 _PLAIN = ("E8.2", f"{_REVIEW}test_nothing_can_be_read_at_rest", "readable_pieces")
@@ -234,6 +237,8 @@ _MEANING = (
 )
 _NONCE = (*_PLAIN[:2], "nonces_repeated")
 _SWAPPED = ("E8.2", f"{_REVIEW}test_whatever_was_changed_does_not_open", "changed_records_opened")
+_TRAIL = (*_SWAPPED[:2], "deleted_trails_accepted")
+_TWICE = (*_CONSENT[:2], "consents_heard_beside_a_refusal")
 _PURGE = ("E8.2", f"{_REVIEW}test_opted_out_at_once_and_purged_in_time", "overdue_items_left")
 _OPT_OUT = (*_PURGE[:2], "opted_out_still_there")
 _QUOTA = ("E8.2", f"{_REVIEW}test_strata_fill_to_their_quota_and_no_further", "correct_stored")
@@ -304,6 +309,7 @@ MUTANTS: dict[str, Mutant] = {
     "alpha_dropped": _mutant(_ALPHA, decoding_mutants.alpha_dropped),
     "icc_other_policy": _mutant(_ICC, decoding_mutants.icc_other_policy),
     "sixteen_bit_cast": _mutant(_DEPTH, decoding_mutants.sixteen_bit_cast),
+    "side_unbounded": _mutant(_TALL, decoding_mutants.side_unbounded),
     "truncated_accepted": _mutant(_CUT, decoding_mutants.truncated_accepted),
     "detector_swap": _mutant(_PIN, guardrail_mutants.detector_swap),
     "detector_drift": _mutant(_S2, guardrail_mutants.detector_drift),
@@ -377,6 +383,9 @@ MUTANTS: dict[str, Mutant] = {
     "reviewed_copy_ignored": _mutant(_CROSSING, governance_mutants.reviewed_copy_ignored),
     "split_edited_past_the_history": _mutant(_CROSSING, governance_mutants.split_edited_past_the_history),
     "history_truncated": _mutant(_CHAIN, governance_mutants.history_truncated),
+    "heads_not_asked_for": _mutant(_HEADS, governance_mutants.heads_not_asked_for),
+    "deleted_trail_is_a_new_one": _mutant(_TRAIL, governance_mutants.deleted_trail_is_a_new_one),
+    "first_consent_counts": _mutant(_TWICE, governance_mutants.first_consent_counts),
     "stored_without_consent": _mutant(_CONSENT, governance_mutants.stored_without_consent),
     "plaintext_at_rest": _mutant(_PLAIN, governance_mutants.plaintext_at_rest),
     "one_nonce": _mutant(_NONCE, governance_mutants.one_nonce),

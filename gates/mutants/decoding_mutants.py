@@ -65,6 +65,11 @@ def double_exif() -> None:
     decode.upright = lambda image, orientation: really(really(image, orientation), orientation)
 
 
+def side_unbounded() -> None:
+    """Pixels are counted, rows are not."""
+    decode.MAX_SIDE = 2**31
+
+
 def bgr() -> None:
     """OpenCV's channel order."""
     _change_rgb(lambda rgb: Image.fromarray(np.asarray(rgb)[..., ::-1].copy()))

@@ -47,6 +47,36 @@ def history_truncated() -> None:
     HashChain._read_head = lambda _self: (0, "")  # type: ignore[method-assign]
 
 
+def heads_not_asked_for() -> None:
+    """A digest that was kept elsewhere is looked for among the lines of every history, not of this one."""
+    from ecdd.dataset_governance.hash_chain import HashChain
+
+    really = HashChain.links
+    seen: set[str] = set()
+
+    def planted(self: HashChain) -> list[str]:
+        seen.update(found := really(self))
+        return [*found, *seen]
+
+    HashChain.links = planted  # type: ignore[method-assign]
+
+
+def deleted_trail_is_a_new_one() -> None:
+    """A store without a trail is taken for one in which nothing happened yet."""
+    from ecdd.dataset_governance import review_store
+
+    review_store.ReviewFolder.trail = lambda self: [  # type: ignore[method-assign]
+        review_store._line(entry) for entry in self.chain.read()
+    ]
+
+
+def first_consent_counts() -> None:
+    """Of two answers in one request the last one is heard."""
+    from ecdd.serving import headers
+
+    headers._check_given_once = lambda _headers, _query: None
+
+
 def stored_without_consent() -> None:
     """The answer of the person is not looked at."""
     from ecdd.dataset_governance.manual_review import ReviewStore

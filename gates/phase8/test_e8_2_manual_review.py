@@ -31,8 +31,11 @@ from ecdd.dataset_governance.manual_review import HISTORY_NAME, Consent, ReviewE
 from ecdd.dataset_governance.review_protocol import review_protocol
 from ecdd.dataset_governance.review_sealing import NONCE_BYTES
 from ecdd.dataset_governance.validate_lineage import check_lineage
+from ecdd.serving.app import create_app
+from ecdd.serving.judging_process import Judge
+from gates.support.asgi_call import LOCAL, answer_of
 from gates.support.file_watch import FileWatch
-from gates.support.fixtures import Detector, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
+from gates.support.fixtures import Bundle, Detector, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
 from gates.support.made_reviews import AGREED, START, Clock, Judged, another, judged_portraits, store_at
 
 PIECE = 16  # bytes; a run of the picture as long as this never meets ciphertext by chance
@@ -67,6 +70,7 @@ def files_of(folder: Path) -> list[Path]:
 @pytest.mark.experiment("E8.2")
 def test_no_consent_stores_nothing(
     evidence: Evidence,
+    bundle: Bundle,
     contract: LoadedContract,
     portraits: list[Judged],
     tmp_path: Path,
@@ -95,6 +99,13 @@ def test_no_consent_stores_nothing(
     ]
     evidence.none("file_system_events_without_consent", watch.events(), n=len(codes), unit="event")
     evidence.none("stored_without_consent", [code for code in codes if code != "no_consent"], n=len(codes))
+    site = create_app(Judge(bundle, contract.with_values({"serving.request_timeout": 1.0})), review=used)
+    form = (LOCAL, (b"content-type", b"application/octet-stream"))
+    heard = []
+    for asked in ("consent=no&consent=given", "consent=given&consent=no", "cons%65nt=no&consent=given"):
+        start, *_ = answer_of(site, "POST", f"/v1/review?{asked}", form, two.picture)
+        heard += [] if start["status"] == 400 else [f"{asked}: {start['status']}"]
+    evidence.none("consents_heard_beside_a_refusal", heard, n=3, unit="request")
     used.add(two.picture, two.verdict, AGREED)
     evidence.check("file_system_events_with_consent", len(watch.events()), limit=1, op=">=", unit="event", n=1)
     watch.close()
@@ -167,6 +178,12 @@ def test_whatever_was_changed_does_not_open(
     again = store_at(tmp_path, contract, Clock(), new)
     intact = again.picture(ids[0]) == portraits[0].picture and again.picture(ids[1]) == portraits[1].picture
     evidence.check("records_after_a_key_change", changed_records * intact, limit=2, op="==", unit="record", n=2)
+    deleted = store_at(tmp_path / "deleted", contract, Clock())
+    deleted.add(portraits[0].picture, portraits[0].verdict, AGREED)
+    for path in (deleted.chains[0].path, deleted.chains[0].head_path):
+        path.unlink()
+    codes = [refusal(deleted.items), refusal(deleted.status), refusal(deleted.purge)]
+    evidence.none("deleted_trails_accepted", [code for code in codes if code != "trail_broken"], n=len(codes))
 
 
 @pytest.mark.experiment("E8.2")

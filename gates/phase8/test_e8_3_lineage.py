@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from ecdd.bundle.loading import default_bundle_path
-from ecdd.dataset_governance.hash_chain import HashChain
+from ecdd.dataset_governance.hash_chain import HashChain, lost_heads
 from ecdd.dataset_governance.lineage_history import (
     Change,
     LineageHistory,
@@ -202,6 +202,7 @@ def test_a_history_cannot_be_edited(evidence: Evidence, tmp_path: Path) -> None:
     for k in range(12):
         append_changes(path, [Change(when=NOW, who="a", reason=f"line {k}", what=(f"{k:064x}",), to_tag=TRAIN)])
     whole = path.read_bytes()
+    head = HashChain(path).head_path.read_bytes()
     lines = whole.splitlines(keepends=True)
     edits = {f"line {k + 1} gone": b"".join(lines[:k] + lines[k + 1 :]) for k in range(12)}
     edits |= {f"cut after line {k}": b"".join(lines[:k]) for k in range(12)}
@@ -218,6 +219,19 @@ def test_a_history_cannot_be_edited(evidence: Evidence, tmp_path: Path) -> None:
             accepted.append(name)
         except LineageError:
             continue
-    path.write_bytes(whole)
     evidence.none("edits_accepted", accepted, n=len(edits), unit="edit")
+    path.write_bytes(whole)
+    kept = HashChain(path).links()
+    grown = [Change(when=NOW, who="a", reason="line 13", what=(f"{12:064x}",), to_tag=TRAIN)]
+    append_changes(path, grown)
+    evidence.none("heads_of_a_grown_history_lost", lost_heads(kept, [HashChain(path)]), n=len(kept), unit="head")
+    path.write_bytes(whole)
+    HashChain(path).head_path.write_bytes(head)
+    others = []
+    for name in ("begun anew", "deleted"):  # both files: nothing but what was kept elsewhere can show it
+        other = HashChain(tmp_path / name / "h.jsonl")
+        if name == "begun anew":
+            append_changes(other.path, grown)
+        others += [] if len(lost_heads(kept, [other])) == len(kept) else [name]
+    evidence.none("other_histories_accepted", others, n=2, unit="history")
     evidence.check("lines_of_the_history_read", len(HashChain(path).read()), limit=12, op="==", unit="line", n=12)

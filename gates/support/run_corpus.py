@@ -7,25 +7,15 @@ which it exceeds a limit is the one that did it.
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
 
 from ecdd.pipeline.decode import decode, read_file
 from ecdd.pipeline.reason_codes import Rejected
+from gates.support.fresh_peak import peak_bytes
 from gates.support.malformed_corpus import build_corpus
 from gates.support.pixel_policies import PIXELS
-
-
-def peak_bytes() -> int:
-    """Largest resident memory of this process so far."""
-    status = Path("/proc/self/status")
-    if status.exists():  # ru_maxrss of a started process begins with what the process that started it had
-        line = next(line for line in status.read_text(encoding="utf-8").splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def main(folder: Path) -> None:

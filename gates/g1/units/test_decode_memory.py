@@ -1,7 +1,8 @@
-"""Peak memory of the largest pictures that are still decoded, each in a process of its own."""
+"""Peak memory of the largest pictures that are decoded, and of pictures of all shapes, in processes of their own."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,7 @@ REST_BYTES = 100 * 2**20
 MEASURE = """
 import sys
 from gates.support.pixel_policies import PIXELS
-from gates.support.pixel_policies import PIXELS
-from gates.support.run_corpus import peak_bytes
+from gates.support.fresh_peak import peak_bytes
 from ecdd.pipeline.decode import decode, read_file
 decode(read_file("{small}", PIXELS), PIXELS)
 before = peak_bytes()
@@ -56,3 +56,52 @@ def test_the_largest_picture_of_a_kind_stays_within_memory(kind: str, tmp_path: 
     # far below the limit the case would not be the largest of its kind, and the test would show nothing
     least = PIXELS.max_decode_bytes * (0.5 if kind == "turned grey PNG" else 0.7)
     assert least < grown <= 300 * 2**20 - REST_BYTES, f"{kind}: {grown / 2**20:.0f} MiB"
+
+
+SHAPES = """
+import json, random, sys, time
+from gates.support.fresh_peak import forget_peak, peak_bytes
+from gates.support.odd_shapes import draw_picture, png_of_one_level
+from gates.support.pixel_policies import PIXELS, outcome
+from ecdd.pipeline.decode import MAX_SIDE, decode, s1_digest
+
+def corners():
+    for width, height in ((1, MAX_SIDE), (MAX_SIDE, 1), (MAX_SIDE, 381), (381, MAX_SIDE), (16, 1_500_000)):
+        for depth, colour in ((1, 3), (8, 2), (8, 6), (16, 0), (16, 4)):
+            name = f"{width}x{height} PNG, {depth} bits, colour type {colour}"
+            yield name, png_of_one_level(width, height, depth, colour)
+
+def drawn():
+    rng = random.Random(22)
+    for _ in range(16):
+        yield draw_picture(rng, PIXELS.max_pixels, MAX_SIDE + 1)
+
+for make in (corners, drawn):
+    for name, data in make():
+        before = forget_peak()
+        begun = time.process_time()
+        codes = outcome(data)
+        seconds = time.process_time() - begun
+        grown = peak_bytes() - before
+        if not codes:
+            s1_digest(decode(data, PIXELS).image)
+        print(json.dumps([name, codes, seconds, grown, peak_bytes() - before]))
+"""
+
+
+def test_every_shape_that_is_accepted_stays_within_memory_and_time() -> None:
+    """25 million rows of one pixel needed 660 MiB and 10 s, a single row of strips 400 MiB."""
+    done = subprocess.run(
+        [sys.executable, "-c", SHAPES],
+        capture_output=True, text=True, check=False, cwd=Path(__file__).parents[3], timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-1500:]
+    rows = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(rows) == 41
+    assert {tuple(codes) for _, codes, *_ in rows} == {(), ("IO-004",)}
+    judged = [row for row in rows if not row[1]]
+    assert len(judged) >= 20
+    assert any(grown > 50 * 2**20 for _, _, _, grown, _ in judged), "memory is measured"
+    assert [row for row in rows if row[2] > 3.0] == []
+    assert [row for row in rows if max(row[3:]) > 300 * 2**20 - REST_BYTES] == []
+    assert [row for row in rows if row[1] and row[3] > 10 * 2**20] == [], "refused by their header"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import hashlib
 import multiprocessing
+import re
 import resource
 from pathlib import Path
 from typing import Any
@@ -180,6 +181,17 @@ def test_check_and_tag_by_command(tmp_path: Path) -> None:
     assert edited.exit_code == 1
     assert f"{train[:12]} is TRAIN in the split, but AUDIT by split.history.jsonl line" in edited.output
     assert run.invoke(app, [*check, "--history", str(tmp_path / "gone")]).exit_code == 2
+    split.write_text(split.read_text().replace(f"{train},TRAIN", f"{train},AUDIT"))
+    (head,) = re.findall(r"head of split.history.jsonl: ([0-9a-f]{64});", run.invoke(app, check).stderr)
+    assert run.invoke(app, [*check, "--head", head]).exit_code == 0
+    for suffix in (".jsonl", ".head"):
+        (tmp_path / "split.history").with_suffix(".history" + suffix).unlink()
+    deleted = run.invoke(app, check)
+    assert (deleted.exit_code, "no split.history.jsonl" in deleted.stderr) == (1, True)
+    begun = ["govern", "split", "--data", str(data), "--out", str(split), "--base", str(split)]
+    assert run.invoke(app, begun).exit_code == 0
+    assert run.invoke(app, check).exit_code == 0
+    assert "lines were rewritten or deleted" in run.invoke(app, [*check, "--head", head]).stderr
 
 
 def test_check_refuses_copies_of_reviewed_pictures_by_command(tmp_path: Path) -> None:
@@ -200,6 +212,13 @@ def test_check_refuses_copies_of_reviewed_pictures_by_command(tmp_path: Path) ->
     check = ["govern", "check", "--data", str(data), "--split", str(split), "--reviews", str(tmp_path / "store")]
     by_digest = run.invoke(app, check)
     assert by_digest.exit_code == 0
+    history = tmp_path / "store" / "lineage.jsonl"
+    history.rename(tmp_path / "lineage.jsonl")
+    history.with_suffix(".head").rename(tmp_path / "lineage.head")
+    deleted = run.invoke(app, check)
+    assert (deleted.exit_code, "1 pictures, 0 lines that tag one AUDIT" in deleted.stderr) == (1, True)
+    (tmp_path / "lineage.jsonl").rename(history)
+    (tmp_path / "lineage.head").rename(history.with_suffix(".head"))
     assert "give --key" in by_digest.output
     found = run.invoke(app, [*check, "--key", str(key)])
     assert found.exit_code == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import multiprocessing
 import os
+import re
 import resource
 import signal
 import stat
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from ecdd.cli import app
 from ecdd.contract.loading import load_contract
+from ecdd.dataset_governance.hash_chain import ChainError, lost_heads
 from ecdd.dataset_governance.lineage_history import Change, append_changes, read_history
 from ecdd.dataset_governance.lineage_tags import LineageTag
 from ecdd.dataset_governance.manual_review import Consent, ReviewError, ReviewKey, ReviewStore
@@ -158,6 +160,41 @@ def test_an_edited_trail_is_refused_and_a_clock_set_back_is_said(tmp_path: Path)
         assert code_of(step) == "trail_broken"
 
 
+def test_a_trail_that_was_deleted_or_emptied_is_no_new_one(tmp_path: Path) -> None:
+    store = store_at(tmp_path, CONTRACT, Clock())
+    for number in range(3):
+        store.add(*another(VERDICT, number, "fake"), AGREED)
+    trail, history = store.chains
+    kept = [trail.digest(), history.digest()]
+    store.add(*another(VERDICT, 3, "fake"), AGREED)
+    assert lost_heads(kept, store.chains) == [], "chains grow"
+    whole, head = trail.path.read_bytes(), trail.head_path.read_bytes()
+    for path in (trail.path, trail.head_path):
+        path.unlink()
+    assert code_of(store.items) == "trail_broken"
+    assert not trail.path.exists(), "it is not begun anew"
+    trail.path.write_bytes(b"")
+    assert code_of(store.items) == "trail_broken"
+    trail.head_path.write_text('{"lines":0,"sha256":""}\n')
+    assert code_of(store.status) == "trail_broken", "records without a line, more than a crash leaves"
+    trail.path.write_bytes(whole)
+    trail.head_path.write_bytes(head)
+    assert len(store.items()) == 4
+    trail.path.unlink()
+    trail.head_path.unlink()
+    trail.append(
+        [{"when": "2026-01-01T12:00:00Z", "event": "stored", "id": item, "why": ""} for item in _ids(tmp_path)]
+    )
+    assert len(store.items()) == 4, "a forged trail fits"
+    assert len(lost_heads(kept, store.chains)) == 1, "but for the head that was kept elsewhere"
+    with pytest.raises(ChainError, match="--head"):
+        lost_heads(["nonsense"], store.chains)
+
+
+def _ids(store: Path) -> list[str]:
+    return sorted(path.stem for path in (store / "items").iterdir())
+
+
 def test_keys_are_refused_unless_private_and_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "key"
     key = ReviewKey.make(path)
@@ -247,7 +284,21 @@ def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: GoldenSet)
     assert run.invoke(app, [*form, "--reason", "blur"]).exit_code == 0
     assert run.invoke(app, [*review, "export", *common, "--out", str(tmp_path / "forms.csv")]).exit_code == 0
     assert "blur" in (tmp_path / "forms.csv").read_text()
-    assert run.invoke(app, [*review, "status", *common]).exit_code == 0
+    status = run.invoke(app, [*review, "status", *common])
+    assert status.exit_code == 0
+    heads = re.findall(r"head of \S+: ([0-9a-f]{64});", status.stderr)
+    assert len(heads) == 2
+    again = run.invoke(app, [*review, "status", *common, "--head", heads[0], "--head", heads[1]])
+    assert (again.exit_code, "deleted" in again.stderr) == (0, False)
+    lost = run.invoke(app, [*review, "status", *common, "--head", "0" * 64])
+    assert (lost.exit_code, "lines were rewritten or deleted" in lost.stderr) == (1, True)
+    record = store / "items" / f"{item_id}.sealed"
+    sealed = record.read_bytes()
+    record.write_bytes(sealed[: sealed.index(b"\n") + 20])
+    for step in (["next", "--out", str(out)], ["export", "--out", str(tmp_path / "left.csv")], ["status"]):
+        done = run.invoke(app, [*review, *step, *common])
+        assert (done.exit_code, "damaged" in done.stderr) == (1, True), step
+    record.write_bytes(sealed)
     assert run.invoke(app, [*review, "purge", "--store", str(store)]).stdout == "0 items purged\n"
     assert "deleted" in run.invoke(app, [*review, "opt-out", item_id, "--store", str(store)]).stdout
     wrong = run.invoke(app, [*review, "status", "--store", str(store), "--key", str(tmp_path / "none")])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 import shutil
 from collections.abc import Iterator
@@ -15,70 +14,11 @@ from typer.testing import CliRunner
 
 import ecdd
 from ecdd import cli
-from ecdd.bundle import bundle_path, load_bundle
 from ecdd.errors import printable
-from ecdd.golden.golden_sets import load_golden
-from ecdd.monitoring.logger import EventLog
-from gates.support.field_log import DAY, event
+from gates.support.command_calls import CALLS, ROOT, call, write_files
 
-ROOT = Path(__file__).resolve().parents[3]
-BUNDLE = bundle_path("tiny")
-CONTRACT = BUNDLE / "policy_contract.yaml"
 ESCAPE = "\x1b[31m"
 
-# a call of every command that is right but for the fault that a test puts into it; {…} are files of `given`
-CALLS = {
-    "predict": "{picture}",
-    "trace": "{picture}",
-    "contract init": "--tflite {tflite} --onnx {onnx} --out {new} --scaling=imagenet --crop-margin 1.3",
-    "contract check": "{contract}",
-    "contract show": "{contract}",
-    "contract diff": "{contract} {contract}",
-    "contract schema": "",
-    "onboard": "--tflite {tflite} --onnx {onnx} --out {new} --scaling=imagenet --crop-margin 1.3",
-    "contract upgrade": "{contract} --out {new}",
-    "bundle verify": "{released}",
-    "bundle diff": "{bundle} {bundle}",
-    "bundle build": "--tflite {tflite} --onnx {onnx} --contract {contract} --scores {scores} --out {new}",
-    "bundle show": "{bundle}",
-    "govern scan": "--data {manifest}",
-    "govern check": "--data {manifest} --split {split} --reviews {store} --key {key}",
-    "govern tag": "{picture} --split {split} --to AUDIT --who me --reason test",
-    "govern split": "--data {manifest} --out {new}",
-    "govern merge": "--data {manifest} --out {new}",
-    "govern review make-key": "{new}",
-    "govern review add": "{picture} --store {store} --key {key} --consent text",
-    "govern review next": "--store {store} --key {key} --out {new}",
-    "govern review label": "{id} --store {store} --key {key} --is real --reviewer me",
-    "govern review export": "--store {store} --key {key} --out {new}",
-    "govern review opt-out": "{id} --store {store}",
-    "govern review purge": "--store {store}",
-    "govern review status": "--store {store} --key {key}",
-    "govern review rekey": "--store {store} --key {key} --new-key {key}",
-    "govern review protocol": "",
-    "train teacher": "--data {manifest} --split {split} --out {new}",
-    "train student": "--data {manifest} --split {split} --config {config} --out {new}",
-    "train lite": "--data {manifest} --split {split} --init {weights} --out {new}",
-    "models import": "{weights} --arch tiny_ladeda --operator NPR --out {new}",
-    "models store": "{weights} --out {new}",
-    "forgeries sheet": "--generator self_blended --data {manifest} --split {split} --out {new}",
-    "calibrate": "--out {new}",
-    "export": "--checkpoint {weights} --out {new}",
-    "parity": "--data {picture}",
-    "score": "{manifest} --out {new}",
-    "release": "--dry-run",
-    "mutants": "",
-    "gates": "",
-    "init": "{new}",
-    "report": "{run}",
-    "judge": "{run}",
-    "serve": "",
-    "monitor canary": "--candidate {bundle} --data {manifest}",
-    "monitor report": "{log}",
-    "monitor purge": "{log}",
-    "monitor reference": "{log} --out {new}",
-    "monitor check": "{log} --reference {reference}",
-}
 # where one parameter needs another call
 CALLS_OF = {
     ("bundle build", "source"): "--mode float32 --out {new}",
@@ -194,69 +134,9 @@ def _commands() -> Iterator[tuple[str, Any]]:
 COMMANDS = dict(_commands())
 
 
-def _write_csv(path: Path, header: list[str], rows: list[list[Any]]) -> Path:
-    with path.open("w", newline="", encoding="utf-8") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([header, *rows])
-    return path
-
-
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Files that are right, by the names in `CALLS`, and files that are wrong."""
-    folder = tmp_path_factory.mktemp("given")
-    golden = load_golden()
-    faces = [item for item in golden.items if item.set == "in_scope"][:4]
-    listed, tagged = [], []
-    for item in faces:
-        label = int(item.expected.label == "fake")
-        listed.append([str(golden.root / item.path), label, "face", "golden", item.sha256])
-        tagged.append([item.sha256, "TRAIN", item.sha256, "unknown", label, "face", "golden"])
-    header = ["sha256", "lineage", "near_duplicate_group", "identity", "label", "scope", "source"]
-    log, digest = folder / "log.db", load_bundle(BUNDLE).payload_digest
-    with EventLog(str(log), create=True) as opened:
-        opened.append([event(timestamp_minute=DAY, bundle_digest=digest) for _ in range(600)])
-    wrong = Path(shutil.copytree(BUNDLE, folder / "wrong_bundle"))
-    (wrong / "model.tflite").write_bytes(b"another model")
-    files = {
-        "picture": golden.root / faces[0].path,
-        "contract": CONTRACT,
-        "bundle": BUNDLE,
-        "tflite": BUNDLE / "model.tflite",
-        "onnx": BUNDLE / "model.onnx",
-        "weights": BUNDLE / "weights.safetensors",
-        "scores": BUNDLE / "calibration_scores.csv",
-        "manifest": _write_csv(folder / "manifest.csv", ["path", "label", "scope", "source", "sha256"], listed),
-        "split": _write_csv(folder / "split.csv", header, sorted(tagged)),
-        "config": ROOT / "configs" / "smoke.yaml",
-        "run": ROOT / "reports" / "default",
-        "key": folder / "key",
-        "store": folder / "store",
-        "log": log,
-        "reference": folder / "reference.json",
-        "released": ROOT / "gates" / "units" / "release" / "fixtures" / "released",
-        "new": folder / "new",
-        "missing": folder / "missing",
-        "damaged": folder / "damaged",
-        "folder": folder / "folder",
-        "wrong contract": folder / "wrong_contract.yaml",
-        "wrong bundle": wrong,
-    }
-    files["damaged"].write_bytes(b"\x00\xff\xfe{[\x1b[31m" * 100)
-    files["folder"].mkdir()
-    text = CONTRACT.read_text(encoding="utf-8").replace("t_fake:", '"t_fake\\e[31m":')
-    files["wrong contract"].write_text(text, encoding="utf-8")
-    made = {name: str(path) for name, path in files.items()}
-    assert _call("govern review make-key", [made["key"]]).exit_code == 0
-    assert _call("monitor reference", [made["log"], "--out", made["reference"]]).exit_code == 0
-    words = CALLS["govern review add"].format(**made).split()
-    # the second one still waits for review when the first one has its label
-    added, more = (_call("govern review add", [str(golden.root / one.path), *words[1:]]) for one in faces[:2])
-    assert (added.exit_code, more.exit_code) == (0, 0), added.stderr + more.stderr
-    return made | {"id": added.stdout.strip()}
-
-
-def _call(name: str, arguments: list[str]) -> Any:
-    return CliRunner().invoke(cli.app, [*name.split(), *arguments])
+    return write_files(tmp_path_factory.mktemp("given"))
 
 
 def _faults(name: str, given: dict[str, str]) -> Iterator[Fault]:
@@ -265,7 +145,7 @@ def _faults(name: str, given: dict[str, str]) -> Iterator[Fault]:
         own = {one.name, f"{name} {one.name}"}
         if ("Path" not in str(one.type_descriptor.annotation) and not own & AS_TEXT) or (name, one.name) in NOT_REACHED:
             continue
-        kinds = ["missing", "damaged", "folder"]
+        kinds = ["missing", "damaged", "deep", "folder"]
         if one.name == "contract" or name.startswith("contract "):
             kinds.append("wrong contract")
         if own & BUNDLES and name != "contract diff":
@@ -295,7 +175,7 @@ def _problems(name: str, fault: Fault, given: dict[str, str], number: int) -> li
     named = "damaged" if fault.kind == "inside a file" else Path(fault.value).name
     if UNNAMED & {name, f"{name} {fault.parameter}"}:
         named = ""
-    return [f"{fault.parameter}, {fault.kind}: {text}" for text in _wrong(_call(name, words), expected, named)]
+    return [f"{fault.parameter}, {fault.kind}: {text}" for text in _wrong(call(name, words), expected, named)]
 
 
 def _wrong(result: Any, expected: int, named: str) -> list[str]:
@@ -337,12 +217,25 @@ def test_an_unknown_value_is_one_message_and_exit_code_2(name: str, given: dict[
     assert not problems, "\n".join(problems)
 
 
+@pytest.mark.parametrize(("name", "content"), [("index.json", b"[" * 5000), ("evidence.jsonl", b"\xff\xfe{}\n")])
+def test_a_run_with_a_damaged_file_is_one_message(tmp_path: Path, name: str, content: bytes) -> None:
+    """Nested too deeply, and no UTF-8; the same for the waivers of a release."""
+    run = shutil.copytree(ROOT / "reports" / "default", tmp_path / "run", ignore=shutil.ignore_patterns("figures"))
+    (run / name).write_bytes(content)
+    waivers = tmp_path / "waivers.yaml"
+    waivers.write_bytes(content)
+    for command, words in (("judge", [str(run)]), ("release", ["--dry-run", "--waivers", str(waivers)])):
+        said = call(command, words)
+        assert _wrong(said, 2, "") == [], command
+        assert said.stderr.count("\n") == 1
+
+
 def test_a_defect_of_the_program_is_one_line_with_what_to_report(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_path: object) -> None:
         raise ZeroDivisionError(f"{ESCAPE}\nno such luck")
 
     monkeypatch.setattr("ecdd.contract.loading.load_contract", fail)
-    said = _call("contract check", [])
+    said = call("contract check", [])
     assert (said.exit_code, said.stdout) == (2, "")
     assert said.stderr.startswith("ecdd: SY-001: ZeroDivisionError: \\x1b[31m no such luck; this is a defect")
     assert said.stderr.count("\n") == 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -15,11 +16,17 @@ from typing import Any
 
 import pytest
 
+import ecdd
 from ecdd.bundle.loading import default_bundle_path
 from ecdd.files import OutputError, check_output, open_output, write_bytes, write_output
 from gates.support.drawn_pictures import portrait
 
 PICTURE = portrait(1)
+# writers of files that no option names: a copy in a temporary folder, a lock, a folder that the command itself makes
+OWN_FILES = {
+    "files.py", "commands/init.py", "dataset_governance/review_store.py", "evidence/selection.py",
+    "export/contract_text.py", "release/signing.py", "runtimes/torch.py",
+}  # fmt: skip
 
 
 def predict(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[bytes]:
@@ -82,6 +89,17 @@ def test_predict_refuses_its_own_inputs(picture: Path, tmp_path: Path) -> None:
         assert f"ecdd: {out}: " in done.stderr.decode()
         assert b"choose another output" in done.stderr
         assert out.read_bytes() == before
+
+
+def test_one_module_writes_what_an_option_names() -> None:
+    writes = re.compile(r"\.write_(bytes|text)\(|open\([^)]*[\"'][wax]b?\+?[\"']")
+    package = Path(ecdd.__file__).parent
+    found = {
+        path.relative_to(package).as_posix()
+        for path in package.rglob("*.py")
+        if writes.search(path.read_text(encoding="utf-8").replace("files.write_bytes(", ""))
+    }
+    assert found <= OWN_FILES
 
 
 def test_a_link_is_followed(tmp_path: Path) -> None:

@@ -73,6 +73,29 @@ def test_digest_is_checked_and_a_mismatch_refused(site: SiteProcess, portrait: b
     assert site.predict(portrait, headers={"X-Content-SHA256": "abc"}).json["code"] == "bad_digest"
 
 
+def test_what_one_program_reads_otherwise_than_another_is_refused(site: SiteProcess, portrait: bytes) -> None:
+    """A header that is given twice, and a body with two lengths; the connection ends where the body's end is open."""
+    head = b"POST /v1/predict HTTP/1.1\r\nHost: localhost\r\n"
+    length, chunked = b"Content-Length: 1\r\n", b"Transfer-Encoding: chunked\r\n"
+    for line in (
+        b"X-Content-SHA256: " + hashlib.sha256(b"x").hexdigest().encode(),
+        b"Content-Type: image/png",
+        b"Content-Encoding: identity",
+        b"Origin: http://localhost",
+    ):
+        once, twice = (head + length + (line + b"\r\n") * count + b"\r\nx" for count in (1, 2))
+        assert b"repeated_header" not in site.raw(once, finish=True), line
+        assert b"repeated_header" in site.raw(twice, finish=True), line
+    smuggled = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    for lengths in (length + chunked, chunked + length):
+        found = site.raw(head + lengths + b"\r\n0\r\n\r\n" + smuggled)
+        assert found.startswith(b"HTTP/1.1 400"), found
+        assert b"two_lengths" in found
+        assert b"connection: close" in found.lower()
+        assert found.count(b"HTTP/1.1 ") == 1, "what follows is no request"
+    assert site.predict(portrait).status == 200
+
+
 def test_details_are_maps_crops_and_stages(site: SiteProcess, portrait: bytes, contract: LoadedContract) -> None:
     import base64
     import io
@@ -100,6 +123,8 @@ def test_details_are_maps_crops_and_stages(site: SiteProcess, portrait: bytes, c
     [
         ("?detail=all", {}, b"x", 400, "bad_query"),
         ("?name_suffix=../../etc/passwd", {}, b"x", 400, "bad_query"),
+        ("?detail=summary&detail=full", {}, b"x", 400, "bad_query"),
+        ("?detail=summary&other&det%61il=summary", {}, b"x", 400, "bad_query"),
         ("", {"Content-Type": "text/html"}, b"x", 415, "content_type"),
         ("", {"Content-Encoding": "gzip"}, b"x", 415, "content_encoding"),
         ("", {"Content-Type": "multipart/form-data"}, b"x", 400, "bad_multipart"),
@@ -108,6 +133,7 @@ def test_details_are_maps_crops_and_stages(site: SiteProcess, portrait: bytes, c
         ("", FORM, b"", 400, "bad_multipart"),
         ("", FORM, form(b"x", field="other"), 400, "bad_multipart"),
         ("", FORM, form(b"x")[:-9], 400, "bad_multipart"),
+        ("", FORM, form(b"x", name='a.jpg"\r\nContent-Disposition: form-data; name="file'), 400, "bad_multipart"),
         ("", FORM, form(b"x")[:-4] + b"\r\n" + form(b"y"), 400, "bad_multipart"),
         ("", FORM, b"--b0undary\r\n" + b"a: b\r\n" * 50 + b"\r\nx\r\n--b0undary--\r\n", 400, "bad_multipart"),
         ("", {"Content-Type": "multipart/form-data; boundary=" + "x" * 4000}, b"x", 400, "bad_multipart"),
@@ -196,7 +222,19 @@ def test_other_hosts_and_origins_are_refused(site: SiteProcess, portrait: bytes)
     own = f"127.0.0.1:{site.port}"
     for host in (own, "localhost", "LOCALHOST:1", "[::1]:8000", "127.0.0.1"):
         assert site.get("/healthz", {"Host": host}).status == 200, host
-    for host in ("evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "localhost@evil.example:80", "[::1"):
+    for host in (
+        *("evil.example", "127.0.0.1.evil.example", "10.0.0.1", "", "localhost@evil.example:80", "[::1", "[::1]x"),
+        *(
+            "evil@localhost",
+            "localhost/",
+            "localhost/evil",
+            "localhost?x",
+            "localhost#x",
+            "localhost:port",
+            "localhost:",
+        ),
+        *("local\thost", "localhost:80:80", "localhost\\", "[localhost]", "[::1%25eth0]", "%6cocalhost", "localhost,x"),
+    ):
         assert site.get("/healthz", {"Host": host}).json["code"] == "host_not_allowed", host
     assert site.predict(portrait, "", {"Origin": f"http://{own}", "Sec-Fetch-Site": "same-origin"}).status == 200
     for headers in (

@@ -164,6 +164,9 @@ def test_a_worker_that_hangs_is_ended(hasty_site: SiteProcess, portrait: bytes) 
     wait_until(lambda: hasty_site.get("/readyz").status == 200, "another worker is warm")
     wait_until(lambda: not worker.is_running(), "the one that hangs is gone")
     wait_until(lambda: hasty_site.predict(portrait).status == 200, "the new one judges")
+    hasty_site.stop()
+    assert "Traceback" not in hasty_site.output
+    assert "never retrieved" not in hasty_site.output
 
 
 def test_slow_requests_are_cut_at_every_stage(hasty_site: SiteProcess) -> None:

@@ -21,6 +21,7 @@ from ecdd.serving.judging_process import Judge
 from ecdd.serving.server import make_server
 from ecdd.serving.static_files import load_files
 from ecdd.verdict import Verdict
+from gates.support.asgi_call import LOCAL, answer_of
 from gates.support.site_process import FORM, SiteProcess, form, wait_until
 from gates.units.serving.conftest import STRICT
 
@@ -101,17 +102,7 @@ def test_a_request_whose_time_ends_at_any_moment_gives_its_worker_back(
 
 
 def through_guard(app: Any, method: str = "GET", headers: tuple[tuple[bytes, bytes], ...] = ()) -> list[Any]:
-    sent: list[Any] = []
-
-    async def receive() -> Any:
-        return {"type": "http.request"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    scope = {"type": "http", "method": method, "path": "/", "headers": [(b"host", b"localhost"), *headers]}
-    asyncio.run(Guard(app, (), lambda _status: None)(scope, receive, send))
-    return sent
+    return answer_of(Guard(app, (), lambda _status: None), method, headers=(LOCAL, *headers))
 
 
 def test_an_exception_becomes_a_problem_without_a_trace(caplog: pytest.LogCaptureFixture) -> None:

@@ -52,6 +52,9 @@ def test_nothing_is_stored_without_consent(keeping_site: SiteProcess, kept: Path
     for query in ("", "?consent=", "?consent=no"):
         status, problem = review(keeping_site, portrait, query)
         assert (status, problem["code"]) == (400, "no_consent")
+    for query in ("?consent=no&consent=given", "?consent=given&consent=given", "?consent=given&cons%65nt=no"):
+        status, problem = review(keeping_site, portrait, query)
+        assert (status, problem["code"]) == (400, "bad_query"), query
     assert not (kept / "store").exists()
 
 

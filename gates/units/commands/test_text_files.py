@@ -1,0 +1,120 @@
+"""What is printed, read and written as text: no terminal obeys it, no spreadsheet computes it, no depth breaks it."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import ecdd
+from ecdd.calibration.calibration_set_contract import ScoredPicture, read_scores, scores_csv
+from ecdd.commands.terminal import echo
+from ecdd.dataset_governance.lineage_tags import load_split, split_digest, write_split
+from ecdd.errors import EcddError
+from ecdd.files import plain_cell, read_json, read_yaml, spreadsheet_cell
+from ecdd.monitoring.logger import EventLog
+from ecdd.specification import GOLDEN
+from gates.support.command_calls import call
+from gates.support.field_log import DAY, event
+
+FORMULAS = [
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "'=1",
+    "''@x",
+    "-",
+    "it's",
+    "'",
+    "",
+    "-1.5",
+    "a=b",
+]
+
+
+def test_a_terminal_obeys_nothing_that_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    echo("red \x1b[31m title \x1b]0;t\x07 clear \x9b2J\nback\r\tturned \u202e\n")
+    assert capsys.readouterr().out == ("red \\x1b[31m title \\x1b]0;t\\x07 clear \\x9b2J\nback\\r\\tturned \\u202e\n\n")
+    echo("\x1b[2J", err=True, nl=False)
+    assert capsys.readouterr().err == "\\x1b[2J"
+
+
+def test_one_place_prints() -> None:
+    prints = re.compile(r"typer\.s?echo\(|(?<![\w.>])print\(|sys\.std(out|err)\.write")
+    found = {
+        path.relative_to(Path(ecdd.__file__).parent).as_posix()
+        for path in Path(ecdd.__file__).parent.rglob("*.py")
+        if any(prints.search(line) for line in path.read_text(encoding="utf-8").split("\n") if ">>>" not in line)
+    }
+    # programs of their own, called by others, whose words come from no file; and commands that are still to follow
+    others = {"export/rebundle.py", "runtimes/tflite_trial.py", "evidence/declare.py"}
+    assert found - others <= {f"commands/{name}.py" for name in ("terminal", "export", "models", "parity", "onboard")}
+
+
+@given(st.one_of(st.sampled_from(FORMULAS), st.text(), st.text("'=+-@\t\r1.e", max_size=6)))
+def test_a_cell_is_no_formula_and_gives_its_text_back(text: str) -> None:
+    cell = spreadsheet_cell(text)
+    assert plain_cell(cell) == text
+    if cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        float(cell)  # a number, or this fails
+
+
+def test_tables_hold_no_formula_and_are_read_back_equal(tmp_path: Path) -> None:
+    path, formulas = tmp_path / "table.csv", [text for text in FORMULAS if text]
+    split = load_split(GOLDEN / "data_split.csv")
+    rows = [replace(row, source=text, identity=text) for row, text in zip(split.rows.values(), formulas, strict=False)]
+    write_split(rows, path)
+    _no_formula(path.read_text(encoding="utf-8"))
+    again = load_split(path)
+    assert set(again.rows.values()) == set(rows)
+    assert again.digest == split_digest(rows)
+    pictures = [ScoredPicture(f"{k:064x}", text, text, k % 2, "judged", -0.5) for k, text in enumerate(formulas)]
+    path.write_text(scores_csv(pictures), encoding="utf-8")
+    _no_formula(path.read_text(encoding="utf-8"))
+    assert read_scores(path) == pictures
+
+
+def _no_formula(text: str) -> None:
+    for cell in (cell for row in csv.reader(io.StringIO(text)) for cell in row):
+        assert not cell.startswith(("=", "+", "@", "\t", "\r")), cell
+        assert not cell.startswith("-") or float(cell) < 0, cell
+
+
+@pytest.mark.parametrize("content", [b"[" * 9000, b"\xff{}", b"{", b"\x00", b"9" * 9000])
+def test_a_file_that_is_no_json_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(EcddError, match=re.escape(f"{tmp_path / 'file'}: ")):
+        read_json(tmp_path / "file")
+
+
+@pytest.mark.parametrize("content", [b"[" * 9000, b"\xff", b"{", b"!!bool x", b"!!int ''", b"a: 2026-13-99", b"\x00"])
+def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "file").write_bytes(content)
+    with pytest.raises(EcddError, match=re.escape(f"{tmp_path / 'file'}: ")):
+        read_yaml(tmp_path / "file")
+
+
+@pytest.mark.parametrize("value", [2**62, -(2**62), 10**12, "text", b"\xff", "\x1b[2J"])
+def test_a_minute_that_no_calendar_has_is_one_line(tmp_path: Path, value: object) -> None:
+    path = tmp_path / "log.db"
+    with EventLog(str(path), create=True) as log:
+        log.append([event(timestamp_minute=DAY) for _ in range(3)])
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE ecdd_events SET timestamp_minute = ? WHERE id = 2", (value,))
+    for name, words in (("monitor report", []), ("monitor reference", ["--out", str(tmp_path / "new")])):
+        done = call(name, [str(path), *words])
+        assert done.exit_code in (0, 2), name
+        assert isinstance(done.exception, SystemExit | None)
+        assert "SY-001" not in done.stderr
+        assert "\x1b" not in done.output
+    assert call("monitor report", [str(path)]).exit_code == 2 or not isinstance(value, int)
