@@ -9,10 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-_PACKAGE: Final = Path(__file__).resolve().parent
-_INSTALLED: Final = _PACKAGE / "_specification"
+PACKAGE: Final = Path(__file__).resolve().parent
+_INSTALLED: Final = PACKAGE / "_specification"
 # the folder that holds gates/, golden/, contracts/ and configs/
-ROOT: Final = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent
+ROOT: Final = _INSTALLED if _INSTALLED.is_dir() else PACKAGE.parent
 GOLDEN: Final = ROOT / "golden"
 SPLIT: Final = GOLDEN / "data_split.csv"
 CONTRACT: Final = ROOT / "contracts" / "policy_contract.yaml"
