@@ -59,8 +59,8 @@ def gates(  # noqa: PLR0917 - options of the command line
 
     request = GatesRequest(tuple(chosen or ()), bundle, contract, golden, data, workers, out, expected, ctx.obj)
     if attest is not None:
-        check_fresh(request.folder)
         load_signer(attest)
+        check_fresh(request.folder)
     code = run_gates(request)
     if code in {0, 1}:
         if attest is not None and (request.folder / HEAD_FILE).is_file():

@@ -163,7 +163,7 @@ def load_signer(private: Path) -> CryptoSigner:
     """
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
     from securesystemslib.exceptions import UnsupportedAlgorithmError
-    from securesystemslib.signer import CryptoSigner
+    from securesystemslib.signer._crypto_signer import CryptoSigner
 
     try:
         return CryptoSigner(load_pem_private_key(private.read_bytes(), password=None))
@@ -181,7 +181,7 @@ def load_public(public: Path) -> SSlibKey:
     """
     from cryptography.hazmat.primitives.serialization import load_pem_public_key
     from securesystemslib.exceptions import UnsupportedAlgorithmError
-    from securesystemslib.signer import SSlibKey
+    from securesystemslib.signer._key import SSlibKey
 
     try:
         return SSlibKey.from_crypto(load_pem_public_key(public.read_bytes()))

@@ -192,7 +192,7 @@ def load_specification() -> dict[str, Declared]:
     return load_declared(GATES / DECLARED_FILE)
 
 
-def load_declarations(root: Path) -> Declarations:
+def load_declarations(root: Path, *, specification: bool = False) -> Declarations:
     """Load the declarations that a run in a project goes by; its identity says which they were.
 
     Parameters
@@ -200,6 +200,8 @@ def load_declarations(root: Path) -> Declarations:
     root : Path
         The project. Its ``gates/declared.yaml`` stands in place of the specification's where there is one, and then
         no release rests on the run; its ``clauses/declared.yaml`` adds experiments of its own.
+    specification : bool
+        Whatever the project declares, go by the specification's.
 
     Returns
     -------
@@ -211,7 +213,7 @@ def load_declarations(root: Path) -> Declarations:
     DeclarationError
         A file is wrong, or an own experiment has the id of one of the specification.
     """
-    gates = declared_path(root)
+    gates = GATES / DECLARED_FILE if specification else declared_path(root)
     experiments = load_declared(gates)
     files = {key: gates.parents[1] / about.file for key, about in experiments.items()}
     own = root / "clauses" / DECLARED_FILE

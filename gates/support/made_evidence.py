@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ecdd.evidence.chain import write_chain
+from ecdd.evidence.chain import EVIDENCE_FILE, read_chain, write_chain
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.head import HEAD_FILE, RecordEntry, RunEntry, read_head, write_head
 from ecdd.evidence.merging import Asked, merge, read_records, write_records
-from ecdd.evidence.records import Fragment, Metric, RunIdentity, record_digest
+from ecdd.evidence.records import Fragment, Measurement, Metric, RunIdentity, record_digest
 from ecdd.evidence.session import DECLARED_FILE, file_digest, gates_digest, stages_digest
 from ecdd.files import write_text
 from ecdd.pipeline.decode import frozen_decoder
@@ -98,3 +98,30 @@ def rehash(folder: Path) -> None:
         for key, record in read_records(folder).items()
     )
     write_text(folder / HEAD_FILE, head.model_copy(update={"records": entries}).model_dump_json(indent=1))
+
+
+def reidentify(folder: Path, **parts: Any) -> None:
+    """Let all records and runs of a folder say other parts of their identity, as if they had been made so."""
+    head, records = read_head(folder)[0], read_records(folder)
+    runs = tuple(run.model_copy(update={"identity": run.identity.model_copy(update=parts)}) for run in head.runs)
+    identity = {"identity": runs[-1].identity}
+    write_records(folder, {key: record.model_copy(update=identity) for key, record in records.items()})
+    write_text(folder / HEAD_FILE, head.model_copy(update={"runs": runs}).model_dump_json())
+    rehash(folder)
+
+
+def measure_too(folder: Path, said: Measurement) -> None:
+    """Let the first test of every record of a folder have measured something more, as if it had."""
+    chain, head, records = read_chain(folder), read_head(folder)[0], read_records(folder)
+    fragments, seen = [], set[str]()
+    for line in chain.lines:
+        more = () if line.test.experiment in seen else (said.model_copy(update={"test": line.test.test}),)
+        seen.add(line.test.experiment)
+        fragments.append(line.test.model_copy(update={"measurements": (*more, *line.test.measurements)}))
+    (folder / EVIDENCE_FILE).unlink()
+    digest = write_chain(folder, fragments, head.runs[-1].run, seen).digest
+    for key, record in records.items():
+        all_said = tuple(m for fragment in fragments if fragment.experiment == key for m in fragment.measurements)
+        write_records(folder, {key: record.model_copy(update={"measurements": all_said})})
+    write_text(folder / HEAD_FILE, head.model_copy(update={"chain": digest}).model_dump_json())
+    rehash(folder)
