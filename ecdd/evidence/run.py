@@ -26,9 +26,9 @@ from ecdd.evidence.merging import FRAGMENTS, Asked, merge, read_fragments, remov
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.selection import Collection, is_complete, read_collection, selection_of, unfinished
 from ecdd.evidence.session import RunOptions, identify
-from ecdd.evidence.soundness import foreign_plugins
+from ecdd.evidence.soundness import foreign_plugins, origin_of
 from ecdd.evidence.summary import gate_lines, mutant_lines, verdict_lines
-from ecdd.specification import GOLDEN
+from ecdd.specification import GATES, GOLDEN
 
 RUN = pytest.StashKey["Run"]()
 CHANGED = pytest.StashKey[list[str]]()
@@ -81,10 +81,15 @@ class Run:
         """Remember which experiments lost a test to ``-k``, ``-m`` or ``--deselect``."""
         _note(self.collection.deselected, items)
 
+    def pytest_collectstart(self, collector: pytest.Collector) -> None:
+        """Note every test file that is not one of the gates: in the same process, it can patch what measures."""
+        if isinstance(collector, pytest.Module) and not collector.path.is_relative_to(GATES):
+            self.collection.plugins[collector.nodeid] = origin_of(collector.path)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Store what was collected; workers do this for the controller."""
         _note(self.collection.collected, session.items)
-        self.collection.plugins = foreign_plugins(session.config.pluginmanager)
+        self.collection.plugins |= foreign_plugins(session.config.pluginmanager)
         if not only_lists(session.config):
             self.collection.write(self.fragments, self.name)
 

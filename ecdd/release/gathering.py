@@ -9,7 +9,7 @@ from pathlib import Path
 from ecdd.bundle import Bundle
 from ecdd.bundle.loading import default_bundle_path
 from ecdd.evidence.attestation import check_attestation
-from ecdd.evidence.declarations import Declared, load_expected
+from ecdd.evidence.declarations import Declared, load_expected, load_specification
 from ecdd.evidence.edits import Examined, examine
 from ecdd.evidence.head import HEAD_FILE, RunEntry
 from ecdd.evidence.records import ExperimentRecord, RunIdentity
@@ -77,10 +77,22 @@ def gather(bundle: Bundle, folders: Iterable[Path], evidence_key: Path | None) -
         ours = [run for run in seen.head.runs if _is_of(run.identity, bundle)]
         found.runs += ours
         found.reasons += [f"{folder}: {text}" for text in unsound_runs(ours)]
+        elsewhere = _tests_from_elsewhere(seen)
+        found.reasons += [f"{folder}: {text}" for text in elsewhere.values()]
         for key, record in seen.records.items():
-            if _is_of(record.identity, bundle):
+            if _is_of(record.identity, bundle) and key not in elsewhere:
                 _join(found.records, key, record)
     return found
+
+
+def _tests_from_elsewhere(seen: Examined) -> dict[str, str]:
+    """Experiments of the specification whose tests are not those of its file, by id."""
+    declared = load_specification()
+    return {
+        test.experiment: f"{test.nodeid}: not a test of {declared[test.experiment].file}, but says {test.experiment}"
+        for test in (line.test for line in seen.chain.lines)
+        if test.experiment in declared and test.nodeid.partition("::")[0] != declared[test.experiment].file
+    }
 
 
 def _is_of(identity: RunIdentity, bundle: Bundle) -> bool:

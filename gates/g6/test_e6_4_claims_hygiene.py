@@ -261,6 +261,7 @@ def test_a_release_cannot_be_talked_into(evidence: Evidence, bundle: Bundle, tmp
 
 
 @pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
 def test_no_dishonest_way_ends_in_a_release(evidence: Evidence, bundle: Bundle, tmp_path: Path) -> None:
     """Each way, tried on consistent evidence, is refused by name; the same evidence in honesty gets no such reason."""
     believed = []
@@ -277,6 +278,7 @@ def test_no_dishonest_way_ends_in_a_release(evidence: Evidence, bundle: Bundle, 
 
 
 @pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
 def test_limits_have_hard_ends(evidence: Evidence, contract: LoadedContract) -> None:
     """A contract that lets more than half of a class be wrong, or abstain, promises nothing and cannot be loaded."""
     accepted = []
@@ -292,6 +294,7 @@ def test_limits_have_hard_ends(evidence: Evidence, contract: LoadedContract) -> 
 
 
 @pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
 def test_scores_without_their_pictures_are_not_believed(evidence: Evidence, bundle: Bundle, tmp_path: Path) -> None:
     """A forged table inside a bundle, of its very digests: without pictures it is unverified."""
     ours = {"payload_digest": bundle.payload_digest, "contract_digest": bundle.contract.digest}

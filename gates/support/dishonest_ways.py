@@ -94,6 +94,14 @@ def _relabelled(applicant: Applicant) -> Decision:
     return applicant.asks(folder)
 
 
+def _elsewhere(applicant: Applicant) -> Decision:
+    """A file of the applicant's own whose tests carry the names and the marker of an experiment."""
+    declared = load_specification()
+    own = {"E1.7": declared["E1.7"].model_copy(update={"file": "clauses/test_1.py"})}
+    make_evidence(applicant.folder / "run", applicant.bundle, declared | own, GREEN)
+    return applicant.asks(applicant.folder / "run")
+
+
 def _waived(applicant: Applicant) -> Decision:
     claims = [key for key in applicant.bundle.contract.policy.release.claims if key not in {"E1.7", "E4.4", "E6.1"}]
     return applicant.asks(applicant.evidence({"E1.7": 0.5}), waivers=[waiver(key) for key in claims])
@@ -130,6 +138,7 @@ WAYS: Final[dict[str, tuple[Callable[[Applicant], Decision], str]]] = {
     "clauses changed": (_of(gates_digest=OTHER), "measured with other gates' code"),
     "records relabelled": (_relabelled, "E1.7: the record says another payload digest than the run of its tests"),
     "a plugin that patches what measures": (_of(plugins={"kind": f"sha256 {OTHER}"}), "the gates do not know: kind"),
+    "tests of one's own under an experiment's name": (_elsewhere, "not a test of gates/g1/test_e1_7_alpha.py"),
     "a record of another run": (_added, "E1.9: a record without a test in evidence.jsonl"),
     "records without a signature": (_not_signed, "not attested: there is no attestation.dsse.json"),
     "a signature of other evidence": (_exchanged_under_its_signature, "was signed for other evidence"),
