@@ -53,8 +53,9 @@ specification: $(VENV)/.ready
 	$(VENV)/bin/pytest gates -n 2 --dist worksteal $(bundle_option) --expected gates/expected_verdicts.yaml
 
 evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle
-	$(if $(DATA),,$(error make evidence needs DATA=, a labelled manifest or its folder: the sweeps run on it))
-	$(VENV)/bin/pytest $(gates) -n 0 $(data_option) --report-dir reports/default --expected gates/expected_verdicts.yaml
+	$(if $(DATA),,$(error make evidence needs DATA=, labelled manifests or their folders: the sweeps run on them))
+	$(VENV)/bin/ecdd govern merge $(foreach one,$(DATA),--data $(one)) --out build/data.csv
+	$(VENV)/bin/pytest $(gates) -n 2 --dist worksteal --data build/data.csv --report-dir reports/default --expected gates/expected_verdicts.yaml
 	$(VENV)/bin/ecdd mutants --out reports/default/mutants.json
 	$(VENV)/bin/ecdd report reports/default
 

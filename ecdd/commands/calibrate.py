@@ -24,7 +24,8 @@ def calibrate(
         Path | None, typer.Option(help="Folder of a training, in place of the bundle's weights.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option(help="Data manifest, or its folder; the bundle's own logits where not given.")
+        list[Path] | None,
+        typer.Option(help="Data manifest, or its folder, may be repeated; the bundle's own logits where not given."),
     ] = None,
     contract: Annotated[Path | None, typer.Option(help="Policy contract, in place of the bundle's.")] = None,
     split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
@@ -50,10 +51,11 @@ def calibrate(
     from rich.progress import Progress
 
     from ecdd.bundle import default_bundle_path, load_bundle
+    from ecdd.calibration.unseen_sources import CROSS_FITTED_FILE
     from ecdd.contract.loading import load_contract
     from ecdd.contract.value_lines import set_contract_values
     from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
-    from ecdd.dataset_governance.manifest import load_manifest
+    from ecdd.dataset_governance.manifest import load_manifests
     from ecdd.dataset_governance.usable_faces import usable_faces
     from ecdd.export.artifact_manifest import (
         TRAINING_FILE,
@@ -80,11 +82,13 @@ def calibrate(
         record = (training / TRAINING_FILE).read_bytes()
     today = datetime.datetime.now(datetime.UTC).date()
     day = frozen_on.date() if frozen_on else (today if data else old_day)
-    new = NewBundle(out, name or old_name, release or _raised(old_release), text, record, day)
+    cross_fitted = (training or source) / CROSS_FITTED_FILE
+    unseen = cross_fitted.read_bytes() if cross_fitted.is_file() else None
+    new = NewBundle(out, name or old_name, release or _raised(old_release), text, record, day, unseen)
     if data is None:
         fitted = recalibrate_bundle(load_bundle(source), new)
     else:
-        rows = usable_faces(load_manifest(data), load_split(split), [LineageTag.CALIBRATION])
+        rows = usable_faces(load_manifests(data), load_split(split), [LineageTag.CALIBRATION])
         more: Any = None
         if cache is not None:
             policy, settings = load_contract(contract or source / "policy_contract.yaml"), load_config(config)

@@ -1,4 +1,4 @@
-"""``ecdd contract check|show|diff|schema``."""
+"""``ecdd contract check|show|diff|schema|upgrade``."""
 
 from __future__ import annotations
 
@@ -170,3 +170,24 @@ def schema() -> None:
     from ecdd.contract.describing import json_schema
 
     typer.echo(json.dumps(json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def upgrade(
+    path: ContractPath = None,
+    *,
+    out: Annotated[Path, typer.Option(help="Contract to write.")],
+) -> None:
+    """Write a contract of an older schema version in the newest one.
+
+    What it lacks is written as proposed, with the value that applied without it: nothing is decided otherwise.
+    """
+    from ecdd.contract.loading import load_contract
+    from ecdd.contract.upgrading import SCHEMA_VERSION
+    from ecdd.contract.writing import contract_text
+    from ecdd.files import write_output
+
+    contract = load_contract(path)
+    values = {**contract.values, "schema_version": SCHEMA_VERSION}
+    write_output(out, contract_text(values, contract.provenance).encode(), inputs=[contract.path])
+    typer.echo(f"{out}: schema version {SCHEMA_VERSION}; {len(contract.filled_in)} knobs added, all proposed")

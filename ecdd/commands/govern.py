@@ -74,3 +74,18 @@ def split(
         typer.echo(f"{lineage}: {count} {scope}, {names[label]}")
     count = len({row.near_duplicate_group for row in written.rows.values()})
     typer.echo(f"{len(written.rows)} pictures in {count} groups, digest {written.digest}")
+
+
+@app.command()
+def merge(
+    *,
+    data: Annotated[list[Path], typer.Option(help="Data manifest, or its folder; may be repeated.")],
+    out: Annotated[Path, typer.Option(help="Manifest to write; its paths are relative to its folder.")],
+) -> None:
+    """Write several data manifests as one, for commands that take a single one (`ecdd gates --data`)."""
+    from ecdd.dataset_governance.manifest import manifest_path, merged_text
+    from ecdd.files import write_output
+
+    text = merged_text(data, out.parent)
+    write_output(out, text.encode(), inputs=[manifest_path(path) for path in data])
+    typer.echo(f"{out}: {len(text.splitlines()) - 1} pictures of {len(data)} manifests")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,6 +154,38 @@ def load_manifests(
     if problems:
         raise ManifestError(problems)
     return rows
+
+
+def merged_text(data: Sequence[Path], folder: Path) -> str:
+    """Write several manifests as one, for what reads a single one.
+
+    Parameters
+    ----------
+    data : sequence of Path
+        Manifests or their folders.
+    folder : Path
+        Folder that the new manifest will lie in; paths become relative to it.
+
+    Returns
+    -------
+    str
+        CSV with every column that one of them has, empty where a manifest lacks it.
+
+    Raises
+    ------
+    ManifestError
+        As `load_manifests`.
+    """
+    load_manifests(data)
+    tables = [(path, read_table(path, _REQUIRED, exactly=False)) for path in map(manifest_path, data)]
+    columns = list(dict.fromkeys(name for _, table in tables for _, cells in table for name in cells))
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    for path, table in tables:
+        root = Path(os.path.relpath(path.parent, folder))
+        writer.writerows({**cells, "path": (root / cells["path"]).as_posix()} for _, cells in table)
+    return buffer.getvalue()
 
 
 def _identities_in_two_lineages(name: str, rows: list[ManifestRow]) -> list[str]:

@@ -17,6 +17,7 @@ from ecdd.bundle.manifest import CALIBRATION_FILE, CONTRACT_FILE, MODEL_FILE, VA
 from ecdd.bundle.variants import REPRESENTATIVE_FILE, SCORES_FILE, modes, place, refuse_existing
 from ecdd.calibration.calibration_set_contract import ScoredPicture, read_scores
 from ecdd.calibration.fitting import FittedCalibration
+from ecdd.calibration.unseen_sources import CROSS_FITTED_FILE
 from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.usable_faces import TaggedRow
 from ecdd.export.contract_text import read_contract, with_thresholds
@@ -126,6 +127,8 @@ class NewBundle:
         JSON text that ships beside the model.
     frozen_on : date
         Day the calibration set was frozen.
+    cross_fitted : bytes, optional
+        Scores of sources that the scoring training did not see (E6.5), where the training had folds.
     """
 
     out: Path
@@ -134,6 +137,7 @@ class NewBundle:
     contract: str
     training_record: bytes
     frozen_on: datetime.date
+    cross_fitted: bytes | None = None
 
 
 def build_bundle(
@@ -231,6 +235,8 @@ def _write_calibrated(
         variant.write(folder, fitted[mode])
     write_text(new.out / CONTRACT_FILE, text)
     write_bytes(new.out / TRAINING_FILE, new.training_record)
+    if new.cross_fitted is not None:
+        write_bytes(new.out / CROSS_FITTED_FILE, new.cross_fitted)
     write_manifest(
         new.out,
         name=new.name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from ecdd.calibration.metrics import auc, bootstrap_interval
+from ecdd.calibration.unseen_sources import COLUMNS as CROSS_FITTED_COLUMNS
+from ecdd.calibration.unseen_sources import CROSS_FITTED_FILE
 from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag
 from ecdd.dataset_governance.manifest import ManifestRow
@@ -44,7 +46,8 @@ if TYPE_CHECKING:
 Progress = Callable[[str], None]
 SCORES_NAME: Final = "scores.csv"
 RECORD_SCHEMA: Final = 3
-KINDS: Final = ("file", "harmonised")
+FILE: Final = "file"
+KINDS: Final = (FILE, "harmonised")
 COLUMNS: Final = ("training", "sha256", "source", "label", "lineage", "kind", "logit")
 SHIPPED: Final = "shipped"
 NOT_TESTED_ON: Final = (
@@ -160,6 +163,7 @@ def run_face_training(
         "processes": processes.count,
         "device": processes.device,
         "initialised_from": options.init.name,
+        "begun_from": _record_beside(options.init),
         "trainings": parts,
         "left_out": left_out_summary(parts),
         "not_tested_on": list(NOT_TESTED_ON),
@@ -167,8 +171,47 @@ def run_face_training(
     record["state_digest"] = save_weights(
         model, identity_of(model, contract.policy, contract.tensor_digest), options.out / WEIGHTS_NAME
     )
+    cross_fitted = options.init.with_name(CROSS_FITTED_FILE)
+    if config.folds or not cross_fitted.is_file():
+        text = cross_fitted_text(options.out, config.folds)
+    else:
+        text = cross_fitted.read_text(encoding="utf-8")
+    write_text(options.out / CROSS_FITTED_FILE, text)
     write_text(options.out / RECORD_NAME, json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n")
     return record
+
+
+def _record_beside(weights: Path) -> dict[str, Any] | None:
+    """Read the record of the training that made the weights, where they come from one and not from a package."""
+    path = weights.with_name(RECORD_NAME)
+    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return found
+
+
+def cross_fitted_text(out: Path, folds: Collection[str]) -> str:
+    """Gather every fold's scores of the files that it did not see, for thresholds that hold on new sources (E6.5).
+
+    Parameters
+    ----------
+    out : Path
+        Folder of a training whose folds are scored.
+    folds : collection of str
+        Names; the family of a fake is the fold that left it out.
+
+    Returns
+    -------
+    str
+        CSV with the columns of `ecdd.calibration.unseen_sources`.
+    """
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(CROSS_FITTED_COLUMNS)
+    for name in sorted(folds):
+        for row in read_scores(_place(out, name) / SCORES_NAME):
+            if row["kind"] == FILE:
+                family = name if row["label"] == "1" else row["source"]
+                writer.writerow((row["sha256"], row["label"], row["source"], family, name, row["logit"]))
+    return buffer.getvalue()
 
 
 def _twins(

@@ -92,9 +92,9 @@ def _shown(one: GroupRates) -> dict[str, object]:
 
 
 def _left_out(bundle: Bundle) -> Mapping[str, Collection[str]]:
-    """Sources that each training never saw, as the bundle's training record says."""
+    """Sources that each training never saw, as the bundle's training record says; folds may be of the first stage."""
     record = json.loads(bundle.read(RECORD)) if RECORD in bundle.manifest.files else {}
-    trainings = record.get("trainings", {})
+    trainings = {**(record.get("begun_from") or {}).get("trainings", {}), **record.get("trainings", {})}
     parts = {name: training.get("left_out") or {} for name, training in trainings.items()}
     return {name: [*part.get("fake_sources", []), *part.get("real_sources", [])] for name, part in parts.items()}
 

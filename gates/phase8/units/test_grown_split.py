@@ -14,7 +14,7 @@ from ecdd.dataset_governance.build_split import build_split
 from ecdd.dataset_governance.duplicate_groups import COLUMNS, read_groups
 from ecdd.dataset_governance.lineage_history import history_path, record_split, split_as_of, split_cited
 from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, load_split
-from ecdd.dataset_governance.manifest import ManifestError, load_manifest, load_manifests
+from ecdd.dataset_governance.manifest import ManifestError, load_manifest, load_manifests, merged_text
 
 NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
@@ -93,3 +93,16 @@ def test_a_picture_of_two_manifests_is_named(tmp_path: Path) -> None:
     skipped: list[str] = []
     assert len(load_manifests([first, second], skipped=skipped)) == 3
     assert len(skipped) == 1
+
+
+def test_merged_manifests_hold_every_row_and_find_every_file(tmp_path: Path) -> None:
+    data = [folder_of(tmp_path / "a", "old", 2), folder_of(tmp_path / "b", "new", 3)]
+    out = tmp_path / "deep" / "er" / "all.csv"
+    out.parent.mkdir(parents=True)
+    out.write_text(merged_text(data, out.parent))
+    merged = load_manifest(out)
+    assert [(row.sha256, row.label, row.source) for row in merged] == [
+        (row.sha256, row.label, row.source) for row in load_manifests(data)
+    ]
+    with pytest.raises(ManifestError, match="the same picture as"):
+        merged_text([data[0], data[0]], out.parent)

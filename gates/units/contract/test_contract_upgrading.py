@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from ecdd.cli import app as cli
 from ecdd.contract.loading import ContractError, load_contract
 from ecdd.contract.upgrading import SCHEMA_VERSION
 
@@ -54,3 +56,14 @@ def test_the_newest_schema_asks_for_everything(tmp_path: Path) -> None:
         load_contract(tmp_path / "contract.yaml")
     named = {problem.key for problem in caught.value.problems}
     assert named >= {"serving.max_connections", "monitoring.playbook", "dataset_governance.review_cycle_days"}
+
+
+def test_upgraded_by_command_it_says_the_same_and_lacks_nothing(tmp_path: Path) -> None:
+    new = tmp_path / "new.yaml"
+    done = CliRunner().invoke(cli, ["contract", "upgrade", str(OLD), "--out", str(new)])
+    before, after = load_contract(OLD), load_contract(new)
+    assert done.exit_code == 0
+    assert after.filled_in == set()
+    assert set(after.proposed) == set(before.proposed)
+    assert before.filled_in <= set(after.proposed)
+    assert after.values == {**before.values, "schema_version": SCHEMA_VERSION}
