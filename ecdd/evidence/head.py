@@ -51,7 +51,7 @@ class RunEntry(Stored):
     ended: str
     identity: RunIdentity
     plugins: dict[str, str]
-    tests: Annotated[dict[str, str], Field(min_length=1)]
+    tests: dict[str, str]
     problems: tuple[str, ...] = ()
 
     @property

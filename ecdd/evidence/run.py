@@ -22,7 +22,7 @@ from ecdd.evidence.declarations import (
     load_expected,
 )
 from ecdd.evidence.head import FAILED, LOST, MARKED, PASSED, SKIPPED, RunEntry, write_head
-from ecdd.evidence.merging import FRAGMENTS, Asked, merge, read_fragments, remove_fragments, write_records
+from ecdd.evidence.merging import FRAGMENTS, Asked, RecordError, merge, read_fragments, remove_fragments, write_records
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.selection import Collection, is_complete, read_collection, selection_of, unfinished
 from ecdd.evidence.session import RunOptions, identify
@@ -147,7 +147,11 @@ class Run:
             tests=self._outcomes(set().union(*collection.collected.values())),
             problems=(*self.harness_errors, *(["the run was interrupted"] if interrupted else [])),
         )
-        write_head(self.options.folder, chain, entry)
+        try:
+            write_head(self.options.folder, chain, entry)
+        except RecordError as error:  # left there by another version
+            self.harness_errors.append(f"{error}; or remove it, or name another folder")
+            self.records = {}
 
     def _outcomes(self, collected: set[str]) -> dict[str, str]:
         """Outcome of every collected test, of an experiment or not; the worst of its phases counts."""

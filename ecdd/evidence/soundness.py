@@ -46,7 +46,7 @@ def foreign_plugins(manager: pytest.PytestPluginManager) -> dict[str, str]:
     found = {}
     for _name, plugin in manager.list_name_plugin():
         module = plugin if isinstance(plugin, ModuleType) else sys.modules.get(type(plugin).__module__)
-        if module is None or module.__name__.partition(".")[0] == "_pytest":
+        if plugin is None or module is None or module.__name__.partition(".")[0] == "_pytest":
             continue
         file = Path(getattr(module, "__file__", None) or "/")
         if not is_gates_code(file):

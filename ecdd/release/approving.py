@@ -121,6 +121,10 @@ def page(decision: Decision, digest: str) -> str:
         lines += [f"- {key}: {value}, shipped {shipped}" for key, value, shipped in decision.looser] + [""]
     lines += ["## Claimed and passed", ""]
     lines += [f"- {key} {decision.records[key].title}" for key in decision.supported]
+    untested = [(key, entry) for key in decision.supported for entry in decision.records[key].not_tested]
+    if untested:
+        lines += ["", "## Not tested in what passed", ""]
+        lines += dict.fromkeys(f"- {key} {entry.what}: {entry.why}" for key, entry in untested)
     if decision.not_applicable:
         lines += ["", "## Not applicable by contract", "", *(f"- {text}" for text in decision.not_applicable)]
     lines += ["", "## Not claimed", "", *(f"- {text}" for text in decision.not_claimed), "", "## Waived", ""]

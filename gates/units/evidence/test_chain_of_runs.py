@@ -107,7 +107,7 @@ def test_the_head_says_what_became_of_every_test(project: Project, workers: int 
         "test_elsewhere": "skipped: needs a second machine",
     }
     (said,) = run.unclean()
-    assert "test_red failed; " in said
+    assert "test_red failed" in said
     assert "test_left_out" in said
     assert "test_elsewhere" not in said
     assert "was not clean" in (_folder(project) / "index.html").read_text(encoding="utf-8")
@@ -125,7 +125,17 @@ def test_a_plugin_that_patches_what_measures_is_named(project: Project) -> None:
     """The patch itself stays unseen: 0.75 passes a limit of 0.5; the plugin that made it does not."""
     project.write("gates/test_1.py", GREEN.replace("0.25", "0.75"))
     project.write("kind.py", PATCH)
+    project.pytester.syspathinsert()
     assert project.run("gates", "-p", "kind").ret == 0
     (run,) = read_head(_folder(project))[0].runs
     assert run.plugins["kind"].startswith("sha256 ")
     assert any("gates do not know: kind (sha256" in text for text in unsound_runs([run]))
+
+
+def test_a_record_of_another_version_ends_the_run_in_words(project: Project) -> None:
+    assert project.run("gates").ret == 0
+    path = _folder(project) / "phase2_results" / "E2.1.json"
+    path.write_text(path.read_text().replace('"schema_version": 2', '"schema_version": 1'))
+    result = project.run("gates/test_1.py")
+    assert result.ret == 1
+    result.stdout.fnmatch_lines(["ecdd harness error: *E2.1.json: not a record*run the gates again*"])
