@@ -80,6 +80,10 @@ EXTRAS = {
     "uvicorn": "serve",
     "python_multipart": "serve",
     "ray": "scale",
+    "securesystemslib": "gates",
+    "in_toto_attestation": "gates",
+    "google": "gates",
+    "model_signing": "release",
 }
 
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-_PACKAGE: Final = Path(__file__).resolve().parent
-_INSTALLED: Final = _PACKAGE / "_specification"
+PACKAGE: Final = Path(__file__).resolve().parent
+_INSTALLED: Final = PACKAGE / "_specification"
 # the folder that holds gates/, golden/, contracts/ and configs/
-ROOT: Final = _INSTALLED if _INSTALLED.is_dir() else _PACKAGE.parent
+ROOT: Final = _INSTALLED if _INSTALLED.is_dir() else PACKAGE.parent
 GOLDEN: Final = ROOT / "golden"
 SPLIT: Final = GOLDEN / "data_split.csv"
 CONTRACT: Final = ROOT / "contracts" / "policy_contract.yaml"
-TINY_CONTRACT: Final = _PACKAGE / "bundles" / "tiny" / "policy_contract.yaml"  # of Tiny-LaDeDa and its teacher
+TINY_CONTRACT: Final = PACKAGE / "bundles" / "tiny" / "policy_contract.yaml"  # of Tiny-LaDeDa and its teacher
 CONFIGS: Final = ROOT / "configs"
 GATES: Final = ROOT / "gates"
 EXPECTED: Final = GATES / "expected_verdicts.yaml"

@@ -150,7 +150,7 @@ def load_bundle(path: Path | str | None = None) -> Bundle:
         raise BundleError(root, "this installation has no default bundle; name one with --bundle PATH")
     files = _read_list(root)
     compare(root, files.files)
-    description, contract, calibration = read_parts(root)
+    description, contract, calibration = read_parts(root, files.files)
     check_agreement(root, files.files, description, contract, calibration, read_variants(root, files.files))
     manifest = BundleManifest(
         **{name: getattr(description, name) for name in BundleDescription.model_fields},
@@ -164,8 +164,9 @@ def _read_list(root: Path) -> FileList:
     """Read ``manifest.json`` and check it against itself."""
     if root.is_dir() and not (root / MANIFEST_FILE).exists():
         raise BundleError(root, f"no {MANIFEST_FILE}; this is no bundle", missing=[MANIFEST_FILE])
-    files = read_record(root, MANIFEST_FILE, FileList)
-    if (root / MANIFEST_FILE).read_bytes() != files.text():
+    content = _read(root, MANIFEST_FILE, None)
+    files = _parsed(root, MANIFEST_FILE, content, FileList)
+    if content != files.text():
         raise BundleError(
             root,
             f"{MANIFEST_FILE} is not in its exact form; it was edited by hand or damaged",
@@ -184,7 +185,9 @@ def _read_list(root: Path) -> FileList:
     return files
 
 
-def read_record(root: Path, name: str, kind: type[_AnyRecord]) -> _AnyRecord:
+def read_record(
+    root: Path, name: str, kind: type[_AnyRecord], listed: Mapping[str, FileEntry] | None = None
+) -> _AnyRecord:
     """Read one JSON record of a bundle.
 
     Parameters
@@ -195,6 +198,8 @@ def read_record(root: Path, name: str, kind: type[_AnyRecord]) -> _AnyRecord:
         Relative name of the file.
     kind : type
         The record's model.
+    listed : mapping of str to FileEntry, optional
+        Files of the manifest; the bytes that are parsed must be those listed there.
 
     Returns
     -------
@@ -204,8 +209,13 @@ def read_record(root: Path, name: str, kind: type[_AnyRecord]) -> _AnyRecord:
     Raises
     ------
     BundleError
-        Missing, too large, no JSON, or not what the model asks for; every problem is listed.
+        Missing, too large, no JSON, not what the model asks for, or not the listed file; every problem is listed.
     """
+    return _parsed(root, name, _read(root, name, listed), kind)
+
+
+def _read(root: Path, name: str, listed: Mapping[str, FileEntry] | None) -> bytes:
+    """Read a small file once; with a list, it must still be the listed one, for it was hashed before."""
     path = root / name
     try:
         if path.is_symlink():
@@ -215,15 +225,23 @@ def read_record(root: Path, name: str, kind: type[_AnyRecord]) -> _AnyRecord:
         size = path.stat().st_size
         if size > MAX_RECORD_BYTES:
             raise BundleError(root, f"{name} has {size} bytes; at most {MAX_RECORD_BYTES}", mismatched=[name])
-        return kind.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+    except OSError as error:
+        raise BundleError(root, f"{name} cannot be read: {error.strerror}") from None
+    if listed is not None and (name not in listed or hashlib.sha256(content).hexdigest() != listed[name].sha256):
+        raise BundleError(root, f"{name} changed while the bundle was loaded", mismatched=[name])
+    return content
+
+
+def _parsed(root: Path, name: str, content: bytes, kind: type[_AnyRecord]) -> _AnyRecord:
+    try:
+        return kind.model_validate_json(content)
     except ValidationError as error:
         lines = [
             f"{name}: {'.'.join(str(step) for step in detail['loc']) or 'content'}: {detail['msg']}"
             for detail in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise BundleError(root, "\n".join(lines), mismatched=[name]) from None
-    except OSError as error:
-        raise BundleError(root, f"{name} cannot be read: {error.strerror}") from None
 
 
 def read_variants(root: Path, files: Mapping[str, FileEntry]) -> dict[str, CalibrationRecord]:
@@ -238,11 +256,13 @@ def read_variants(root: Path, files: Mapping[str, FileEntry]) -> dict[str, Calib
     needed = [f"{folder}/{name}" for folder in folders for name in (MODEL_FILE, CALIBRATION_FILE)]
     if missing := [name for name in needed if name not in files]:
         raise BundleError(root, "a variant needs its model and its calibration", missing=missing)
-    return {folder: read_record(root, f"{folder}/{CALIBRATION_FILE}", CalibrationRecord) for folder in folders}
+    return {folder: read_record(root, f"{folder}/{CALIBRATION_FILE}", CalibrationRecord, files) for folder in folders}
 
 
-def read_parts(root: Path) -> tuple[BundleDescription, LoadedContract, CalibrationRecord]:
-    """Read description, contract and calibration of a bundle directory.
+def read_parts(
+    root: Path, listed: Mapping[str, FileEntry]
+) -> tuple[BundleDescription, LoadedContract, CalibrationRecord]:
+    """Read description, contract and calibration of a bundle directory, each from the bytes that the manifest lists.
 
     Raises
     ------
@@ -250,11 +270,11 @@ def read_parts(root: Path) -> tuple[BundleDescription, LoadedContract, Calibrati
         One of them is wrong.
     """
     try:
-        contract = load_contract(root / CONTRACT_FILE)
+        contract = load_contract(root / CONTRACT_FILE, _read(root, CONTRACT_FILE, listed))
     except ContractError as error:
         raise BundleError(root, str(error), mismatched=[CONTRACT_FILE]) from None
     return (
-        read_record(root, DESCRIPTION_FILE, BundleDescription),
+        read_record(root, DESCRIPTION_FILE, BundleDescription, listed),
         contract,
-        read_record(root, CALIBRATION_FILE, CalibrationRecord),
+        read_record(root, CALIBRATION_FILE, CalibrationRecord, listed),
     )

@@ -46,7 +46,7 @@ def init(
     said = onboard.said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method)
     own = onboard.described(tflite, onnx, said, load_contract(contract))
     own.dump(out)
-    typer.echo(f"{out}: {len(own.proposed)} values proposed")
+    echo(f"{out}: {len(own.proposed)} values proposed")
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.specification import CONTRACT, SPLIT
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def export(
     exported = export_model(model, policy)
     write_bytes(out / ONNX_FILE, exported.onnx)
     parity = exported.parity
-    typer.echo(
+    echo(
         f"max |difference| of a patch logit on {parity.n} tensors: TFLite {parity.tflite_max:.3g}, "
         f"ONNX {parity.onnx_max:.3g}; spread of the map {parity.spread:.3g}"
     )
@@ -79,7 +80,7 @@ def export(
         if made.representative is not None:
             text = json.dumps(made.representative, indent=1, sort_keys=True) + "\n"
             write_text(out / f"{Path(file).stem}_representative_data.json", text)
-        typer.echo(f"{file}: {len(made.model)} bytes, one thread, one face, median {tflite_latency(made.model):.2f} ms")
+        echo(f"{file}: {len(made.model)} bytes, one thread, one face, median {tflite_latency(made.model):.2f} ms")
 
 
 def _representative(data: list[Path] | None, split: Path, contract: LoadedContract) -> RepresentativeSet:

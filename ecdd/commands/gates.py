@@ -45,6 +45,9 @@ def gates(  # noqa: PLR0917 - options of the command line
     expected: Annotated[
         Path | None, typer.Option(help="Expected verdicts: exit code 0 where every verdict is the one named there.")
     ] = None,
+    attest: Annotated[
+        Path | None, typer.Option(help="Private key of who runs the gates: sign what ran, for ecdd release.")
+    ] = None,
 ) -> None:
     """Run the clauses of the specification and write records, report and JUnit into one folder.
 
@@ -52,12 +55,20 @@ def gates(  # noqa: PLR0917 - options of the command line
     something is, 2 where the call, a file, a contract or a bundle is wrong. What stands behind -- goes to pytest.
     """
     from ecdd.bundle import bundle_path
+    from ecdd.evidence.attestation import attest as sign_evidence
+    from ecdd.evidence.attestation import check_fresh, load_signer
     from ecdd.evidence.gates_run import GatesRequest, run_gates
+    from ecdd.evidence.head import HEAD_FILE
 
     named = bundle and bundle_path(bundle)
     request = GatesRequest(tuple(chosen or ()), named, contract, golden, data, workers, out, expected, ctx.obj)
+    if attest is not None:
+        load_signer(attest)
+        check_fresh(request.folder)
     code = run_gates(request)
     if code in {0, 1}:
+        if attest is not None and (request.folder / HEAD_FILE).is_file():
+            echo(f"attested: {sign_evidence(request.folder, attest)}")
         say_end(request)
     raise typer.Exit(code)
 
@@ -68,14 +79,14 @@ def say_end(request: GatesRequest) -> None:
 
     from ecdd.bundle import load_bundle
     from ecdd.commands.release import say
-    from ecdd.evidence.declarations import load_declarations
+    from ecdd.evidence.declarations import load_specification
     from ecdd.evidence.merging import read_records
     from ecdd.evidence.summary import gate_lines, not_tested_lines
     from ecdd.release.approval import decide
 
     if not (request.folder / "index.json").is_file():
         return
-    records, declared = read_records(request.folder), load_declarations(Path.cwd()).experiments
+    records, declared = read_records(request.folder), load_specification()
     for line in not_tested_lines(records):
         echo(line)
     for line, colour in gate_lines(records, declared):
@@ -83,4 +94,4 @@ def say_end(request: GatesRequest) -> None:
     echo(f"report: {request.folder / 'index.html'}")
     bundle = load_bundle(request.bundle)
     today = datetime.datetime.now(datetime.UTC).date()
-    say(bundle, decide(bundle, [request.folder], declared, [], today), most=MOST_REASONS)
+    say(bundle, decide(bundle, [request.folder], [], today), most=MOST_REASONS)

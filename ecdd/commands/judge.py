@@ -24,7 +24,7 @@ def judge(
     Only limits can be judged again. Keys that change pixels, thresholds or the model need a run, and are named.
     """
     from ecdd.contract.loading import load_contract
-    from ecdd.evidence.chain import find_edits
+    from ecdd.evidence.edits import find_edits
     from ecdd.evidence.merging import read_records
     from ecdd.evidence.rejudging import rejudge
     from ecdd.evidence.verdicts import judge_record

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ecdd.commands.terminal import echo
+
 if TYPE_CHECKING:
     from ecdd.models.patch_network import PatchNetwork
 
@@ -52,7 +54,7 @@ def import_(
     if arch == LITE:
         operator = operator or "raw"
     if not operator:
-        typer.echo("--operator: the file does not name its operator; say what it was trained with", err=True)
+        echo("--operator: the file does not name its operator; say what it was trained with", err=True)
         raise typer.Exit(2)
     factor = scale if scale is not None else (2 / 3 if operator == "NPR" else 1.0)
     check_output(out, [path for path in (checkpoint, contract) if path is not None])
@@ -60,16 +62,14 @@ def import_(
     try:
         if arch == LITE:
             model: PatchNetwork = load_pretrained(checkpoint, policy.pixel_pipeline)
-            typer.echo(f"{checkpoint.name}: SHA-256 {SHA256}, {ORIGIN}, licence {LICENCE}")
+            echo(f"{checkpoint.name}: SHA-256 {SHA256}, {ORIGIN}, licence {LICENCE}")
         else:
             model = load_public(checkpoint, operator, factor, arch, width)
     except ValueError as error:  # a name or a width that no network has
         raise CheckpointError(str(error)) from None
     digest = save_weights(model, identity_of(model, policy), out)
     parameters = sum(parameter.numel() for parameter in model.parameters())
-    typer.echo(
-        f"{out}: {arch}, width {width:g}, {parameters} parameters, {operator} x {factor:.4g}, state {digest[:12]}"
-    )
+    echo(f"{out}: {arch}, width {width:g}, {parameters} parameters, {operator} x {factor:.4g}, state {digest[:12]}")
 
 
 @app.command()
@@ -98,7 +98,7 @@ def store(
     with torch.inference_mode():
         before, after = model(tensors), load_weights(out)[0](tensors)
     moved, spread = float((after - before).abs().max()), float(before.std())
-    typer.echo(
+    echo(
         f"{out}: {out.stat().st_size} bytes, {storage}, state {digest[:12]}; a patch logit of seeded noise moves by "
         f"at most {moved:.2g}, the map's spread is {spread:.2g}"
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ecdd.commands.terminal import echo
 from ecdd.errors import EcddError
 from ecdd.specification import GOLDEN, SPLIT
 
@@ -69,10 +70,10 @@ def described(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> Loa
         own, notes = contract_for(tflite, onnx, said, base)
     except OnboardingError as error:
         for note in error.found:
-            typer.echo(note)
+            echo(note)
         raise
     for note in notes:
-        typer.echo(note)
+        echo(note)
     return own
 
 
@@ -126,7 +127,7 @@ def onboard(
     out.mkdir(parents=True, exist_ok=True)
     own.dump(out / "policy_contract.yaml")
     code = _judge(tflite, onnx, data, split, out, gate or ["G1", "G2", "G3", "G4", "G5", "G6"], workers)
-    typer.echo(f"{time.monotonic() - started:.0f} s")
+    echo(f"{time.monotonic() - started:.0f} s")
     raise typer.Exit(code)
 
 
@@ -139,7 +140,7 @@ def _judge(
 
     code = _parity(tflite, onnx, out)
     if data is None:
-        typer.echo(
+        echo(
             "still missing: labelled pictures; --data MANIFEST (path,label,scope,source), without them a bundle has no "
             f"calibration. The contract is {out / 'policy_contract.yaml'}"
         )
@@ -155,10 +156,10 @@ def _judge(
         if found > 1:
             raise EcddError(f"{golden}: the golden set could not be frozen with this contract; see the lines above")
         if found:
-            typer.echo(f"{name}: the file that ships does not say what the reference says; the gates say where")
+            echo(f"{name}: the file that ships does not say what the reference says; the gates say where")
     known = data if tags == SPLIT else None
     if known is None:
-        typer.echo(f"the gates read pictures by the tags of {SPLIT} alone; sweeps on yours are not tested")
+        echo(f"the gates read pictures by the tags of {SPLIT} alone; sweeps on yours are not tested")
     request = GatesRequest(tuple(gates), bundle, None, golden, known, workers, reports, None)
     judged = run_gates(request)
     if judged in {0, 1}:
@@ -191,7 +192,7 @@ def _tags(data: Path, split: Path | None, out: Path) -> Path:
         return SPLIT
     made = out / "split.csv"
     build_split(data, made, out / "policy_contract.yaml", train_share=0.0)
-    typer.echo(f"{made}: lineage tags of pictures that none had; correct them where a picture was trained on")
+    echo(f"{made}: lineage tags of pictures that none had; correct them where a picture was trained on")
     return made
 
 
@@ -209,7 +210,7 @@ def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: 
         task = bar.add_task("scoring", total=len(pictures))
         _, fitted = build(own, bundle, pictures, today, lambda: bar.advance(task))
     for line in (*fitted.calibrator.warnings, fitted.calibrator.reason, *fitted.thresholds.notes):
-        typer.echo(line)
+        echo(line)
 
 
 def _missing(reports: Path) -> None:
@@ -221,6 +222,6 @@ def _missing(reports: Path) -> None:
         for entry in record.not_tested:
             delegate = entry.what.startswith("delegate ")
             reasons.setdefault("delegates of phones, on a phone" if delegate else entry.why, []).append(key)
-    typer.echo("still missing:" if reasons else "nothing is missing")
+    echo("still missing:" if reasons else "nothing is missing")
     for why, keys in sorted(reasons.items(), key=lambda pair: -len(pair[1])):
-        typer.echo(f"  {why} ({', '.join(dict.fromkeys(keys))})")
+        echo(f"  {why} ({', '.join(dict.fromkeys(keys))})")

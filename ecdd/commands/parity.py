@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ecdd.commands.terminal import echo
+
 if TYPE_CHECKING:
     from ecdd.parity.parity_metric import ParityMetric
     from ecdd.parity.parity_report import ParityReport
@@ -83,7 +85,7 @@ def parity(
     files = [] if out is None else report.write(out)
     show(report)
     for file in files:
-        typer.echo(str(file))
+        echo(str(file))
     raise typer.Exit(int(report.verdict != "pass"))
 
 

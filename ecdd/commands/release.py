@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ecdd.release.approval import Decision
 
 
-def release(
+def release(  # noqa: PLR0917 - options of the command line
     bundle: Annotated[Path | None, typer.Argument(help="Bundle; the default bundle where not given.")] = None,
     records: Annotated[
         list[Path] | None, typer.Option(help="Folder of a run; may be repeated; by default the bundle's own run.")
@@ -27,6 +27,13 @@ def release(
     as_of: Annotated[
         datetime.datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Day for expiries; today.")
     ] = None,
+    evidence_key: Annotated[
+        Path | None,
+        typer.Option(help="Public key of who ran the gates, see ecdd gates --attest; without it: self-attested."),
+    ] = None,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Release for the claims alone, and say so in the title.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and write nothing.")] = False,
     make_keys: Annotated[
         Path | None, typer.Option(help="Write a new key pair NAME.pem and NAME.pub.pem, and stop.")
@@ -34,10 +41,12 @@ def release(
 ) -> None:
     """Approve a bundle and sign it, or refuse it with every reason; exit code 1 on refusal.
 
-    Every claimed experiment needs a complete and passing record for exactly this payload and this contract.
+    Every claimed experiment needs a complete and passing record for exactly this payload and this contract, of clean
+    runs of this version's specification. A release that does not speak of all experiments is partial, one without the
+    signature of who ran the gates is self-attested; both stand in its title.
     """
     from ecdd.bundle import load_bundle
-    from ecdd.evidence.declarations import load_declarations
+    from ecdd.evidence.attestation import same_key
     from ecdd.release.approval import decide
     from ecdd.release.approving import release as write_release
     from ecdd.release.waivers import load_waivers
@@ -49,10 +58,11 @@ def release(
         raise EcddError("give --key FILE to sign, or --unsigned to release without a signature")
     day = as_of.date() if as_of is not None else datetime.datetime.now(datetime.UTC).date()
     loaded = load_bundle(bundle)
-    declared = load_declarations(Path.cwd()).experiments
+    if key is not None and evidence_key is not None and same_key(key, evidence_key):
+        raise EcddError(f"--evidence-key {evidence_key} is the pair of --key {key}: who releases may not attest")
     asked = load_waivers(waivers) if waivers is not None else []
     folders = records or [Path("reports") / "runs" / loaded.payload_digest[:16]]
-    decision = decide(loaded, folders, declared, asked, day)
+    decision = decide(loaded, folders, asked, day, evidence_key=evidence_key, partial=partial)
     say(loaded, decision)
     if not decision.approved:
         raise typer.Exit(1)
@@ -67,6 +77,8 @@ def say(bundle: Bundle, decision: Decision, most: int | None = None) -> None:
     reasons, named = decision.reasons, f"{bundle.manifest.name} {bundle.manifest.version}"
     echo(f"{len(decision.supported)} claims are supported by evidence of this payload and contract")
     echo(f"not claimed: {'; '.join(decision.not_claimed)}")
+    for limit, value, shipped in decision.looser:
+        echo(f"looser than the shipped limit: {limit} {value}, shipped {shipped}")
     for reason in reasons[:most]:
         echo(f"  - {reason}")
     if most is not None and len(reasons) > most:
@@ -74,7 +86,7 @@ def say(bundle: Bundle, decision: Decision, most: int | None = None) -> None:
     if reasons:
         echo(f"RELEASE REFUSED for {len(reasons)} reason{'s' if len(reasons) > 1 else ''}")
     else:
-        echo(f"RELEASE APPROVED: {named}, payload {bundle.payload_digest}")
+        echo(f"{decision.title.upper()}: {named}, payload {bundle.payload_digest}")
 
 
 def _make_keys(name: Path) -> None:

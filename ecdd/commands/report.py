@@ -49,7 +49,7 @@ def report(
         load_contract(contract)
     if bundle is not None:
         load_bundle(bundle)
-    declared = load_declarations(root).experiments
+    declared = load_declarations(root, specification=True).experiments
     reds_file = expected or EXPECTED
     reds = load_expected(reds_file, declared)
     today = datetime.datetime.now(datetime.UTC).date()

@@ -187,13 +187,15 @@ def check_reason_codes(contract: LoadedContract, expected: Mapping[str, str]) ->
         raise ContractError(str(contract.path), problems)
 
 
-def load_contract(path: Path | str | None = None) -> LoadedContract:
+def load_contract(path: Path | str | None = None, content: bytes | None = None) -> LoadedContract:
     """Load and check a contract.
 
     Parameters
     ----------
     path : Path or str, optional
         A contract file; the default bundle's contract where not given.
+    content : bytes, optional
+        The file's content where it has been read, and hashed, already.
 
     Returns
     -------
@@ -207,7 +209,7 @@ def load_contract(path: Path | str | None = None) -> LoadedContract:
         allowed.
     """
     file = DEFAULT_CONTRACT if path is None else Path(path)
-    text = _read(file, is_default=path is None)
+    text = _text(file, content if content is not None else _read(file, is_default=path is None))
     root, problems = read_yaml(text)
     if root is None:
         raise ContractError(str(file), problems)
@@ -242,25 +244,34 @@ def load_contract(path: Path | str | None = None) -> LoadedContract:
     return LoadedContract(policy, provenance, file, written)
 
 
-def _read(file: Path, *, is_default: bool) -> str:
-    """Read a small regular file as UTF-8 text."""
+def _read(file: Path, *, is_default: bool) -> bytes:
+    """Read a small regular file."""
     try:
         if not file.exists():
             hint = "; there is no default bundle here: name a contract file" if is_default else ""
             raise ContractError(str(file), [Problem(0, "", f"no such file{hint}")])
         if not file.is_file():
             raise ContractError(str(file), [Problem(0, "", "not a file; name a contract's YAML file")])
-        size = file.stat().st_size
-        if size > MAX_FILE_BYTES:
-            text = f"{size} bytes; a contract has at most {MAX_FILE_BYTES}"
-            raise ContractError(str(file), [Problem(0, "", text)])
-        return file.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        text = f"not UTF-8 text (byte {error.start}); save the file as UTF-8"
-        raise ContractError(str(file), [Problem(0, "", text)]) from None
+        _check_size(file, file.stat().st_size)
+        return file.read_bytes()
     except (OSError, ValueError) as error:
         why = error.strerror if isinstance(error, OSError) else str(error)
         raise ContractError(str(file), [Problem(0, "", f"cannot be read: {why}")]) from None
+
+
+def _check_size(file: Path, size: int) -> None:
+    if size > MAX_FILE_BYTES:
+        text = f"{size} bytes; a contract has at most {MAX_FILE_BYTES}"
+        raise ContractError(str(file), [Problem(0, "", text)])
+
+
+def _text(file: Path, content: bytes) -> str:
+    _check_size(file, len(content))
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        text = f"not UTF-8 text (byte {error.start}); save the file as UTF-8"
+        raise ContractError(str(file), [Problem(0, "", text)]) from None
 
 
 def _leaves(root: MappingNode, problems: list[Problem], bad: set[str]) -> dict[str, tuple[int, MappingNode]]:

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from ecdd.contract.knob import Knob, Section
 
 Rate = Annotated[float, Field(ge=0, le=1)]
+# what a release promises of errors and abstentions: beyond a half it promises nothing
+PromisedRate = Annotated[float, Field(ge=0, le=0.5)]
 
 
 WHOLE_PICTURE: Final = "whole_picture"
@@ -132,12 +134,12 @@ class Calibration(Section):
 class OperatingPoint(Section):
     """Thresholds and the constraint that they meet (spec §1, S8)."""
 
-    max_fpr: Annotated[Rate, Knob("rate", "E4.4"), Field(description="primary: real faces called fake, upper bound")]
-    max_fnr: Annotated[Rate, Knob("rate", "E4.4"), Field(description="secondary: fakes called real, upper bound")]
+    max_fpr: Annotated[PromisedRate, Knob("rate", "E4.4"), Field(description="primary: reals called fake, upper bound")]
+    max_fnr: Annotated[PromisedRate, Knob("rate", "E4.4"), Field(description="secondary: fakes called real, bound")]
     confidence: Annotated[
         float, Knob("probability", "E4.4"), Field(description="confidence of the bounds", ge=0.5, lt=1)
     ]
-    max_abstain_rate: Annotated[Rate, Knob("rate", "E4.5"), Field(description="of each class, at the model")]
+    max_abstain_rate: Annotated[PromisedRate, Knob("rate", "E4.5"), Field(description="of each class, at the model")]
     max_threshold_spread: Annotated[
         float,
         Knob("probability", "E4.2"),
@@ -150,10 +152,10 @@ class OperatingPoint(Section):
         Knob("none", "E4.5"),
         Field(description="what a user interface does on abstain"),
     ]
-    unseen_max_fpr: Annotated[Rate, Knob("rate", "E6.5"), Field(description="of every source that no model saw")]
-    unseen_max_fnr: Annotated[Rate, Knob("rate", "E6.5"), Field(description="of every family that no model saw")]
+    unseen_max_fpr: Annotated[PromisedRate, Knob("rate", "E6.5"), Field(description="of every source no model saw")]
+    unseen_max_fnr: Annotated[PromisedRate, Knob("rate", "E6.5"), Field(description="of every family no model saw")]
     unseen_max_abstain_rate: Annotated[
-        Rate, Knob("rate", "E6.5"), Field(description="of every source and family that no model saw")
+        PromisedRate, Knob("rate", "E6.5"), Field(description="of every source and family that no model saw")
     ]
 
     @model_validator(mode="after")

@@ -48,6 +48,7 @@ _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
         "quality_gates.min_recall": 0.98,
         "quality_gates.max_face_leak": 0.01,
         "quality_gates.max_face_leak_bound": 0.03,
+        "release.max_waivers": 3,
     },
     4: {
         "model_interface.input_name": {"tflite": "image", "onnx": "image"},

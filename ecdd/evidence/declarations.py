@@ -13,11 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ecdd.errors import EcddError
 from ecdd.evidence.records import ExperimentRecord
+from ecdd.evidence.session import DECLARED_FILE, declared_path
 from ecdd.evidence.verdicts import only_metrics_are_red, red_metrics
 from ecdd.specification import GATES
 
 _VALUE_TOLERANCE: Final = 0.01  # as many digits as the entry's reader looks at; verdicts decide, not values
-DECLARED_FILE: Final = "declared.yaml"
 
 
 class DeclarationError(EcddError):
@@ -187,14 +187,21 @@ class Declarations:
     files: dict[str, Path]
 
 
-def load_declarations(root: Path) -> Declarations:
-    """Load the specification's declarations, and those of a project's own clauses.
+def load_specification() -> dict[str, Declared]:
+    """Load the declarations of the specification in this package; those that a release goes by."""
+    return load_declared(GATES / DECLARED_FILE)
+
+
+def load_declarations(root: Path, *, specification: bool = False) -> Declarations:
+    """Load the declarations that a run in a project goes by; its identity says which they were.
 
     Parameters
     ----------
     root : Path
-        The project. Its ``gates/declared.yaml`` stands in place of the specification's where there is one; its
-        ``clauses/declared.yaml`` adds experiments of its own.
+        The project. Its ``gates/declared.yaml`` stands in place of the specification's where there is one, and then
+        no release rests on the run; its ``clauses/declared.yaml`` adds experiments of its own.
+    specification : bool
+        Whatever the project declares, go by the specification's.
 
     Returns
     -------
@@ -206,8 +213,7 @@ def load_declarations(root: Path) -> Declarations:
     DeclarationError
         A file is wrong, or an own experiment has the id of one of the specification.
     """
-    gates = root / "gates" / DECLARED_FILE
-    gates = gates if gates.is_file() else GATES / DECLARED_FILE
+    gates = GATES / DECLARED_FILE if specification else declared_path(root)
     experiments = load_declared(gates)
     files = {key: gates.parents[1] / about.file for key, about in experiments.items()}
     own = root / "clauses" / DECLARED_FILE

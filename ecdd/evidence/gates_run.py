@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from ecdd.errors import EcddError
-from ecdd.evidence.declarations import DECLARED_FILE, Declared, load_declared, load_expected
+from ecdd.evidence.declarations import Declared, load_expected, load_specification
 from ecdd.evidence.session import SPECIFICATION_ARGUMENTS, RunOptions
 from ecdd.specification import GATES, GOLDEN, ROOT
 
@@ -84,18 +84,26 @@ def run_gates(request: GatesRequest) -> int:
     files = _freezing(request) if _FREEZE in request.pytest_arguments else _files(request.chosen)
     _check(request)
     command = [sys.executable, "-P", "-m", "pytest", *SPECIFICATION_ARGUMENTS, *map(str, files)]
-    command += ["-p", "no:benchmark", "-n", request.workers, "--dist", "worksteal", "--report-dir", str(request.folder)]
+    command += ["-p", "xdist.plugin", "-p", "syrupy", "-n", request.workers, "--dist", "worksteal"]
+    command += ["--report-dir", str(request.folder)]
     for name in ("bundle", "contract", "golden", "data", "expected"):
         path: Path | None = getattr(request, name)
         command += [f"--{name}", str(path.absolute())] if path is not None else []
     with _alone_in(request.folder):
-        code = subprocess.run([*command, *request.pytest_arguments], check=False).returncode
+        code = subprocess.run([*command, *request.pytest_arguments], env=_environment(), check=False).returncode
     return code if code in {0, 1} else 2
+
+
+def _environment() -> dict[str, str]:
+    """The environment without what pytest would load or do on its own: only what the command names takes part."""
+    left_out = {"PYTEST_ADDOPTS", "PYTEST_PLUGINS"}
+    kept = {name: value for name, value in os.environ.items() if name not in left_out}
+    return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
 def _files(chosen: tuple[str, ...]) -> list[Path]:
     """Clause files of gates and experiments, in the order of the declarations."""
-    declared = load_declared(GATES / DECLARED_FILE)
+    declared = load_specification()
     known: dict[str, list[Declared]] = {}
     for key, about in declared.items():
         known.setdefault(about.gate.lower(), []).append(about)
@@ -137,7 +145,7 @@ def _check(request: GatesRequest) -> None:
         bundle = load_bundle(request.bundle)
         contract = bundle.contract if request.contract is None else load_contract(request.contract)
         if request.expected is not None:
-            load_expected(request.expected, load_declared(GATES / DECLARED_FILE))
+            load_expected(request.expected, load_specification())
         golden = load_checked(request.golden or GOLDEN)
         frozen = load_frozen(golden.root)
     except (EcddError, OSError, ValueError, KeyError) as error:

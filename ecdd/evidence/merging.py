@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,11 +13,12 @@ from pydantic import ValidationError
 
 from ecdd.errors import EcddError
 from ecdd.evidence.declarations import Declared
-from ecdd.evidence.records import ExperimentRecord, Fragment, RunIdentity, TestCounts, record_digest, record_text
+from ecdd.evidence.records import ExperimentRecord, Fragment, RunIdentity, TestCounts, record_text
 from ecdd.evidence.verdicts import judge_experiment
 from ecdd.files import write_bytes
 
 FRAGMENTS = "fragments"
+UNFINISHED = "collected, but it never finished"
 
 
 class RecordError(EcddError):
@@ -125,7 +125,7 @@ def _record(
     )
     metrics = tuple(metric for fragment in fragments for metric in fragment.metrics)
     failures = tuple(f"{fragment.test}: {fragment.failure}" for fragment in fragments if fragment.failure)
-    failures += tuple(f"{nodeid}: collected, but it never finished" for nodeid in asked.lost.get(key, ()))
+    failures += tuple(f"{nodeid}: {UNFINISHED}" for nodeid in asked.lost.get(key, ()))
     not_tested = tuple(entry for fragment in fragments for entry in fragment.not_tested)
     ruled_out = tuple(entry for fragment in fragments for entry in fragment.not_applicable)
     complete = key in asked.whole or about.gate == "none"
@@ -154,7 +154,7 @@ def record_path(folder: Path, key: str) -> Path:
 
 
 def write_records(folder: Path, records: Mapping[str, ExperimentRecord]) -> None:
-    """Write records and their index; an incomplete one never replaces a complete one.
+    """Write records; an incomplete one never replaces a complete one.
 
     Parameters
     ----------
@@ -171,7 +171,6 @@ def write_records(folder: Path, records: Mapping[str, ExperimentRecord]) -> None
         else:
             write_bytes(path, record_text(record).encode())
             partial.unlink(missing_ok=True)
-    write_bytes(folder / "index.json", _index_text(folder).encode())
 
 
 def read_records(folder: Path) -> dict[str, ExperimentRecord]:
@@ -196,14 +195,3 @@ def _read_record(path: Path) -> ExperimentRecord:
     except ValidationError as error:
         msg = f"{path}: not a record ({error.error_count()} wrong values); run the gates again"
         raise RecordError(msg) from error
-
-
-def _index_text(folder: Path) -> str:
-    """Digest of every record, each chained to the one before: a record cannot be exchanged alone."""
-    chain = ""
-    rows = []
-    for key, record in read_records(folder).items():
-        digest = record_digest(record)
-        chain = hashlib.sha256(f"{chain}{digest}".encode()).hexdigest()
-        rows.append({"id": key, "verdict": record.verdict, "sha256": digest, "chain": chain})
-    return json.dumps({"schema_version": 1, "records": rows}, indent=2) + "\n"

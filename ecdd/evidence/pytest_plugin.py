@@ -15,7 +15,7 @@ import pytest
 from ecdd.evidence.collecting import Evidence, EvidenceFailed
 from ecdd.evidence.merging import write_fragment
 from ecdd.evidence.records import Outcome
-from ecdd.evidence.run import CHANGED, JUNIT, RUN, Run, only_lists
+from ecdd.evidence.run import CHANGED, EXPECTED_RED, JUNIT, RUN, Run, only_lists
 from ecdd.evidence.session import identify
 from ecdd.evidence.unmeasured import Unmeasured
 
@@ -189,7 +189,7 @@ def _store(item: pytest.Item, call: pytest.CallInfo[None], report: pytest.TestRe
             item.user_properties.append((f"{experiment}.{metric.name}", text))
     if by_metric and collector.metrics and experiment in run.expected and not hasattr(report, "wasxfail"):
         report.outcome = "skipped"
-        report.wasxfail = f"expected red: {run.expected[experiment].reason}"
+        report.wasxfail = f"{EXPECTED_RED}{run.expected[experiment].reason}"
 
 
 def _failure(report: pytest.TestReport) -> str:

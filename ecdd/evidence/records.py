@@ -15,11 +15,13 @@ Verdict = Literal["pass", "fail", "incomplete", "not_tested", "not_applicable"]
 Scalar = float | int | bool | str | None
 
 
-class _Record(BaseModel):
+class Stored(BaseModel):
+    """Base of everything that a run stores: no unknown key, no change."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Metric(_Record):
+class Metric(Stored):
     """One measured number and the threshold that it was held to.
 
     Attributes
@@ -51,7 +53,7 @@ class Metric(_Record):
     verdict: Result
 
 
-class Measurement(_Record):
+class Measurement(Stored):
     """A number without a threshold."""
 
     name: str
@@ -60,7 +62,7 @@ class Measurement(_Record):
     unit: str = ""
 
 
-class Table(_Record):
+class Table(Stored):
     """Rows for a reader."""
 
     name: str
@@ -68,7 +70,7 @@ class Table(_Record):
     rows: tuple[dict[str, Scalar], ...]
 
 
-class Figure(_Record):
+class Figure(Stored):
     """A picture beside the record; ``file`` is relative to the run's folder."""
 
     name: str
@@ -78,21 +80,21 @@ class Figure(_Record):
     sha256: str
 
 
-class Absent(_Record):
+class Absent(Stored):
     """Something that could not be measured in this run."""
 
     what: str
     why: str
 
 
-class RuledOut(_Record):
+class RuledOut(Stored):
     """Something that a model under this contract cannot have; ``knob`` is the key of the contract that says so."""
 
     what: str
     knob: str
 
 
-class _RuledOut(_Record):
+class _RuledOut(Stored):
     """What a contract rules out; left out of the JSON where it rules out nothing, as records before it were."""
 
     not_applicable: tuple[RuledOut, ...] = ()
@@ -120,7 +122,7 @@ class Fragment(_RuledOut):
     not_tested: tuple[Absent, ...] = ()
 
 
-class TestCounts(_Record):
+class TestCounts(Stored):
     """Declared, collected, passed, failed and skipped test functions, and which are missing or undeclared."""
 
     __test__ = False  # not a pytest class
@@ -134,14 +136,33 @@ class TestCounts(_Record):
     undeclared: tuple[str, ...] = ()
 
 
-class RunIdentity(_Record):
-    """What a run's numbers belong to."""
+class RunIdentity(Stored):
+    """What a run's numbers belong to.
+
+    Attributes
+    ----------
+    contract_digest, preprocessing_digest, payload_digest : str
+        Of the contract that was judged by, and of the bundle.
+    golden_digest, stages_digest : str
+        Of the golden set's manifest, and of its frozen stages.
+    data_digest : str or None
+        Of the manifest of labelled pictures.
+    declared_digest, gates_digest : str
+        Of ``declared.yaml``, and of the code of clauses and package.
+    versions : dict of str to str
+        Libraries and processor features that can change a result.
+    as_of : str
+        Day at which ages and expiries were judged.
+    """
 
     contract_digest: str
     preprocessing_digest: str
     payload_digest: str
     golden_digest: str
+    stages_digest: str
     data_digest: str | None
+    declared_digest: str
+    gates_digest: str
     versions: dict[str, str]
     as_of: str
 
@@ -149,7 +170,7 @@ class RunIdentity(_Record):
 class ExperimentRecord(_RuledOut):
     """The JSON that an experiment writes: what it measured, the limits it was held to, and the verdict."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     id: str
     title: str
     gate: str

@@ -7,22 +7,27 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ecdd.evidence.chain import EVIDENCE_FILE, find_edits
+from ecdd.contract.loading import ContractError, LoadedContract, load_contract
+from ecdd.evidence.chain import EVIDENCE_FILE
 from ecdd.evidence.claims import Claims, compare_claims, not_claimed
+from ecdd.evidence.contract_limits import looser_limits
 from ecdd.evidence.declarations import Declared, Expected
-from ecdd.evidence.merging import read_records
+from ecdd.evidence.edits import find_edits
+from ecdd.evidence.head import HEAD_FILE, read_head
+from ecdd.evidence.merging import RecordError, read_records
 from ecdd.evidence.mutation_table import MUTANTS_FILE, read_mutants
 from ecdd.evidence.records import Absent, ExperimentRecord, RunIdentity
 from ecdd.evidence.report_pictures import GoldenSamples, Pictures
 from ecdd.evidence.report_rows import NEAR, experiment_rows, gate_cards, same_subject, shown
 from ecdd.evidence.session import RunOptions, contract_path, identify
+from ecdd.evidence.soundness import unsound_runs
 from ecdd.files import write_bytes
 
 _TEMPLATE: Final = "report.html.j2"
 _BESIDE: Final = (
     (EVIDENCE_FILE, "one line a test of the last run, hash-chained"),
     ("junit.xml", "the last run, for other tools"),
-    ("index.json", "digests of the records"),
+    (HEAD_FILE, "what ran, with every outcome, and the digests of all of it"),
     (MUTANTS_FILE, "planted defects"),
 )
 
@@ -88,11 +93,15 @@ def _content(
     pictures = Pictures()
     samples = GoldenSamples(options, judged, pictures)
     rows = experiment_rows(records, declared, expected, judged, options.folder, samples, pictures)
-    claims = _claims(options, own, declared)
+    contract = _contract(options)
+    claims = None if contract is None else compare_claims(contract, own, declared)
     edits = find_edits(options.folder, junit) if records else []
+    unsound = _unsound(options.folder)
     mutants, why_no_mutants = read_mutants(options.folder, judged.payload_digest, judged.contract_digest)
     return {
-        "verdict": verdict_of(own, claims, edits),
+        "verdict": verdict_of(own, claims, edits, unsound),
+        "unsound": unsound,
+        "looser": [] if contract is None else looser_limits(contract.values),
         "rows": rows,
         "gates": gate_cards(rows),
         "claims": claims,
@@ -111,7 +120,9 @@ def _content(
     }
 
 
-def verdict_of(records: Mapping[str, ExperimentRecord], claims: Claims | None, edits: Sequence[str]) -> tuple[str, str]:
+def verdict_of(
+    records: Mapping[str, ExperimentRecord], claims: Claims | None, edits: Sequence[str], unsound: Sequence[str] = ()
+) -> tuple[str, str]:
     """What the page says first.
 
     Parameters
@@ -122,6 +133,8 @@ def verdict_of(records: Mapping[str, ExperimentRecord], claims: Claims | None, e
         None where the contract cannot be read.
     edits : sequence of str
         What is not as the run wrote it.
+    unsound : sequence of str
+        What was not clean of the run, or is not of this package.
 
     Returns
     -------
@@ -144,20 +157,25 @@ def verdict_of(records: Mapping[str, ExperimentRecord], claims: Claims | None, e
         )
     if claims.other_decoders:
         return "fail", "No release can rest on this run: it was measured with a decoder that no evidence covers."
+    if unsound:
+        return "fail", "No release can rest on this run: it was not clean, or not of this package's specification."
     return "pass", "Every claim of the contract is supported by this run."
 
 
-def _claims(
-    options: RunOptions, records: Mapping[str, ExperimentRecord], declared: Mapping[str, Declared]
-) -> Claims | None:
-    """Claims of the contract that the run judged by; None where it cannot be read."""
-    from ecdd.contract.loading import ContractError, load_contract
-
+def _contract(options: RunOptions) -> LoadedContract | None:
+    """The contract that the run judged by; None where it cannot be read."""
     try:
-        contract = load_contract(contract_path(options))
+        return load_contract(contract_path(options))
     except (ContractError, OSError):
         return None
-    return compare_claims(contract, records, declared)
+
+
+def _unsound(folder: Path) -> list[str]:
+    """What is not clean of the runs in a folder, and what in them is not of this package."""
+    try:
+        return unsound_runs(read_head(folder)[0].runs)
+    except (RecordError, OSError):
+        return []
 
 
 def _stages_not_tested(options: RunOptions) -> list[tuple[str, Absent]]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from ecdd.evidence.declarations import Declared, Expected, difference
+from ecdd.evidence.edits import edited_figure
 from ecdd.evidence.margins import Margin, closest_metric, margin_of
 from ecdd.evidence.merging import experiment_order
 from ecdd.evidence.records import ExperimentRecord, Figure, Metric, RunIdentity, Scalar
@@ -138,13 +138,9 @@ def _ran(
 
 def _figure(figure: Figure, folder: Path, pictures: Pictures) -> FigureRow:
     """The figure beside the record, if it is the one that the run drew."""
-    path = folder / figure.file
-    if not path.is_file():
-        return FigureRow(figure, None, "the file is gone")
-    content = path.read_bytes()
-    if hashlib.sha256(content).hexdigest() != figure.sha256:
-        return FigureRow(figure, None, "the file is not the one that the run drew")
-    picture = pictures.add_png(content)
+    if why := edited_figure(folder, figure):
+        return FigureRow(figure, None, why.partition(": ")[2])
+    picture = pictures.add_png((folder / figure.file).read_bytes())
     return FigureRow(figure, picture, "" if picture is not None else "the file is no PNG")
 
 

@@ -21,16 +21,19 @@ from ecdd.evidence.declarations import (
     load_declarations,
     load_expected,
 )
-from ecdd.evidence.merging import FRAGMENTS, Asked, merge, read_fragments, remove_fragments, write_records
+from ecdd.evidence.head import FAILED, LOST, MARKED, PASSED, SKIPPED, RunEntry, write_head
+from ecdd.evidence.merging import FRAGMENTS, Asked, RecordError, merge, read_fragments, remove_fragments, write_records
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.selection import Collection, is_complete, read_collection, selection_of, unfinished
 from ecdd.evidence.session import RunOptions, identify
+from ecdd.evidence.soundness import foreign_plugins, origin_of
 from ecdd.evidence.summary import gate_lines, mutant_lines, verdict_lines
-from ecdd.specification import GOLDEN
+from ecdd.specification import GATES, GOLDEN
 
 RUN = pytest.StashKey["Run"]()
 CHANGED = pytest.StashKey[list[str]]()
 JUNIT = "junit.xml"
+EXPECTED_RED = "expected red: "
 _INPUT = "ecdd_run"
 
 
@@ -78,9 +81,15 @@ class Run:
         """Remember which experiments lost a test to ``-k``, ``-m`` or ``--deselect``."""
         _note(self.collection.deselected, items)
 
+    def pytest_collectstart(self, collector: pytest.Collector) -> None:
+        """Note every test file that is not one of the gates: in the same process, it can patch what measures."""
+        if isinstance(collector, pytest.Module) and not collector.path.is_relative_to(GATES):
+            self.collection.plugins[collector.nodeid] = origin_of(collector.path)
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Store what was collected; workers do this for the controller."""
         _note(self.collection.collected, session.items)
+        self.collection.plugins |= foreign_plugins(session.config.pluginmanager)
         if not only_lists(session.config):
             self.collection.write(self.fragments, self.name)
 
@@ -93,7 +102,7 @@ class Run:
         """Merge the fragments, write the records, decide the exit status, and put JUnit beside the records."""
         if self.is_worker or only_lists(session.config):
             return (yield)
-        self._merge(interrupted=int(exitstatus) not in (0, 1, pytest.ExitCode.NO_TESTS_COLLECTED))
+        self._merge(session.config, interrupted=int(exitstatus) not in (0, 1, pytest.ExitCode.NO_TESTS_COLLECTED))
         if not self.reports:
             self.harness_errors.append("nothing was collected; a run of nothing does not pass")
         session.exitstatus = self.exit_status(int(exitstatus))
@@ -115,19 +124,43 @@ class Run:
             config.pluginmanager.unregister(plugin)
             del config.stash[xml_key]
 
-    def _merge(self, *, interrupted: bool) -> None:
+    def _merge(self, config: pytest.Config, *, interrupted: bool) -> None:
         collection, fragments = read_collection(self.fragments), read_fragments(self.fragments)
-        seen = set(self.declared) | set(collection.collected) | {fragment.experiment for fragment in fragments}
+        seen = set(self.declared) | (set(collection.collected) - {""}) | {f.experiment for f in fragments}
         whole = {key for key in seen if is_complete(key, self.files.get(key), self.selection, collection)}
         lost = unfinished(collection.collected, (fragment.nodeid for fragment in fragments))
         if interrupted or self.selection.stops_early:
             whole, lost = set(), {}
         asked = Asked(frozenset(whole), lost)
-        self.records = merge(fragments, self.declared, identify(self.options), asked)
-        if self.records:
-            write_records(self.options.folder, self.records)
-            replaced = {key for key, record in self.records.items() if record.verdict != "incomplete"}
-            write_chain(self.options.folder, fragments, self.run_id, replaced)
+        identity = identify(self.options)
+        self.records = merge(fragments, self.declared, identity, asked)
+        if not self.records:
+            return
+        write_records(self.options.folder, self.records)
+        replaced = {key for key, record in self.records.items() if record.verdict != "incomplete"}
+        chain = write_chain(self.options.folder, fragments, self.run_id, replaced)
+        entry = RunEntry(
+            run=self.run_id,
+            ended=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            identity=identity,
+            plugins=collection.plugins | foreign_plugins(config.pluginmanager),
+            tests=self._outcomes(set().union(*collection.collected.values())),
+            problems=(*self.harness_errors, *(["the run was interrupted"] if interrupted else [])),
+        )
+        try:
+            write_head(self.options.folder, chain, entry)
+        except RecordError as error:  # left there by another version
+            self.harness_errors.append(f"{error}; or remove it, or name another folder")
+            self.records = {}
+
+    def _outcomes(self, collected: set[str]) -> dict[str, str]:
+        """Outcome of every collected test, of an experiment or not; the worst of its phases counts."""
+        found = dict.fromkeys(sorted(collected), LOST)
+        for report in self.reports:
+            said, before = _outcome(report), found.get(report.nodeid, LOST)
+            if before != FAILED and (said != PASSED or (report.when == "call" and before == LOST)):
+                found[report.nodeid] = said
+        return found
 
     def broken(self) -> list[str]:
         """Tests outside the experiments that failed, and tests that broke outside their call."""
@@ -200,11 +233,24 @@ def only_lists(config: pytest.Config) -> bool:
     return any(getattr(config.option, name, False) for name in names)
 
 
+def _outcome(report: pytest.TestReport) -> str:
+    """How a phase ended; a red that is expected is red."""
+    excused: str | None = getattr(report, "wasxfail", None)
+    if report.failed or (excused or "").startswith(EXPECTED_RED):
+        return FAILED
+    if excused is not None:
+        return f"{MARKED} {excused}"
+    if not report.skipped:
+        return PASSED
+    reason = report.longrepr[-1] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+    return f"{SKIPPED}{reason.removeprefix('Skipped: ')}"
+
+
 def _note(into: dict[str, set[str]], items: Sequence[pytest.Item]) -> None:
     for item in items:
         marker = item.get_closest_marker("experiment")
-        if marker is not None and marker.args:
-            into.setdefault(str(marker.args[0]), set()).add(item.nodeid)
+        key = str(marker.args[0]) if marker is not None and marker.args else ""
+        into.setdefault(key, set()).add(item.nodeid)
 
 
 def _options(config: pytest.Config) -> RunOptions:

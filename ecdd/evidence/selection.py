@@ -14,16 +14,26 @@ _STOPS_EARLY: Final = ("lf", "stepwise", "stepwise_skip", "maxfail", "ignore", "
 
 @dataclass
 class Collection:
-    """Node ids of experiments by what collection did with them; every worker collects the same."""
+    """Node ids by experiment and by what collection did with them; every worker collects the same.
+
+    Attributes
+    ----------
+    collected, deselected : dict of str to set of str
+        By experiment; tests without one stand under the empty name.
+    plugins : dict of str to str
+        What took part beside pytest and the gates' code, see `ecdd.evidence.soundness`.
+    """
 
     collected: dict[str, set[str]] = field(default_factory=dict)
     deselected: dict[str, set[str]] = field(default_factory=dict)
+    plugins: dict[str, str] = field(default_factory=dict)
 
     def write(self, folder: Path, worker: str) -> None:
         """Store for the controller, which collects nothing itself when there are workers."""
         content = {
             "collected": {key: sorted(ids) for key, ids in sorted(self.collected.items())},
             "deselected": {key: sorted(ids) for key, ids in sorted(self.deselected.items())},
+            "plugins": self.plugins,
         }
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"collection-{worker}.json").write_text(json.dumps(content), encoding="utf-8")
@@ -48,6 +58,7 @@ def read_collection(folder: Path) -> Collection:
         for part, into in (("collected", joined.collected), ("deselected", joined.deselected)):
             for key, ids in content[part].items():
                 into.setdefault(key, set()).update(ids)
+        joined.plugins |= content["plugins"]
     return joined
 
 
@@ -119,5 +130,5 @@ def is_complete(experiment: str, file: Path | None, selection: Selection, collec
 def unfinished(collected: Mapping[str, set[str]], finished: Iterable[str]) -> dict[str, list[str]]:
     """Tests that were collected and never finished, by experiment: a worker that crashed loses them."""
     done = set(finished)
-    lost = {key: sorted(ids - done) for key, ids in collected.items()}
+    lost = {key: sorted(ids - done) for key, ids in collected.items() if key}
     return {key: ids for key, ids in sorted(lost.items()) if ids}

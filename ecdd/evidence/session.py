@@ -14,10 +14,14 @@ from pathlib import Path
 from typing import Final
 
 from ecdd.evidence.records import RunIdentity
-from ecdd.specification import ROOT
+from ecdd.specification import GATES, GOLDEN, PACKAGE, ROOT
 
 _LIBRARIES: Final = ("numpy", "pillow", "ai-edge-litert", "pydantic", "onnxruntime", "opencv-python-headless")
 _UNKNOWN: Final = "unknown"
+DECLARED_FILE: Final = "declared.yaml"
+# what judges: clauses, their support and the package; not what a wheel leaves out, nor what judges the gates themselves
+_CODE: Final = frozenset({".py", ".yaml", ".j2", ".parquet"})
+_NO_CLAUSES: Final = frozenset({"_specification", "__pycache__", "units", "benchmarks", "own_model", "mutants"})
 # pytest run on the specification wherever it stands, untouched by settings of the project around it
 SPECIFICATION_ARGUMENTS: Final = (
     *("-p", "ecdd.evidence.pytest_plugin", "-p", "no:cacheprovider", "--strict-markers", "-ra"),
@@ -89,6 +93,84 @@ def file_digest(path: Path | None) -> str | None:
     return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else _UNKNOWN
 
 
+def is_gates_code(path: Path) -> bool:
+    """Whether a file is covered by the digest of the gates' code."""
+    return any(
+        path.is_relative_to(root) and not _NO_CLAUSES & set(path.relative_to(root).parts)
+        for root in (PACKAGE, GATES)
+        if path.suffix in _CODE
+    )
+
+
+@functools.cache
+def gates_digest() -> str:
+    """SHA-256 over the code of package and clauses, and over the score tables that come with the specification.
+
+    The same in a checkout and in the wheel made of it.
+    """
+    found: dict[str, Path] = {}
+    for name, root in (("ecdd", PACKAGE), ("gates", GATES), ("scores", ROOT / "reports" / "default" / "scores")):
+        files = [path for path in root.rglob("*") if path.suffix in _CODE and path.is_file()]
+        found |= {
+            f"{name}/{path.relative_to(root).as_posix()}": path
+            for path in files
+            if not _NO_CLAUSES & set(path.relative_to(root).parts)
+        }
+    lines = (f"{name}\0{hashlib.sha256(found[name].read_bytes()).hexdigest()}\n" for name in sorted(found))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def stages_digest(golden: Path) -> str:
+    """SHA-256 over the frozen stages of a golden set."""
+    paths = sorted((golden / "stages").glob("*"))
+    lines = (f"{path.name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n" for path in paths if path.is_file())
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def declared_path(root: Path) -> Path:
+    """The declarations that a run in a project goes by: its own where there are some, or the specification's."""
+    own = root / "gates" / DECLARED_FILE
+    return own if own.is_file() else GATES / DECLARED_FILE
+
+
+def not_the_specification(identity: RunIdentity) -> list[str]:
+    """Parts of a run's identity that are not those of this package: what an applicant may not bring along.
+
+    Parameters
+    ----------
+    identity : RunIdentity
+        Of a run.
+
+    Returns
+    -------
+    list of str
+        One line a part. The frozen stages of another preprocessing are a project's own; those of the package's
+        preprocessing are the package's.
+    """
+    preprocessing, stages = _own_stages()
+    parts = {
+        "declarations": (identity.declared_digest, file_digest(GATES / DECLARED_FILE)),
+        "gates' code": (identity.gates_digest, gates_digest()),
+        "golden set": (identity.golden_digest, file_digest(GOLDEN / "manifest.yaml")),
+    }
+    if identity.preprocessing_digest == preprocessing:
+        parts["golden stages"] = (identity.stages_digest, stages)
+    return [
+        f"measured with other {name} ({said[:16]}) than this package's ({(own or _UNKNOWN)[:16]}); "
+        f"run the gates of this version"
+        for name, (said, own) in parts.items()
+        if said != own
+    ]
+
+
+@functools.cache
+def _own_stages() -> tuple[str, str]:
+    """Preprocessing digest and digest of the package's own golden stages."""
+    from ecdd.golden.golden_hashes import load_frozen
+
+    return load_frozen(GOLDEN).preprocessing_digest, stages_digest(GOLDEN)
+
+
 @functools.cache
 def library_versions() -> dict[str, str]:
     """Versions and processor features that can change a result."""
@@ -130,7 +212,10 @@ def identify(options: RunOptions) -> RunIdentity:
         preprocessing_digest=digests[1],
         payload_digest=payload_digest_of(options.bundle),
         golden_digest=file_digest(options.golden / "manifest.yaml") or _UNKNOWN,
+        stages_digest=stages_digest(options.golden),
         data_digest=file_digest(options.data),
+        declared_digest=file_digest(declared_path(options.root)) or _UNKNOWN,
+        gates_digest=gates_digest(),
         versions=library_versions(),
         as_of=options.as_of.isoformat(),
     )

@@ -10,6 +10,7 @@ from typing import Final
 
 from ecdd.bundle import Bundle
 from ecdd.errors import EcddError
+from ecdd.evidence.head import RunEntry
 from ecdd.files import write_bytes
 from ecdd.release.approval import Decision
 from ecdd.release.signing import SIGNATURE, sign, verify
@@ -81,17 +82,20 @@ def check_released(bundle: Bundle, public: Path | None) -> str:
     SigningError
         The signature is missing or does not hold.
     """
-    path = bundle.path / REPORT
+    path, kind = bundle.path / REPORT, ""
     if path.is_file():
         try:
-            said = json.loads(path.read_text(encoding="utf-8"))
+            content = path.read_bytes()
+            said = json.loads(content)
             cited = (said["verdict"], said["payload_digest"], said["contract_digest"])
-        except (OSError, ValueError, KeyError, TypeError):
+            # a report from before attestations has no title: its evidence is the applicant's word
+            kind = str(said.get("title", "Release approved, self-attested")).removeprefix("Release approved")
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             raise ReleaseError(f"{path}: not an approving report") from None
         if cited != ("approved", bundle.payload_digest, bundle.contract.digest):
             raise ReleaseError(f"{path}: approves another payload or contract than this bundle's; release it again")
         try:
-            cites = hashlib.sha256(path.read_bytes()).hexdigest() in (bundle.path / PAGE).read_text(encoding="utf-8")
+            cites = hashlib.sha256(content).hexdigest() in (bundle.path / PAGE).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise ReleaseError(f"{bundle.path / PAGE}: cannot be read: {type(error).__name__}") from None
         if not cites:
@@ -100,19 +104,42 @@ def check_released(bundle: Bundle, public: Path | None) -> str:
         return "not released: no approving report"
     if public is not None:
         verify(bundle.path, public)
-        return f"released and signed; the signature holds under {public.name}"
+        return f"released and signed{kind}; the signature holds under {public.name}"
     signed = (bundle.path / SIGNATURE).is_file()
-    return "released; its signature was not checked: give --key" if signed else "released UNSIGNED"
+    return f"released{kind}; its signature was not checked: give --key" if signed else f"released{kind} UNSIGNED"
 
 
 def page(decision: Decision, digest: str) -> str:
-    """Write page one for a person: verdict, claims, what is not claimed, waivers, digests."""
-    lines = [f"# Release {'approved' if decision.approved else 'refused'}", ""]
+    """Write page one for a person: verdict, who ran what and when, limits, claims, what is not claimed, waivers."""
+    lines = [f"# {decision.title}", ""]
     lines += [f"- payload `{decision.payload_digest}`", f"- contract `{decision.contract_digest}`"]
-    lines += [f"- as of {decision.as_of}", f"- report `{REPORT}`, SHA-256 `{digest}`", "", "## Claimed and passed", ""]
+    lines += [f"- as of {decision.as_of}", f"- report `{REPORT}`, SHA-256 `{digest}`"]
+    who = f"the runner with key `{decision.attested_by}`" if decision.attested_by else "nobody but the applicant"
+    lines += [f"- evidence attested by {who}", ""]
+    if decision.looser:
+        lines += ["## Limits looser than the shipped ones", ""]
+        lines += [f"- {key}: {value}, shipped {shipped}" for key, value, shipped in decision.looser] + [""]
+    lines += ["## Claimed and passed", ""]
     lines += [f"- {key} {decision.records[key].title}" for key in decision.supported]
+    untested = [(key, entry) for key in decision.supported for entry in decision.records[key].not_tested]
+    if untested:
+        lines += ["", "## Not tested in what passed", ""]
+        lines += dict.fromkeys(f"- {key} {entry.what}: {entry.why}" for key, entry in untested)
     if decision.not_applicable:
         lines += ["", "## Not applicable by contract", "", *(f"- {text}" for text in decision.not_applicable)]
     lines += ["", "## Not claimed", "", *(f"- {text}" for text in decision.not_claimed), "", "## Waived", ""]
     lines += [f"- {w.id}: {w.reason} (owner {w.owner}, until {w.expiry})" for w in decision.waived] or ["- nothing"]
+    lines += ["", "## Runs", "", *(line for run in decision.runs for line in _run_lines(run))]
+    lines += ["", "## Limits", "", *(f"- {key}: {value}" for key, value in decision.limits.items())]
     return "\n".join(lines) + "\n"
+
+
+def _run_lines(run: RunEntry) -> list[str]:
+    identity, counts = run.identity, ", ".join(f"{number} {outcome}" for outcome, number in run.counts.items())
+    plugins = ", ".join(dict.fromkeys(run.plugins.values())) or "none"
+    return [
+        f"- run `{run.run}`, ended {run.ended}, as of {identity.as_of}: {counts}",
+        f"  - golden set `{identity.golden_digest}`, its stages `{identity.stages_digest}`",
+        f"  - gates' code `{identity.gates_digest}`, declarations `{identity.declared_digest}`",
+        f"  - data {f'`{identity.data_digest}`' if identity.data_digest else 'none'}; plugins: {plugins}",
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -76,7 +76,7 @@ def load_waivers(path: Path) -> list[Waiver]:
 
 
 def judge_waivers(
-    waivers: Sequence[Waiver], not_run: Sequence[str], as_of: datetime.date
+    waivers: Sequence[Waiver], not_run: Sequence[str], as_of: datetime.date, red: Mapping[str, str], most: int
 ) -> tuple[list[Waiver], list[str]]:
     """Hold waivers against the claims that did not run.
 
@@ -88,11 +88,16 @@ def judge_waivers(
         Claimed experiments without a record, or with nothing tested.
     as_of : date
         The day of the release.
+    red : mapping of str to str
+        Experiments that are known to be red for this payload, with where that is known from.
+    most : int
+        How many waivers the contract allows.
 
     Returns
     -------
     (list of Waiver, list of str)
-        Waivers that count, and reasons to refuse: one that is expired, or that matches no claim that did not run.
+        Waivers that count, and reasons to refuse: one that is expired, that matches no claim that did not run or one
+        that was measured red, and more than the contract allows.
     """
     counting, refused = [], []
     for waiver in waivers:
@@ -100,8 +105,12 @@ def judge_waivers(
             refused.append(
                 f"waiver of {waiver.id} expired on {waiver.expiry} (owner {waiver.owner}): run it or renew it"
             )
+        elif waiver.id in red:
+            refused.append(f"waiver of {waiver.id}: known red for this payload ({red[waiver.id]}); a red stays a red")
         elif waiver.id not in not_run:
             refused.append(f"waiver of {waiver.id} matches no claim that did not run: remove it")
         else:
             counting.append(waiver)
+    if len(counting) > most:
+        refused.append(f"{len(counting)} waivers; release.max_waivers of the contract allows {most}: run the others")
     return counting, refused

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import dataclasses
 import datetime
 import shutil
 from collections.abc import Callable
@@ -21,22 +22,32 @@ import pytest
 from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_set_contract import read_scores
 from ecdd.calibration.metrics import MetricError
+from ecdd.contract.loading import ContractError
 from ecdd.evaluation import metrics
 from ecdd.evaluation.battery import leaks
 from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
-from ecdd.evaluation.score_table import SCORED, ScoreTable, ScoreTableError, problems_of, read_table
+from ecdd.evaluation.score_table import SCORED, ScoreTable, ScoreTableError, problems_of, read_table, write_table
 from ecdd.evaluation.scoring import Request, score
-from ecdd.evidence.chain import find_edits
-from ecdd.evidence.declarations import load_declared
+from ecdd.evidence.contract_limits import looser_limits
+from ecdd.evidence.declarations import load_specification
+from ecdd.evidence.edits import find_edits
 from ecdd.inference.calibration import AppliedCalibration, probability
 from ecdd.release.approval import decide
 from ecdd.release.waivers import Waiver
+from gates.support.dishonest_ways import WAYS, Applicant, refused_by_name
 from gates.support.fixtures import Bundle, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
-from gates.support.made_evidence import make_evidence
+from gates.support.made_evidence import make_evidence, rehash
 from gates.support.made_rows import failed, plan_for, row
-from gates.support.score_tables import FoundTables, Scores
+from gates.support.score_tables import (
+    FoundTables,
+    Scores,
+    believed_scores,
+    sampled,
+    scored_otherwise,
+    stored_scores,
+)
 
-DECLARED = Path(__file__).resolve().parents[1] / "declared.yaml"
+SAMPLE = 64  # rows of a stored table that are scored again
 
 
 @pytest.mark.experiment("E6.4")
@@ -168,6 +179,14 @@ def test_stale_and_incomplete_tables_are_refused(evidence: Evidence) -> None:
     evidence.check("good_tables_refused", good, limit=0, op="==", unit="table", n=1)
 
 
+def _renamed_unit(folder: Path) -> None:
+    """The same word changed in a line and in its record, and the head made anew: only the chain of lines shows it."""
+    names = ("evidence.jsonl", "phase1_results/E1.7.json", "phase1_results/E1.9.json")
+    for path in (folder / name for name in names):
+        _replace(path, '"unit": ""', '"unit": "level"')
+    rehash(folder)
+
+
 # how evidence can lie about E1.9, whose made metric must be at most 1 and is 2
 LIES: dict[str, Callable[[Path], None]] = {
     "record": lambda f: _replace(f / "phase1_results" / "E1.9.json", '"value": 2.0', '"value": 0.5'),
@@ -177,6 +196,7 @@ LIES: dict[str, Callable[[Path], None]] = {
     "junit": lambda f: _replace(f / "junit.xml", "<failure/>", ""),
     "record gone": lambda f: (f / "phase1_results" / "E1.9.json").unlink(),
     "chain gone": lambda f: (f / "evidence.jsonl").unlink(),
+    "line and record": _renamed_unit,
 }
 
 
@@ -190,7 +210,7 @@ def _replace(path: Path, old: str, new: str) -> None:
 @pytest.mark.usefixtures("scores")
 def test_edited_evidence_is_refused(evidence: Evidence, bundle: Bundle, tmp_path: Path) -> None:
     """A red experiment made green in the record, the chain or the JUnit file: each is named, none is believed."""
-    declared, accepted = load_declared(DECLARED), []
+    declared, accepted = load_specification(), []
     for name, lie in LIES.items():
         folder = tmp_path / name
         make_evidence(folder, bundle, declared, {"E1.7": 0.5, "E1.9": 2.0})
@@ -205,7 +225,7 @@ def test_edited_evidence_is_refused(evidence: Evidence, bundle: Bundle, tmp_path
 @pytest.mark.usefixtures("scores")
 def test_a_release_cannot_be_talked_into(evidence: Evidence, bundle: Bundle, tmp_path: Path) -> None:
     """All claims but one are green. The one is missing, red, another bundle's or contract's, and waived in vain."""
-    declared, claims = load_declared(DECLARED), bundle.contract.policy.release.claims
+    declared, claims = load_specification(), bundle.contract.policy.release.claims
     day, one = datetime.date(2026, 11, 1), "E1.9"
     green = {key: 0.5 for key in claims if key in declared}
     rest = {key: value for key, value in green.items() if key != one}
@@ -215,7 +235,7 @@ def test_a_release_cannot_be_talked_into(evidence: Evidence, bundle: Bundle, tmp
         make_evidence(tmp_path / name, bundle, declared, rest)
         make_evidence(tmp_path / f"{name} one", bundle, declared, values, **other)
         folders = [tmp_path / name, tmp_path / f"{name} one"]
-        reasons = decide(bundle, folders, declared, waivers, day).reasons
+        reasons = decide(bundle, folders, waivers, day, partial=True, own_run=tmp_path).reasons
         return any(one in reason for reason in reasons)
 
     valid = Waiver(id=one, reason="measured by hand elsewhere", owner="A. Person", expiry=day)
@@ -238,6 +258,70 @@ def test_a_release_cannot_be_talked_into(evidence: Evidence, bundle: Bundle, tmp
     }
     wrongly = [name for name, said in supported.items() if said]
     evidence.none("supported_claims_refused", wrongly, n=len(supported), unit="claim")
+
+
+@pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
+def test_no_dishonest_way_ends_in_a_release(evidence: Evidence, bundle: Bundle, tmp_path: Path) -> None:
+    """Each way, tried on consistent evidence, is refused by name; the same evidence in honesty gets no such reason."""
+    believed = []
+    for number, name in enumerate(WAYS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        if not refused_by_name(Applicant(bundle, folder), name):
+            believed.append(name)
+    evidence.none("dishonest_ways_believed", believed, n=len(WAYS), unit="way")
+    honest = Applicant(bundle, tmp_path)
+    reasons = honest.asks(honest.evidence()).reasons
+    wrongly = [name for name, (_, said) in WAYS.items() if any(said in reason for reason in reasons)]
+    evidence.none("honest_evidence_called_dishonest", wrongly, n=len(WAYS), unit="way")
+
+
+@pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
+def test_limits_have_hard_ends(evidence: Evidence, contract: LoadedContract) -> None:
+    """A contract that lets more than half of a class be wrong, or abstain, promises nothing and cannot be loaded."""
+    accepted = []
+    for name in ("max_fpr", "max_fnr", "max_abstain_rate"):
+        with contextlib.suppress(ContractError):
+            contract.with_values({f"operating_point.{name}": 0.51})
+            accepted.append(name)
+    evidence.none("limits_beyond_their_end", accepted, n=3, unit="limit")
+    loose = contract.with_values({"operating_point.max_abstain_rate": 0.5, "quantization.min_rank_correlation": 0.0})
+    named = {key for key, _, _ in looser_limits(loose.values)}
+    silent = {"operating_point.max_abstain_rate", "quantization.min_rank_correlation"} - named
+    evidence.none("looser_limits_unsaid", sorted(silent), n=2, unit="limit")
+
+
+@pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
+def test_scores_without_their_pictures_are_not_believed(evidence: Evidence, bundle: Bundle, tmp_path: Path) -> None:
+    """A forged table inside a bundle, of its very digests: without pictures it is unverified."""
+    ours = {"payload_digest": bundle.payload_digest, "contract_digest": bundle.contract.digest}
+    rows = [row(k, k % 2, ("real", "fake")[k % 2], 0.01 + 0.98 * (k % 2)) | ours for k in range(8)]
+    plan = dataclasses.replace(plan_for(rows), **ours)
+    (tmp_path / "release").mkdir()
+    write_table(tmp_path / "release" / "scores.parquet", plan, [rows])
+    found = believed_scores(dataclasses.replace(bundle, path=tmp_path), bundle.contract)
+    evidence.check("forged_tables_believed", int(found.held_out is not None), limit=0, op="==", unit="table", n=1)
+    evidence.check("forged_tables_unverified", int("unverified" in found.why), limit=1, op="==", unit="table", n=1)
+
+
+@pytest.mark.experiment("E6.4")
+def test_stored_scores_are_what_their_pictures_give(
+    evidence: Evidence, bundle: Bundle, contract: LoadedContract, data_root: Path | None, scores: Scores
+) -> None:
+    """A random sample of the stored table, seeded by its content, held to the same pictures scored in this run."""
+    stored = stored_scores(bundle, contract)
+    if stored.held_out is None:
+        raise NotTested("stored score table", stored.why)
+    if data_root is None:
+        raise NotTested("stored score table", "unverified: its pictures are not at hand; give --data")
+    sample = sampled(stored.held_out, SAMPLE)
+    differing, compared = scored_otherwise(sample, scores.held_out, contract.policy.calibration.tolerance_s7)
+    if not compared:
+        raise NotTested("stored score table", "unverified: --data has none of its pictures")
+    evidence.none("stored_rows_scored_otherwise", differing, n=compared, unit="row")
 
 
 @pytest.mark.experiment("E6.4")

@@ -42,6 +42,7 @@ def test_unseen_sources_keep_the_limits(evidence: Evidence, bundle: Bundle, poli
     if not there:
         why = f"the bundle has no {CROSS_FITTED_FILE}: train with folds and store their scores in it"
         raise NotTested("sources that the model never saw", why)
+    evidence.not_tested("scores of unseen sources", "unverified: the models that gave them are not in the bundle")
     text = bundle.read(CROSS_FITTED_FILE).decode()
     rows = read_cross_fitted(text, CROSS_FITTED_FILE, _left_out(bundle))
     point, calibration = policy.operating_point, AppliedCalibration.of(bundle.calibration)

@@ -276,6 +276,12 @@ _OWN_SCORES = ("E6.5", f"{_UNSEEN}test_scores_of_known_sources_are_refused", "ta
 _FIELD = "test_e6_6_field_pixels.py::"
 _RANGE = ("E6.6", f"{_FIELD}test_transforms_are_the_mistakes_that_they_are_named_after", "colours_differing")
 _GREY = ("E6.6", f"{_FIELD}test_golden_fakes_do_not_become_real[grey]", "golden_grey_fake_to_real")
+_DISHONEST = (*_WAIVED[:1], f"{_HYGIENE}test_no_dishonest_way_ends_in_a_release", "dishonest_ways_believed")
+_FORGED = (
+    *_WAIVED[:1],
+    f"{_HYGIENE}test_scores_without_their_pictures_are_not_believed",
+    "forged_tables_believed",
+)
 _UNSUPPORTED = (*_WAIVED[:2], "unsupported_claims_accepted")
 
 
@@ -420,4 +426,16 @@ MUTANTS: dict[str, Mutant] = {
     "expired_waiver": _mutant(_WAIVED, harness_mutants.expired_waiver),
     "waived_red_claim": _mutant(_UNSUPPORTED, harness_mutants.waived_red_claim),
     "evidence_of_another_bundle": _mutant(_UNSUPPORTED, harness_mutants.evidence_of_another_bundle),
+    "recomputed_records": _mutant(_DISHONEST, harness_mutants.recomputed_records),
+    "deleted_red_record": _mutant(_DISHONEST, harness_mutants.deleted_red_record),
+    "waivers_without_end": _mutant(_DISHONEST, harness_mutants.waivers_without_end),
+    "partial_as_full": _mutant(_DISHONEST, harness_mutants.partial_as_full),
+    "own_declarations": _mutant(_DISHONEST, harness_mutants.own_declarations),
+    "other_golden_set": _mutant(_DISHONEST, harness_mutants.other_golden_set),
+    "other_gates_code": _mutant(_DISHONEST, harness_mutants.other_gates_code),
+    "relabelled_records": _mutant(_DISHONEST, harness_mutants.relabelled_records),
+    "patched_check": _mutant(_DISHONEST, harness_mutants.patched_check),
+    "known_red_waived": _mutant(_DISHONEST, harness_mutants.known_red_waived),
+    "unclean_run": _mutant(_DISHONEST, harness_mutants.unclean_run),
+    "forged_scores": _mutant(_FORGED, harness_mutants.forged_scores),
 }

@@ -54,29 +54,24 @@ def xfail_as_pass() -> Any:
 
 def edited_junit() -> None:
     """Nobody holds the JUnit file against the tests that ran."""
-    from ecdd.evidence import chain
+    from ecdd.evidence import edits
 
-    chain._edited_junit = lambda _path, _tests: []
+    edits._edited_junit = lambda _path, _tests: []
 
 
 def edited_record() -> None:
-    """Nobody holds a record against its index and its tests."""
-    from ecdd.evidence import chain
+    """Nobody holds a record against the head and its tests."""
+    from ecdd.evidence import edits
 
-    chain._edited_records = lambda _folder, _lines: []
+    edits._edited_records = lambda _folder, _head, _records: []
+    edits._unsupported = lambda _records, _chain: []
 
 
 def edited_chain() -> None:
     """Nobody recomputes the digests of the chain."""
     from ecdd.evidence import chain
 
-    really = chain._read_chain
-
-    def planted(path: Any) -> Any:
-        lines, problems = really(path)
-        return lines, [text for text in problems if "edited" not in text]
-
-    chain._read_chain = planted
+    chain._digest = lambda content: "same" if content else ""
 
 
 def expired_waiver() -> None:
@@ -86,7 +81,7 @@ def expired_waiver() -> None:
     from ecdd.release import approval
 
     really = approval.judge_waivers
-    approval.judge_waivers = lambda waivers, not_run, _as_of: really(waivers, not_run, datetime.date.min)
+    approval.judge_waivers = lambda waivers, not_run, _as_of, *rest: really(waivers, not_run, datetime.date.min, *rest)
 
 
 def waived_red_claim() -> None:
@@ -94,32 +89,104 @@ def waived_red_claim() -> None:
     from ecdd.release import approval
 
     judged, against = approval.judge_waivers, approval._against
-    approval.judge_waivers = lambda waivers, not_run, as_of: judged(
-        [waiver for waiver in waivers if waiver.id in not_run], not_run, as_of
+    approval.judge_waivers = lambda waivers, not_run, as_of, _red, most: judged(
+        [waiver for waiver in waivers if waiver.id in not_run], not_run, as_of, {}, most
     )
     approval._against = lambda record, declared: [] if record.tests.failed else against(record, declared)
 
 
 def evidence_of_another_bundle() -> None:
     """Records count whatever bundle they were measured on."""
+    from ecdd.release import gathering
+
+    gathering._is_of = lambda _identity, _bundle: True
+
+
+def own_declarations() -> None:
+    """Declarations that an applicant brings along are taken for the specification's."""
+    _foreign_part_accepted("declarations")
+
+
+def other_golden_set() -> None:
+    """Evidence on a golden set of the applicant's own counts."""
+    _foreign_part_accepted("golden set", "golden stages")
+
+
+def other_gates_code() -> None:
+    """Evidence made by changed clauses counts."""
+    _foreign_part_accepted("gates' code")
+
+
+def _foreign_part_accepted(*parts: str) -> None:
+    from ecdd.evidence import soundness
+
+    really = soundness.not_the_specification
+    soundness.not_the_specification = lambda identity: [
+        text for text in really(identity) if not any(f"other {part} " in text for part in parts)
+    ]
+
+
+def deleted_red_record() -> None:
+    """A record that is gone together with its entry in the head is not missed, although its tests are in the chain."""
+    from ecdd.evidence import edits
+
+    really = edits._unsupported
+    edits._unsupported = lambda *given: [text for text in really(*given) if "has no record" not in text]
+
+
+def relabelled_records() -> None:
+    """Nobody holds what a record says of its subject against the run that its tests ran in."""
+    from ecdd.evidence import edits
+
+    edits._relabelled = lambda _head, _records, _chain: []
+
+
+def patched_check() -> None:
+    """A plugin that takes part in a run, and may have patched what measures, stands in no way."""
+    from ecdd.evidence import soundness
+
+    soundness.unknown_plugins = lambda _plugins: []
+
+
+def unclean_run() -> None:
+    """A red test without an experiment, or one that never finished, is no reason against a release."""
+    from ecdd.evidence import head
+
+    head._clean = lambda _outcome: True
+
+
+def known_red_waived() -> None:
+    """What another run showed red is waived as if nobody had run it."""
     from ecdd.release import approval
 
-    really = approval._collect
+    really = approval.judge_waivers
+    approval.judge_waivers = lambda waivers, not_run, as_of, _red, most: really(waivers, not_run, as_of, {}, most)
 
-    def planted(bundle: Any, folders: Any) -> Any:
-        read = approval.read_records
 
-        def as_ours(folder: Any) -> Any:
-            ours = {"payload_digest": bundle.payload_digest, "contract_digest": bundle.contract.digest}
-            return {
-                key: record.model_copy(update={"identity": record.identity.model_copy(update=ours)})
-                for key, record in read(folder).items()
-            }
+def waivers_without_end() -> None:
+    """As many claims as one likes are waived."""
+    from ecdd.release import approval
 
-        approval.read_records = as_ours
-        try:
-            return really(bundle, folders)
-        finally:
-            approval.read_records = read
+    really = approval.judge_waivers
+    approval.judge_waivers = lambda waivers, not_run, as_of, red, _most: really(waivers, not_run, as_of, red, 1000)
 
-    approval._collect = planted
+
+def partial_as_full() -> None:
+    """A release for one claim looks like one for all of them."""
+    from ecdd.release import approval
+
+    approval._left_out = lambda *_given: ()
+
+
+def recomputed_records() -> None:
+    """Whatever is signed by anyone counts as attested."""
+    from ecdd.release import gathering
+
+    gathering.check_attestation = lambda _folder, _public, _digest: []
+
+
+def forged_scores() -> None:
+    """A score table that lies in a bundle is believed although none of its pictures is at hand."""
+    from gates.support import score_tables
+
+    score_tables.unverified = lambda _bundle: ""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ecdd.bundle.loading import Bundle, default_bundle_path
@@ -62,9 +64,44 @@ def found_tables(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> FoundTables:
     if data_root is None:
-        return stored_scores(bundle, contract)
+        return believed_scores(bundle, contract)
     base = tmp_path_factory.getbasetemp()
     return _scored(bundle, contract, data_root, base.parent if hasattr(request.config, "workerinput") else base)
+
+
+def believed_scores(bundle: Bundle, contract: LoadedContract) -> FoundTables:
+    """Stored tables that count where no picture is at hand: those that come with the specification alone."""
+    found = stored_scores(bundle, contract)
+    why = "" if found.held_out is None else unverified(bundle)
+    return FoundTables(why=why) if why else found
+
+
+def unverified(bundle: Bundle) -> str:
+    """Why a stored table is nothing but the word of whoever made the bundle; empty for the specification's own."""
+    if not (bundle.path / RELEASE_FOLDER / "scores.parquet").exists():
+        return ""
+    return f"unverified: pictures of {RELEASE_FOLDER}/scores.parquet are not at hand; give --data, which is scored anew"
+
+
+def sampled(table: ScoreTable, most: int) -> list[dict[str, object]]:
+    """Rows drawn from a table, seeded by its content, so that the same table gives the same rows."""
+    content = hashlib.sha256(repr(table.rows).encode()).digest()
+    drawn = np.random.default_rng(list(content)).permutation(len(table.rows))[:most]
+    return [table.rows[index] for index in sorted(drawn)]
+
+
+def scored_otherwise(rows: list[dict[str, object]], fresh: ScoreTable, tolerance: float) -> tuple[list[str], int]:
+    """Rows of a stored table that the same pictures, scored now, do not give; and how many were compared."""
+    now = {(row["file_sha256"], row["transform"]): row for row in fresh.rows}
+    pairs = [(row, now[place]) for row in rows if (place := (row["file_sha256"], row["transform"])) in now]
+    differing = [
+        f"{one['path']} {one['transform']}: {one['verdict']} {one['probability']}, now {two['verdict']} "
+        f"{two['probability']}"
+        for one, two in pairs
+        if any(one[name] != two[name] for name in ("outcome", "verdict", "label", "scope"))
+        or abs((one["probability"] or 0.0) - (two["probability"] or 0.0)) > tolerance  # type: ignore[operator]
+    ]
+    return differing, len(pairs)
 
 
 def stored_scores(bundle: Bundle, contract: LoadedContract) -> FoundTables:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ecdd.bundle import BundleError, load_bundle, payload_digest, write_manifest
+from ecdd.bundle import BundleError, load_bundle, loading, payload_digest, write_manifest
 from ecdd.bundle.manifest import (
     CALIBRATION_FILE,
     CONTRACT_FILE,
@@ -67,6 +67,20 @@ def test_any_flipped_byte_is_refused_by_name(shared_root: Path, name: str, place
         path.write_bytes(good)
     assert name in caught.value.mismatched
     assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [CONTRACT_FILE, CALIBRATION_FILE, DESCRIPTION_FILE])
+def test_what_is_parsed_is_what_was_hashed(root: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A file that changes between the check of its digest and its use is noticed."""
+    really = loading.compare
+
+    def compare_and_exchange(*given: object) -> None:
+        really(*given)  # type: ignore[arg-type]
+        (root / name).write_bytes((root / name).read_bytes() + b"\n")
+
+    monkeypatch.setattr(loading, "compare", compare_and_exchange)
+    with pytest.raises(BundleError, match=f"{name} changed while the bundle was loaded"):
+        load_bundle(root)
 
 
 def test_three_lists(root: Path) -> None:

@@ -25,6 +25,7 @@ from ecdd.evidence.records import ExperimentRecord, Figure, Table
 from ecdd.evidence.report import render, verdict_of, write_report
 from ecdd.evidence.session import RunOptions, identify
 from gates.support.browser import browser_path, open_browser
+from gates.support.made_evidence import reidentify
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -236,9 +237,8 @@ def test_edited_evidence_is_said_first(copy: Path) -> None:
 
 
 def test_a_decoder_without_evidence_is_said_first(copy: Path) -> None:
-    for key, record in read_records(copy).items():
-        other = {**record.identity.versions, "libjpeg_turbo": "2.1.5"}
-        change(copy, key, identity=record.identity.model_copy(update={"versions": other}))
+    versions = read_records(copy)["E1.9"].identity.versions
+    reidentify(copy, versions={**versions, "libjpeg_turbo": "2.1.5"})
     page_one = rendered(copy).partition("<h2>Gates</h2>")[0]
     assert "no evidence covers (libjpeg_turbo 2.1.5, frozen with 3.2.0): E1.9, E6.1; run the gates" in page_one
     assert "Evidence not intact" not in page_one

@@ -13,9 +13,10 @@ import pytest
 
 from ecdd.bundle.loading import default_bundle_path
 from ecdd.contract.loading import load_contract
-from ecdd.evidence.chain import find_edits
 from ecdd.evidence.contract_limits import limit_key
+from ecdd.evidence.edits import find_edits
 from ecdd.evidence.merging import read_records
+from ecdd.evidence.rejudging import rejudge
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -107,11 +108,15 @@ def test_limits_of_the_contract_are_found(run: Path) -> None:
 def test_another_contract_judges_the_same_numbers(run: Path, tmp_path: Path) -> None:
     text = (default_bundle_path() / "policy_contract.yaml").read_text(encoding="utf-8")
     other = tmp_path / "other.yaml"
-    other.write_text(text.replace("max_abstain_rate: {value: 0.3,", "max_abstain_rate: {value: 0.95,"))
+    other.write_text(text.replace("max_abstain_rate: {value: 0.3,", "max_abstain_rate: {value: 0.5,"))
     assert "E4.4  FAIL" in _judge(run).stdout
     lax = _judge(run, "--contract", other)
-    assert "E4.4  PASS (was fail)" in lax.stdout
-    assert lax.returncode == 0
+    assert "operating_point.max_abstain_rate 0.3 -> 0.5" in lax.stdout
+    assert lax.returncode == 1
+    other.write_text(text.replace("max_abstain_rate: {value: 0.3,", "max_abstain_rate: {value: 0.51,"))
+    beyond = _judge(run, "--contract", other)
+    assert beyond.returncode == 2
+    assert "operating_point.max_abstain_rate" in beyond.stderr
     other.write_text(text.replace("max_later_fpr_increase: {value: 0.05,", "max_later_fpr_increase: {value: 0.0,"))
     before = read_records(run)["E6.2"]
     value = next(m.value for m in before.metrics if m.name == "later_fpr_increase")
@@ -119,6 +124,19 @@ def test_another_contract_judges_the_same_numbers(run: Path, tmp_path: Path) -> 
     strict = _judge(run, "--contract", other)
     assert ("E6.2  FAIL" in strict.stdout) == (value > 0)
     assert strict.returncode == 1
+
+
+def test_a_limit_that_was_tighter_lets_pass_what_failed_by_it_alone(run: Path) -> None:
+    """E6.2 as if its limit had been -1: by the shipped contract it passes."""
+    record = read_records(run)["E6.2"]
+    tight = tuple(
+        m.model_copy(update={"limit": -1.0, "verdict": "fail"}) if m.name == "later_fpr_increase" else m
+        for m in record.metrics
+    )
+    counts = record.tests.model_copy(update={"failed": 1, "passed": record.tests.passed - 1})
+    red = record.model_copy(update={"metrics": tight, "tests": counts, "verdict": "fail"})
+    found = rejudge({"E6.2": red}, load_contract(default_bundle_path() / "policy_contract.yaml"))
+    assert (found.before["E6.2"], found.after["E6.2"]) == ("fail", "pass")
 
 
 def test_a_folder_without_evidence_is_named(tmp_path: Path) -> None:

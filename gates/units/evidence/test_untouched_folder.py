@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ecdd.evidence.chain import find_edits
+from ecdd.evidence.edits import find_edits
 from gates.units.evidence.conftest import Project
 
 pytest_plugins = ["pytester"]

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from ecdd.evidence.chain import find_edits
+from ecdd.evidence.edits import find_edits
 from gates.units.evidence.conftest import GREEN, Project
 
 pytest_plugins = ["pytester"]

@@ -9,20 +9,21 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from ecdd.bundle import BundleError, bundle_path, load_bundle, write_manifest
+from ecdd.evidence.attestation import AttestationError, attest, check_fresh
 from ecdd.evidence.claims import DECODER_DIFFERENCES
-from ecdd.evidence.declarations import load_declared
-from ecdd.evidence.merging import read_records, write_records
+from ecdd.evidence.merging import read_records
 from ecdd.evidence.records import Measurement
 from ecdd.release.approval import Decision, decide
-from ecdd.release.approving import PAGE, REPORT, ReleaseError, check_released, release
+from ecdd.release.approving import PAGE, REPORT, ReleaseError, check_released, page, release
 from ecdd.release.signing import SIGNATURE, SigningError, make_keys
 from ecdd.release.waivers import Waiver, WaiverError, load_waivers
+from gates.support.made_evidence import measure_too, reidentify
 from gates.support.releasable import CLAIMS, ROOT, TESTS, make_bundle, measure
 
 TODAY = datetime.date(2026, 11, 24)
@@ -44,8 +45,7 @@ def here(made: Path, tmp_path: Path) -> Path:
 
 
 def _decide(here: Path, *waivers: Waiver) -> Decision:
-    declared = load_declared(ROOT / "gates" / "declared.yaml")
-    return decide(load_bundle(here / "bundle"), [here / "reports"], declared, waivers, TODAY)
+    return decide(load_bundle(here / "bundle"), [here / "reports"], waivers, TODAY, partial=True, own_run=here)
 
 
 def _released(here: Path) -> Path:
@@ -61,17 +61,23 @@ def _ecdd(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_approved_signed_and_verified(here: Path) -> None:
     options = ("--records", here / "reports", "--key", here / "key.pem", "--as-of", TODAY)
     said = _ecdd("release", here / "bundle", *options)
+    assert said.returncode == 1
+    assert "experiments of the specification are not claimed or waived (E1.1, " in said.stdout
+    said = _ecdd("release", here / "bundle", *options, "--partial")
     assert said.returncode == 0, said.stderr
-    assert "RELEASE APPROVED" in said.stdout
+    assert "RELEASE APPROVED, PARTIAL, SELF-ATTESTED" in said.stdout
     report = json.loads((here / "bundle" / REPORT).read_text())
     assert report["supported"] == list(CLAIMS)
     assert report["payload_digest"] == load_bundle(here / "bundle").payload_digest
-    page = (here / "bundle" / PAGE).read_text()
-    assert "NNAPI delegate: not tested" in page
-    assert "device split" in page
+    shown = (here / "bundle" / PAGE).read_text()
+    assert "NNAPI delegate: not tested" in shown
+    assert "device split" in shown
+    assert shown.startswith("# Release approved, partial, self-attested")
+    assert "operating_point.max_abstain_rate: 0.3" in shown
+    assert read_records(here / "reports")["E1.9"].identity.golden_digest in shown
     verified = _ecdd("bundle", "verify", here / "bundle", "--key", here / "key.pub.pem")
     assert verified.returncode == 0, verified.stderr
-    assert "the signature holds" in verified.stdout
+    assert "signed, partial, self-attested; the signature holds" in verified.stdout
 
 
 def _flips(bundle: Path, places: int) -> Iterator[str]:
@@ -184,11 +190,39 @@ def test_another_key_and_no_signature_are_refused(here: Path) -> None:
 
 
 def test_unsigned_is_asked_for_and_said(here: Path) -> None:
-    options = ("--records", here / "reports", "--as-of", TODAY)
+    options = ("--records", here / "reports", "--as-of", TODAY, "--partial")
     assert _ecdd("release", here / "bundle", *options).returncode == 2
     said = _ecdd("release", here / "bundle", *options, "--unsigned")
     assert said.returncode == 0
     assert "UNSIGNED" in said.stderr
+
+
+def test_attested_by_who_ran_the_gates(here: Path) -> None:
+    """With the runner's signature the title does not say self-attested; the releaser's own key does not count."""
+    make_keys(here / "runner.pem", here / "runner.pub.pem")
+    bundle, runner = load_bundle(here / "bundle"), here / "runner.pub.pem"
+    unattested = decide(bundle, [here / "reports"], [], TODAY, evidence_key=runner, partial=True)
+    assert any("not attested" in reason for reason in unattested.reasons)
+    attest(here / "reports", here / "runner.pem")
+    attested = decide(bundle, [here / "reports"], [], TODAY, evidence_key=runner, partial=True)
+    assert (attested.approved, attested.title) == (True, "Release approved, partial"), attested.reasons
+    assert f"attested by the runner with key `{attested.attested_by}`" in page(attested, "0" * 64)
+    with pytest.raises(AttestationError, match="holds evidence already"):
+        check_fresh(here / "reports")
+    options = ("--records", here / "reports", "--partial", "--as-of", TODAY, "--key", here / "key.pem")
+    own = _ecdd("release", here / "bundle", *options, "--evidence-key", here / "key.pub.pem")
+    assert own.returncode == 2
+    assert "who releases may not attest" in own.stderr
+
+
+def test_declarations_of_the_current_folder_are_not_read(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A declared.yaml of one's own, with one trivial test for a claim, changes nothing of what a release asks."""
+    (here / "gates").mkdir()
+    own = {"title": "alpha", "gate": "G1", "clause": "c", "file": "gates/test_1.py", "tests": ["test_nothing"]}
+    (here / "gates" / "declared.yaml").write_text(yaml.safe_dump({"E1.7": own, "E1.9": own}), encoding="utf-8")
+    before = _decide(here).reasons
+    monkeypatch.chdir(here)
+    assert _decide(here).reasons == before == ()
 
 
 def _edit_record(here: Path) -> None:
@@ -216,26 +250,17 @@ def _propose(here: Path) -> None:
     measure(here / "bundle", here / "reports")
 
 
-def _change_records(here: Path, **fields: Any) -> None:
-    """Store the records again with other fields, as a run would have written them."""
-    records = read_records(here / "reports")
-    write_records(here / "reports", {key: record.model_copy(update=fields) for key, record in records.items()})
-
-
 def _another_pillow(here: Path) -> None:
-    identity = read_records(here / "reports")["E1.9"].identity
-    other = {**identity.versions, "pillow": "11.0.0"}
-    _change_records(here, identity=identity.model_copy(update={"versions": other}))
+    versions = read_records(here / "reports")["E1.9"].identity.versions
+    reidentify(here / "reports", versions={**versions, "pillow": "11.0.0"})
 
 
 def _no_versions(here: Path) -> None:
-    identity = read_records(here / "reports")["E1.9"].identity
-    _change_records(here, identity=identity.model_copy(update={"versions": {}}))
+    reidentify(here / "reports", versions={})
 
 
 def _another_codec_than_the_golden_set(here: Path) -> None:
-    said = Measurement(name=DECODER_DIFFERENCES, test="t", value="webp 1.0.0, frozen with 9.9.9")
-    _change_records(here, measurements=(said,))
+    measure_too(here / "reports", Measurement(name=DECODER_DIFFERENCES, test="", value="webp 1.0.0, frozen with 9.9.9"))
 
 
 def _no_folder(here: Path) -> None:
