@@ -186,6 +186,7 @@ class FaceTrainingConfig(_Settings):
     degradations: DegradationRanges
     blended_share: Probability
     twins: Annotated[int, Field(ge=0, le=100_000)]
+    own_forgeries: Annotated[int, Field(ge=0, le=100_000)] = 0
     validation_share: Annotated[float, Field(gt=0, lt=1)]
     folds: dict[str, FoldSettings]
     fold_epochs: Annotated[int, Field(ge=1, le=10_000)]

@@ -34,6 +34,7 @@ from ecdd.training.face_regions import (
     twin_candidates,
 )
 from ecdd.training.forgeries.latent_twin import LatentAutoencoder
+from ecdd.training.own_forgeries import fill_forgeries, load_forgeries
 from ecdd.training.processes import Processes
 from ecdd.training.run_folder import (
     FOLDS_FOLDER,
@@ -96,7 +97,7 @@ class _Inputs:
     contract: LoadedContract
     config: FaceTrainingConfig
     regions: list[FaceRegion]
-    twins: list[FaceRegion]
+    forged: list[FaceRegion]
     options: FaceRunOptions
     processes: Processes
     identity: dict[str, str]
@@ -151,7 +152,10 @@ def run_face_training(
     processes.agree(None)
     regions, outcomes = load_regions(faces, folder)
     twins = _twins(regions, config, options, folder, processes, progress)
-    inputs = _Inputs(contract, config, regions, twins, options, processes, training_identity(manifest, split, contract))
+    forged = _own_forgeries(regions, contract, config.own_forgeries, folder, processes, progress)
+    inputs = _Inputs(
+        contract, config, regions, [*twins, *forged], options, processes, training_identity(manifest, split, contract)
+    )
     names = [name for name in (*config.folds, SHIPPED) if not options.only or name in options.only]
     parts = {name: _one_training(inputs, name, progress) for name in names}
     if options.only or not processes.first:
@@ -163,6 +167,7 @@ def run_face_training(
         "pictures": picture_counts([pair for pair in faces if pair[1].lineage is LineageTag.TRAIN]),
         "faces_found": outcomes,
         "twins": len(twins) // 2,
+        "own_forgeries": _counts(forged),
         "initialised_from": options.init.name,
         "begun_from": _record_beside(options.init),
         "trainings": parts,
@@ -234,6 +239,24 @@ def _twins(
     return load_twins(chosen, place)
 
 
+def _own_forgeries(
+    regions: list[FaceRegion],
+    contract: LoadedContract,
+    count: int,
+    folder: Path,
+    processes: Processes,
+    progress: Progress,
+) -> list[FaceRegion]:
+    if not count:
+        return []
+    place = folder.with_name(f"{folder.name}-forgeries")
+    if processes.first:
+        for done, _ in enumerate(fill_forgeries(regions, contract, count, place), start=1):
+            progress(f"forgeries: {done} of {2 * count}")
+    processes.agree(None)
+    return load_forgeries(regions, count, place)
+
+
 def _one_training(inputs: _Inputs, name: str, progress: Progress) -> dict[str, Any]:
     """Train (or resume) one network, score what it did not see, and describe it."""
     fold = inputs.config.folds.get(name)
@@ -243,7 +266,7 @@ def _one_training(inputs: _Inputs, name: str, progress: Progress) -> dict[str, A
     draws = FaceDraws(train, policy.pixel_pipeline, config.degradations, config.blended_share, config.seed)
     validation = FaceSet(list(measured_tensors(watched, policy.pixel_pipeline, "harmonised", config.seed)))
     same_inputs(out, {"config": config.model_dump(mode="json"), "init": inputs.options.init.name,
-                      "twins": len(inputs.twins) // 2, **inputs.identity})  # fmt: skip
+                      "forged": _counts(inputs.forged), **inputs.identity})  # fmt: skip
     start = Start(start_weights(inputs.options.init, inputs.contract).state_dict())
     for epoch in train_network(config, policy, draws, validation, out, start, inputs.processes):
         progress(f"{name}: epoch {epoch.epoch}, loss {epoch.loss:.4f}, watched AUC {epoch.validation_auc:.4f}")
@@ -281,7 +304,7 @@ def _train_parts(inputs: _Inputs, fold: FoldSettings | None) -> tuple[list[FaceR
         count = round(inputs.config.validation_share * len(groups))
         held.update(str(group) for group in rng.permutation(groups)[:count])
     train = [region for region in rest if region.group not in held]
-    train += [twin for twin in inputs.twins if twin.group not in held | touched]
+    train += [one for one in inputs.forged if one.group not in held | touched]
     return train, [region for region in rest if region.group in held]
 
 
