@@ -13,8 +13,9 @@ from PIL import Image
 
 from ecdd.dataset_governance.lineage_tags import LineageTag
 from ecdd.files import write_text
+from ecdd.pipeline.face import face_crop_box
 from ecdd.pipeline.face_detectors import load_detector
-from ecdd.pipeline.preprocess import CropBox, face_crop_box
+from ecdd.pipeline.preprocess import CropBox
 from ecdd.training.face_regions import FaceRegion, cut_region, find_face, twin_candidates, write_array
 from ecdd.training.forgeries import generated, resynthesis
 from ecdd.training.forgeries.forgery import ForgeryRefused
