@@ -268,10 +268,10 @@ def test_no_dishonest_way_ends_in_a_release(evidence: Evidence, bundle: Bundle, 
     for number, name in enumerate(WAYS):
         folder = tmp_path / str(number)
         folder.mkdir()
-        if not refused_by_name(Applicant(bundle, folder), name):
+        if not refused_by_name(Applicant.claiming_all(bundle, folder), name):
             believed.append(name)
     evidence.none("dishonest_ways_believed", believed, n=len(WAYS), unit="way")
-    honest = Applicant(bundle, tmp_path)
+    honest = Applicant.claiming_all(bundle, tmp_path)
     reasons = honest.asks(honest.evidence()).reasons
     wrongly = [name for name, (_, said) in WAYS.items() if any(said in reason for reason in reasons)]
     evidence.none("honest_evidence_called_dishonest", wrongly, n=len(WAYS), unit="way")
