@@ -56,8 +56,9 @@ def parity(
 ) -> None:
     """Compare two model files on pictures: patch maps, pooled logits, probabilities, decisions, layers.
 
-    Exit code 0 when every limit of the contract is kept, 1 when one is not, 2 for files, pictures or options that
-    cannot be used. A map, pooled logit and picture are found by shape; name them where more than one fits.
+    Every output that both files have is compared. Exit code 0 when every limit of the contract is kept, 1 when one is
+    not or an output has no partner (incomplete), 2 for files, pictures or options that cannot be used. A contract of
+    schema version 4 says what inputs and outputs are; without one the output with the fewest numbers a picture decides.
     """
     from ecdd.parity.found_layout import TensorNames
     from ecdd.parity.parity_run import CalibrationOptions, ParityRequest, PixelOptions

@@ -52,7 +52,7 @@ def _note(record: ExperimentRecord, expected: Mapping[str, Expected]) -> str:
 
 
 def gate_lines(records: Mapping[str, ExperimentRecord], declared: Mapping[str, Declared]) -> list[Line]:
-    """One line a gate: red when any experiment is, incomplete when not all of its experiments passed."""
+    """One line a gate: red when any experiment is, incomplete when not all passed that the contract lets apply."""
     lines = []
     for gate in sorted({about.gate for about in declared.values()}):
         wanted = [key for key, about in declared.items() if about.gate == gate]
@@ -60,12 +60,15 @@ def gate_lines(records: Mapping[str, ExperimentRecord], declared: Mapping[str, D
         if not verdicts:
             continue
         passed = sum(verdict == "pass" for verdict in verdicts.values())
+        ruled_out = sum(verdict == "not_applicable" for verdict in verdicts.values())
+        many = len(wanted) - ruled_out
         if "fail" in verdicts.values():
             state = "FAIL"
         else:
-            state = "PASS" if passed == len(wanted) else "INCOMPLETE"
+            state = "PASS" if passed == many else "INCOMPLETE"
         colour = {"FAIL": "red", "PASS": "green", "INCOMPLETE": "yellow"}[state]
-        lines.append((f"{gate}: {state}, {passed} of {len(wanted)} experiments passed", colour))
+        more = f", {ruled_out} not applicable" if ruled_out else ""
+        lines.append((f"{gate}: {state}, {passed} of {many} experiments passed{more}", colour))
     return lines
 
 
