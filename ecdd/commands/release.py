@@ -76,6 +76,7 @@ def say(bundle: Bundle, decision: Decision, most: int | None = None) -> None:
     """Print a decision, and every reason against the release or the first ones."""
     reasons, named = decision.reasons, f"{bundle.manifest.name} {bundle.manifest.version}"
     echo(f"{len(decision.supported)} claims are supported by evidence of this payload and contract")
+    echo(f"never tested on: {'; '.join(decision.never_tested_on)}")
     echo(f"not claimed: {'; '.join(decision.not_claimed)}")
     for limit, value, shipped in decision.looser:
         echo(f"looser than the shipped limit: {limit} {value}, shipped {shipped}")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from ecdd.contract.loading import LoadedContract
@@ -19,6 +21,7 @@ NEVER_CLAIMED: Final = (
     "NNAPI delegate: not tested, no such device in any run",
     "GPU delegate: not tested, no such device in any run",
 )
+TRAINING_RECORD: Final = "training_record.json"
 _SPLITS: Final = ("source", "device", "platform", "compression", "time")
 
 
@@ -125,3 +128,25 @@ def not_claimed(claims: Sequence[str], splits: Sequence[str], declared: Mapping[
         *(f"{split} split" for split in _SPLITS if split not in splits),
         *NEVER_CLAIMED,
     )
+
+
+def never_tested_on(bundle: Path) -> tuple[str, ...]:
+    """What a bundle's model was never tested on, by its own training record, for page one.
+
+    Parameters
+    ----------
+    bundle : Path
+        Folder of a bundle.
+
+    Returns
+    -------
+    tuple of str
+        Never empty: a bundle that does not say so is told of.
+    """
+    path = bundle / TRAINING_RECORD
+    try:
+        said = json.loads(path.read_bytes()).get("not_tested_on") if path.is_file() else None
+    except (OSError, ValueError, AttributeError):
+        said = None
+    listed = [text for text in said if isinstance(text, str)] if isinstance(said, list) else []
+    return tuple(listed) or ("anything: the bundle has no training record that names it",)

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from ecdd.contract.loading import ContractError, LoadedContract, load_contract
 from ecdd.evidence.chain import EVIDENCE_FILE
-from ecdd.evidence.claims import Claims, compare_claims, not_claimed
+from ecdd.evidence.claims import Claims, compare_claims, never_tested_on, not_claimed
 from ecdd.evidence.contract_limits import looser_limits
 from ecdd.evidence.declarations import Declared, Expected
 from ecdd.evidence.edits import find_edits
@@ -106,6 +106,7 @@ def _content(
         "gates": gate_cards(rows),
         "claims": claims,
         "not_claimed": claims.not_claimed if claims is not None else not_claimed((), (), declared),
+        "never_tested_on": never_tested_on(_bundle_of(options)),
         "not_tested": [(key, entry) for key, record in records.items() for entry in record.not_tested]
         + _stages_not_tested(options),
         "not_applicable": [(key, entry) for key, record in records.items() for entry in record.not_applicable],
@@ -178,9 +179,13 @@ def _unsound(folder: Path) -> list[str]:
         return []
 
 
+def _bundle_of(options: RunOptions) -> Path:
+    return contract_path(dataclasses.replace(options, contract=None)).parent
+
+
 def _stages_not_tested(options: RunOptions) -> list[tuple[str, Absent]]:
     """S5 to S8 cannot be compared without a bundle's own golden outputs."""
-    if (contract_path(dataclasses.replace(options, contract=None)).parent / "golden_outputs" / "index.json").is_file():
+    if (_bundle_of(options) / "golden_outputs" / "index.json").is_file():
         return []
     return [("S5 to S8", Absent(what="golden outputs", why="the bundle has none; no other model's are compared"))]
 

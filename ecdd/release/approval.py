@@ -16,7 +16,7 @@ from typing import Any, Final
 from ecdd.bundle import Bundle
 from ecdd.evidence.applicability import not_ruled_out
 from ecdd.evidence.attestation import load_public
-from ecdd.evidence.claims import not_claimed, other_decoders
+from ecdd.evidence.claims import never_tested_on, not_claimed, other_decoders
 from ecdd.evidence.contract_limits import limits_of, looser_limits
 from ecdd.evidence.declarations import Declared, load_specification
 from ecdd.evidence.head import RunEntry
@@ -47,6 +47,8 @@ class Decision:
         What the contract rules out, with the knob that says so.
     not_claimed : tuple of str
         What this release does not speak of.
+    never_tested_on : tuple of str
+        By the model's own training record.
     attested_by : str
         Id of the key of who ran the gates; empty where the evidence is the applicant's own word.
     limits : mapping of str to float
@@ -68,6 +70,7 @@ class Decision:
     left_out: tuple[str, ...]
     not_applicable: tuple[str, ...]
     not_claimed: tuple[str, ...]
+    never_tested_on: tuple[str, ...]
     attested_by: str
     limits: Mapping[str, float]
     looser: tuple[tuple[str, float, float], ...]
@@ -104,6 +107,7 @@ class Decision:
             "waived": [waiver.model_dump(mode="json") for waiver in self.waived],
             "left_out": list(self.left_out),
             "not_claimed": list(self.not_claimed),
+            "never_tested_on": list(self.never_tested_on),
             "limits": dict(self.limits),
             "looser_than_shipped": [list(entry) for entry in self.looser],
             "runs": [run.model_dump(mode="json", exclude={"tests"}) | {"tests": run.counts} for run in self.runs],
@@ -194,6 +198,7 @@ def decide(
             for entry in record.not_applicable
         ),
         not_claimed=not_claimed(claims, contract.policy.evaluation.splits, declared),
+        never_tested_on=never_tested_on(bundle.path),
         attested_by="" if evidence_key is None else str(load_public(evidence_key).keyid),
         limits=limits_of(contract.values),
         looser=tuple(looser_limits(contract.values)),

@@ -116,6 +116,7 @@ def page(decision: Decision, digest: str) -> str:
     lines += [f"- as of {decision.as_of}", f"- report `{REPORT}`, SHA-256 `{digest}`"]
     who = f"the runner with key `{decision.attested_by}`" if decision.attested_by else "nobody but the applicant"
     lines += [f"- evidence attested by {who}", ""]
+    lines += ["## Never tested on", "", *(f"- {text}" for text in decision.never_tested_on), ""]
     if decision.looser:
         lines += ["## Limits looser than the shipped ones", ""]
         lines += [f"- {key}: {value}, shipped {shipped}" for key, value, shipped in decision.looser] + [""]
