@@ -142,7 +142,7 @@ class Release(Section):
         Field(description="experiments whose passing records a release needs", min_length=1),
     ]
     max_waivers: Annotated[
-        int, Knob("waiver", "spec 5"), Field(description="claims that a release may waive", ge=0, le=5)
+        int, Knob("waiver", "E6.4"), Field(description="claims that a release may waive", ge=0, le=5)
     ]
     canary_share: Annotated[Rate, Knob("rate", "E7.3"), Field(description="share of traffic on a new bundle")]
     rollback_fpr_increase: Annotated[

@@ -275,6 +275,7 @@ def _one_training(inputs: _Inputs, name: str, progress: Progress) -> dict[str, A
     if inputs.processes.first and not (out / SCORES_NAME).is_file():
         write_weights(result.model, inputs.contract, out)
         write_text(out / SCORES_NAME, _scores_text(inputs, name, result.model, _scored_regions(inputs, fold)))
+    inputs.processes.agree(None)  # the other processes read the scores, too
     return {
         "left_out": None if fold is None else fold.model_dump(mode="json"),
         "training": _counts(train),

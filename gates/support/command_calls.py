@@ -104,7 +104,7 @@ def write_files(folder: Path) -> dict[str, str]:
         listed.append([str(golden.root / item.path), label, "face", "golden", item.sha256])
         tagged.append([item.sha256, "TRAIN", item.sha256, "unknown", label, "face", "golden"])
     header = ["sha256", "lineage", "near_duplicate_group", "identity", "label", "scope", "source"]
-    log, digest = folder / "log.db", load_bundle(BUNDLE).payload_digest
+    log, digest = folder / "log.db", load_bundle().payload_digest
     with EventLog(str(log), create=True) as opened:
         opened.append([event(timestamp_minute=DAY, bundle_digest=digest) for _ in range(600)])
     wrong = Path(shutil.copytree(BUNDLE, folder / "wrong_bundle"))

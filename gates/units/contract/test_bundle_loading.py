@@ -170,7 +170,7 @@ def _edit(root: Path, file: str, key: tuple[str, ...], value: object) -> None:
         (CALIBRATION_FILE, ("bias",), 0.5),
         (CALIBRATION_FILE, ("n_real",), 0),
         (DESCRIPTION_FILE, ("model", "input_operator"), "left_diag"),
-        (DESCRIPTION_FILE, ("model", "operator_scale"), 1.0),
+        (DESCRIPTION_FILE, ("model", "operator_scale"), 0.5),
         (DESCRIPTION_FILE, ("model", "grid"), [31, 30]),
         (DESCRIPTION_FILE, ("model", "normalisation_mean"), [0.5, 0.5, 0.5]),
         (DESCRIPTION_FILE, ("model", "mode"), "full_int8"),
