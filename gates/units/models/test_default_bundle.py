@@ -20,7 +20,6 @@ from ecdd.calibration.calibration_set_contract import (
     scores_csv,
 )
 from ecdd.calibration.fitting import fit_calibration
-from ecdd.calibration.unseen_sources import CROSS_FITTED_FILE, read_cross_fitted
 from ecdd.dataset_governance.lineage_history import split_cited
 from ecdd.dataset_governance.lineage_tags import LineageTag
 from ecdd.export.artifact_manifest import check_identity
@@ -93,7 +92,7 @@ def test_weights_of_another_preprocessing_are_refused() -> None:
         check_identity(identity, other, BUNDLE)
 
 
-def test_training_record_says_what_it_was_not_tested_on_and_what_folds_did_not_see() -> None:
+def test_training_record_says_what_it_was_not_tested_on_and_shows_the_baseline() -> None:
     name, _, created, content = previous_release(BUNDLE)
     record = json.loads(content)
     assert name == load_bundle().manifest.name
@@ -102,18 +101,26 @@ def test_training_record_says_what_it_was_not_tested_on_and_what_folds_did_not_s
     assert record["tensor_digest"] == load_bundle().contract.tensor_digest
     split = split_cited(ROOT / "golden" / "data_split.csv", record)
     assert record["data_split_digest"] == split.digest
-    first = record.get("begun_from") or record
-    left_out = {name: part["left_out"] for name, part in first["trainings"].items() if part["left_out"]}
-    assert set(left_out) == set(first["left_out"]["file"]["folds"])
-    for name, sources in left_out.items():
-        seen = {source.rpartition(" (")[0] for source in first["trainings"][name]["training"]}
-        assert not seen & {*sources["fake_sources"], *sources["real_sources"]}, f"{name} saw what it left out"
-    for training in [*first["trainings"].values(), *record["trainings"].values()]:
-        for measured in training["measured"].values():
+    folds = record["leave_one_source_out"]
+    assert {(f["left_out"]["family"], f["left_out"]["real_source"]) for f in folds} == {
+        (family, real) for family in ("sd3", "stylegan2") for real in ("18f", "congress", "pif")
+    }
+    for training in [*folds, record["shipped"]]:
+        for kind in ("size_matched", "size_and_sharpness_matched", "files_as_they_are"):
+            measured = training["measured"][kind]
             low, high = measured["interval"]
             assert 0 <= low <= measured["auc"] <= high <= 1
-    unseen = read_cross_fitted((BUNDLE / CROSS_FITTED_FILE).read_text("utf-8"), CROSS_FITTED_FILE)
-    assert {row.fold for row in unseen} == set(left_out)
+            assert 0 <= measured["shortcut_baseline"]["auc"] <= 1
+        assert all(0 <= rate <= 1 for rates in training["abstain_rates"].values() for rate in rates.values())
+        assert len(training["teacher_sha256"]) == 64
+    for without in folds:
+        left_out = {*without["left_out"]["fake_sources"], without["left_out"]["real_source"]}
+        for part in ("training", "validation"):
+            seen = without[part]["fake_pictures"] | without[part]["real_pictures"]
+            assert not left_out & set(seen), f"{left_out} was left out, and is in {part}"
+        assert set(without["abstain_rates"]) == left_out
+    assert record["skipped"] == {"manifest": [], "unreadable": []}
+    assert record["shortcut_audit"]["baseline"]["auc"] > 0.9  # the raw files give themselves away; the record says so
     assert (BUNDLE / TRAINING_FILE).read_bytes() == content
 
 
