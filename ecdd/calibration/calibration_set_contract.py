@@ -225,7 +225,7 @@ def read_scores(path: Path) -> list[ScoredPicture]:
                 logit = float(row["logit"]) if row["logit"] else None
                 source, group = plain_cell(row["source"]), plain_cell(row["group"])
                 pictures.append(ScoredPicture(row["sha256"], source, group, int(row["label"]), row["outcome"], logit))
-            except (KeyError, TypeError, ValueError) as error:
+            except (AttributeError, KeyError, TypeError, ValueError) as error:  # a short line lacks some
                 msg = f"{path.name}:{line}: not a line of calibration scores ({error})"
                 raise CalibrationError(msg) from error
     return pictures

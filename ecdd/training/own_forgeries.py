@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from PIL import Image
 
@@ -51,7 +51,7 @@ def fill_forgeries(regions: Sequence[FaceRegion], contract: LoadedContract, coun
         if not path.is_file():
             image = Image.fromarray(generated.generate_face(statistics, seed).picture)
             face, found = find_face(image, contract.policy, detector)
-            entry = {"crop": None}
+            entry: dict[str, Any] = {"crop": None}
             if face is not None:
                 box = face_crop_box(face, image.size, contract.policy.face_detector)
                 pixels, crop, marks = cut_region(image, box, face.landmarks, seed)

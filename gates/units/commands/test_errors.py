@@ -219,15 +219,17 @@ def test_an_unknown_value_is_one_message_and_exit_code_2(name: str, given: dict[
 
 @pytest.mark.parametrize(("name", "content"), [("index.json", b"[" * 5000), ("evidence.jsonl", b"\xff\xfe{}\n")])
 def test_a_run_with_a_damaged_file_is_one_message(tmp_path: Path, name: str, content: bytes) -> None:
-    """Nested too deeply, and no UTF-8; the same for the waivers of a release."""
-    run = shutil.copytree(ROOT / "reports" / "default", tmp_path / "run", ignore=shutil.ignore_patterns("figures"))
+    """Nested too deeply, and no UTF-8: a line for what is wrong, one for the file. So with the waivers of a release."""
+    run = shutil.copytree(ROOT / "reports" / "default", tmp_path / "run")
     (run / name).write_bytes(content)
     waivers = tmp_path / "waivers.yaml"
     waivers.write_bytes(content)
-    for command, words in (("judge", [str(run)]), ("release", ["--dry-run", "--waivers", str(waivers)])):
+    calls = {"judge": ([str(run)], 2), "release": (["--dry-run", "--waivers", str(waivers)], 1)}
+    for command, (words, lines) in calls.items():
         said = call(command, words)
         assert _wrong(said, 2, "") == [], command
-        assert said.stderr.count("\n") == 1
+        assert said.stderr.count("\n") == lines, said.stderr
+    assert name in call("judge", [str(run)]).stderr
 
 
 def test_a_defect_of_the_program_is_one_line_with_what_to_report(monkeypatch: pytest.MonkeyPatch) -> None:

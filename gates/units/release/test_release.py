@@ -186,7 +186,7 @@ def test_another_key_and_no_signature_are_refused(here: Path) -> None:
     (bundle / SIGNATURE).unlink()
     with pytest.raises(SigningError, match="unsigned"):
         check_released(load_bundle(bundle), here / "key.pub.pem")
-    assert check_released(load_bundle(bundle), None) == "released UNSIGNED"
+    assert check_released(load_bundle(bundle), None) == "released, partial, self-attested UNSIGNED"
 
 
 def test_unsigned_is_asked_for_and_said(here: Path) -> None:
