@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ecdd.evidence.chain import find_edits
+from ecdd.evidence.edits import find_edits
 from gates.units.evidence.conftest import Project
 
 pytest_plugins = ["pytester"]
@@ -87,11 +87,11 @@ def test_a_test_that_raises_is_not_tested(project: Project, limit: int, verdict:
 
 
 def test_not_applicable_is_no_pass(project: Project) -> None:
-    """The knob stands in the record, on page one and in the chain; the gate is not green for it."""
+    """The knob stands in the record, on page one and in the chain; the gate counts what is left, and says so."""
     project.write("gates/test_2.py", RAISING.replace("LIMIT", "2"))
     project.declare({"E2.1": ["test_c", "test_d"], "E2.2": ["test_e"]})
     result = project.run("gates/test_2.py")
-    result.stdout.fnmatch_lines(["E2.2 *NOT_APPLICABLE*", "G2: INCOMPLETE, 1 of 2*"])
+    result.stdout.fnmatch_lines(["E2.2 *NOT_APPLICABLE*", "G2: PASS, 1 of 1 experiments passed, 1 not applicable"])
     record = project.record("E2.2")
     assert record["verdict"] == "not_applicable"
     assert record["not_applicable"] == [{"what": "patch map", "knob": "pooling.rule"}]

@@ -12,7 +12,7 @@ pytest.importorskip("torch", reason="extra `train` is not installed")
 from ecdd.export.bias_correction import bias_corrected
 from ecdd.export.folding import IMAGE, INTEGERS_FROM, FoldedConv, FoldedNetwork, FoldedSum, fold
 from ecdd.models.lite import BLOCKS, Lite
-from ecdd.models.tiny_ladeda import seeded_student
+from gates.support.seeded_networks import seeded_student
 
 SIDE, CHANNELS = 16, 3
 
