@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +13,17 @@ from PIL import Image
 
 from ecdd.commands.train import LITE_CONFIG, LITE_CONTRACT
 from ecdd.contract.loading import load_contract
+from ecdd.pipeline.face import face_crop_box
+from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.preprocess import CropBox
-from ecdd.specification import SPLIT
+from ecdd.specification import GOLDEN, SPLIT
 from ecdd.training.config import FaceTrainingConfig, TrainingError, load_face_config
 from ecdd.training.degradations import degrade, harmonise
 from ecdd.training.face_draws import MEASURED_NATIVE, MEASURED_SIDE, FaceDraws, FaceSet, measured_tensors
-from ecdd.training.face_regions import TWIN, FaceRegion, cut_region, twin_candidates
+from ecdd.training.face_regions import TWIN, FaceRegion, cut_region, find_face, twin_candidates
 from ecdd.training.face_run import summarise
 from ecdd.training.forgeries.latent_twin import LatentAutoencoder, make_twin
+from ecdd.training.own_forgeries import fill_forgeries, load_forgeries
 from ecdd.training.processes import Processes
 from ecdd.training.trainer import Start, outcome, train_network
 
@@ -193,3 +197,31 @@ def test_scores_are_summarised_by_kind_and_source() -> None:
     assert found["file"]["by_source"]["s0"] == {"n": 3, "auc": 1.0}
     assert found["harmonised"] is None
     json.dumps(found)
+
+
+def test_forgeries_of_ours_are_made_once_and_stand_beside_their_originals(tmp_path: Path) -> None:
+    """A generated face has no original; a re-synthesised one keeps what lies outside the face."""
+    picture = np.asarray(Image.open(GOLDEN / "in_scope" / "real_collins.png").convert("RGB"))
+    image = Image.fromarray(picture)
+    face, found = find_face(image, CONTRACT.policy, load_detector(CONTRACT.policy.face_detector))
+    assert face is not None
+    assert found == "portrait"
+    box = face_crop_box(face, image.size, CONTRACT.policy.face_detector)
+    pixels, crop, marks = cut_region(image, box, face.landmarks, 0)
+    one = replace(region(tmp_path, "ab12cd34ef56", 0, "photos"), crop=crop, landmarks=tuple(marks))
+    np.save(one.file, pixels)
+    made = list(fill_forgeries([one], CONTRACT, 1, tmp_path / "forged"))
+    before = {path: path.read_bytes() for path in sorted((tmp_path / "forged").iterdir())}
+    assert list(fill_forgeries([one], CONTRACT, 1, tmp_path / "forged")) == made
+    assert {path: path.read_bytes() for path in sorted((tmp_path / "forged").iterdir())} == before
+    forged = load_forgeries([one], 1, tmp_path / "forged")
+    assert [(each.family_source, each.label) for each in forged] == [
+        ("generated", 1), ("resynthesis", 0), ("resynthesis", 1)
+    ]  # fmt: skip
+    _, original, fake = (each.pixels() for each in forged)
+    changed = (original != fake).any(axis=2)
+    assert 0 < changed.mean() < 1
+    data = draws([*(each for each in forged if each.generator == "resynthesis"), one])
+    pair = data._draw(2, np.random.default_rng(0))
+    assert [drawn.region.label for drawn in pair] == [1, 0]
+    assert pair[0].seed == pair[1].seed

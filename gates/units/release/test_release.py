@@ -16,7 +16,7 @@ import yaml
 
 from ecdd.bundle import BundleError, bundle_path, load_bundle, write_manifest
 from ecdd.evidence.attestation import AttestationError, attest, check_fresh
-from ecdd.evidence.claims import DECODER_DIFFERENCES
+from ecdd.evidence.claims import DECODER_DIFFERENCES, never_tested_on
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.records import Measurement
 from ecdd.release.approval import Decision, decide
@@ -176,6 +176,18 @@ def test_extra_and_missing_files_are_listed(here: Path) -> None:
     assert said.returncode == 2
     assert "extra.txt" in said.stderr
     assert "weights.safetensors" in said.stderr
+
+
+def test_what_the_model_was_never_tested_on_comes_first(tmp_path: Path) -> None:
+    decision = decide(load_bundle(bundle_path("lite")), [], [], TODAY)
+    shown = page(decision, "0" * 64)
+    assert decision.never_tested_on == never_tested_on(bundle_path("lite"))
+    assert all(f"- {text}" in shown for text in decision.never_tested_on)
+    assert shown.index("## Never tested on") < shown.index("## Claimed and passed")
+    for content in (None, b"{", b"[]", b'{"not_tested_on": 3}'):  # none, damaged, of another form
+        if content is not None:
+            (tmp_path / "training_record.json").write_bytes(content)
+        assert never_tested_on(tmp_path) == ("anything: the bundle has no training record that names it",)
 
 
 def test_another_key_and_no_signature_are_refused(here: Path) -> None:
