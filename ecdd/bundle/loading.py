@@ -31,6 +31,7 @@ from ecdd.bundle.payload import compare, entries_digest
 from ecdd.contract.loading import DEFAULT_CONTRACT, ContractError, LoadedContract, load_contract
 
 MAX_RECORD_BYTES = 2**22
+_SHIPPED_AS = {"lite": "default"}  # a network's name, where the folder has another
 _AnyRecord = TypeVar("_AnyRecord", bound=Record)
 
 
@@ -110,8 +111,8 @@ def bundle_path(path: Path | str | None) -> Path:
     Parameters
     ----------
     path : Path or str, optional
-        A folder, or the name of a bundle that ships with the package (``tiny``) where no such folder lies here; the
-        default bundle where not given.
+        A folder, or the name of a bundle that ships with the package (``lite``, ``tiny``) where no such folder lies
+        here; the default bundle where not given.
 
     Returns
     -------
@@ -123,7 +124,7 @@ def bundle_path(path: Path | str | None) -> Path:
     given = Path(path)
     if given.exists() or len(given.parts) != 1:
         return given
-    shipped = default_bundle_path().with_name(given.name)
+    shipped = default_bundle_path().with_name(_SHIPPED_AS.get(given.name, given.name))
     return shipped if shipped.is_dir() else given
 
 

@@ -17,7 +17,6 @@ app = typer.Typer(
 
 INTERRUPTED = 130
 LITE_CONFIG = CONFIGS / "lite.yaml"
-LITE_CONTRACT = CONTRACT.with_name("lite_policy_contract.yaml")
 
 Data = Annotated[Path, typer.Option(help="Data manifest, or its folder.")]
 Out = Annotated[Path, typer.Option(help="Folder for weights, record and states; resumes what lies there.")]
@@ -95,8 +94,8 @@ def lite(
         Path, typer.Option(help="Settings of the training.", show_default="configs/lite.yaml")
     ] = LITE_CONFIG,
     contract: Annotated[
-        Path, typer.Option(help="Policy contract.", show_default="contracts/lite_policy_contract.yaml")
-    ] = LITE_CONTRACT,
+        Path, typer.Option(help="Policy contract.", show_default="contracts/policy_contract.yaml")
+    ] = CONTRACT,
     split: Split = SPLIT,
     cache: Annotated[Path | None, typer.Option(help="Folder for face regions; <out>/faces where not given.")] = None,
     autoencoder: Annotated[Path | None, typer.Option(help="Folder of the latent autoencoder, for twins.")] = None,

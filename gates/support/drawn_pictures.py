@@ -8,10 +8,11 @@ from pathlib import Path
 
 from PIL import Image
 
-from ecdd.contract.loading import LoadedContract, load_contract
+from ecdd.bundle.loading import load_bundle
+from ecdd.contract.loading import LoadedContract
 from gates.support.drawn_faces import scene
 
-CONTRACT = load_contract()
+CONTRACT = load_bundle("tiny").contract
 # Thresholds that make any probability in the open interval fake, real or undecided: labels without a trained model.
 FAKE = {"operating_point.t_real": 1e-9, "operating_point.t_fake": 2e-9}
 REAL = {"operating_point.t_real": 1 - 2e-9, "operating_point.t_fake": 1 - 1e-9}
@@ -22,11 +23,13 @@ PASSING = {
     "quality_gates.min_face_side": 64,
     "quality_gates.blur_threshold": 1.0,
     "quality_gates.max_blockiness": 3.0,
+    "quality_gates.min_tonal_levels": 0.0,
+    "quality_gates.max_large_steps": 1.0,
 }
 
 
 def contract(values: dict[str, float]) -> LoadedContract:
-    """The default bundle's contract with gates that drawn faces pass, and some values."""
+    """The contract of the bundle tiny with gates that drawn faces pass, and some values."""
     return CONTRACT.with_values({**PASSING, **values})
 
 

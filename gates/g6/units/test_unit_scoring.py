@@ -50,7 +50,7 @@ def data(tmp_path: Path) -> Path:
 
 
 def request_of(data: Path, **options: Any) -> Request:
-    return Request(data, load_bundle(), **options)
+    return Request(data, load_bundle("tiny"), **options)
 
 
 def test_every_row_has_an_outcome_of_its_own(data: Path, tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from gates.support.made_rows import failed, row
 from gates.support.rehearsed_bundles import poisoned_weights
 
 TEST_SCORES = Path(__file__).resolve().parents[3] / "reports" / "default" / "scores" / "test.parquet"
-POLICY = load_bundle().contract.policy
+POLICY = load_bundle("tiny").contract.policy
 
 
 @given(st.lists(st.integers(-3, 3), min_size=1, max_size=10))

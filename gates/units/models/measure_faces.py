@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, action="append", required=True)
     parser.add_argument("--cache", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--contract", type=Path, default=CONTRACT.with_name("lite_policy_contract.yaml"))
+    parser.add_argument("--contract", type=Path, default=CONTRACT)
     parser.add_argument("--split", type=Path, default=SPLIT)
     chosen = parser.parse_args()
     contract, split = load_contract(chosen.contract), load_split(chosen.split)

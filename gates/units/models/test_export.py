@@ -139,7 +139,10 @@ def test_teacher_of_full_width_is_exported_from_seeded_weights(batch: np.ndarray
 @pytest.mark.parametrize("rule", [rule for rule in get_args(PoolingRule) if rule != "none"])
 def test_pooling_is_part_of_both_files(rule: str, model: TinyLaDeDa, batch: np.ndarray) -> None:
     pytest.importorskip("tensorflow", reason="extra `export` is not installed")
-    pooling = load_bundle().contract.policy.pooling.model_copy(update={"rule": rule, "attention_temperature": 2.0})
+    pooling = load_bundle("tiny").contract.policy.pooling
+    pooling = pooling.model_copy(update={"rule": rule, "attention_temperature": 2.0})
+        update={"rule": rule, "attention_temperature": 2.0}
+    )
     folded = fold(model)
     for runtime in (TFLiteRuntime(tflite_bytes(folded, 256, pooling)), OnnxRuntime(onnx_bytes(folded, 256, pooling))):
         for count in (1, 4):
@@ -161,7 +164,7 @@ def test_files_with_other_outputs_are_refused(model: TinyLaDeDa) -> None:
     ):
         OnnxRuntime(named.SerializeToString())
     with pytest.raises(ExportError, match="pooling counts cells"):
-        onnx_bytes(fold(model), None, load_bundle().contract.policy.pooling)
+        onnx_bytes(fold(model), None, load_bundle("tiny").contract.policy.pooling)
     from ecdd.pipeline.blazeface import WEIGHTS
 
     with pytest.raises(RuntimeFileError, match=r"expected outputs patch_logits .*; found "):

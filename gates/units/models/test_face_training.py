@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from ecdd.commands.train import LITE_CONFIG, LITE_CONTRACT
+from ecdd.commands.train import LITE_CONFIG
 from ecdd.contract.loading import load_contract
 from ecdd.pipeline.face import face_crop_box
 from ecdd.pipeline.face_detectors import load_detector
@@ -27,7 +27,7 @@ from ecdd.training.own_forgeries import fill_forgeries, load_forgeries
 from ecdd.training.processes import Processes
 from ecdd.training.trainer import Start, outcome, train_network
 
-CONTRACT = load_contract(LITE_CONTRACT)
+CONTRACT = load_contract()
 PIXELS = CONTRACT.policy.pixel_pipeline
 CONFIG = load_face_config(LITE_CONFIG)
 ALONE = Processes(0, 1, "cpu")

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ecdd.commands.train import LITE_CONTRACT
 from ecdd.contract.layer_geometry import compose, layers_of
 from ecdd.contract.loading import load_contract
 from ecdd.export.exported_parity import onnx_map, reference_map, tflite_map
@@ -20,6 +19,7 @@ from ecdd.models.architectures import build_network
 from ecdd.models.lite import BLOCKS, HEADS, Lite, same_padding
 from ecdd.models.pretrained import SHA256, load_pretrained
 from ecdd.models.state_dicts import CheckpointError
+from ecdd.specification import CONTRACT
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_folded_norms_are_the_norms(network: Lite) -> None:
 def test_exported_files_are_the_network(network: Lite) -> None:
     batch = s4(2)
     reference = reference_map(network, batch)
-    pooling = load_contract(LITE_CONTRACT).policy.pooling
+    pooling = load_contract(CONTRACT).policy.pooling
     # of the level, not of the spread as in the contract: the map of random weights is nearly flat at a high level
     limit = 1e-5 * np.abs(reference).max()
     assert np.abs(tflite_map(tflite_bytes(fold(network), 256, pooling), batch) - reference).max() <= limit

@@ -20,7 +20,7 @@ from ecdd.pipeline.decode import frozen_decoder
 from ecdd.runtimes.base import ModelOutputs, PatchRuntime
 from gates.support.drawn_pictures import BAND, CONTRACT, FAKE, REAL, bad_files, contract, portrait
 
-BUNDLE = load_bundle()
+BUNDLE = load_bundle("tiny")
 ONE, TWO = portrait(1), portrait(2, faces=2)
 MIB = 2**20
 

@@ -15,7 +15,7 @@ from ecdd.runtimes.base import RuntimeFileError
 from ecdd.runtimes.registry import RuntimeName, load_runtime
 from ecdd.runtimes.tflite import TFLiteRuntime
 
-BUNDLE = load_bundle()
+BUNDLE = load_bundle("tiny")
 POLICY = BUNDLE.contract.policy
 
 

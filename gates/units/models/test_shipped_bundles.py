@@ -1,4 +1,4 @@
-"""The shipped bundle follows from its own weights and scores: nothing in it was written by hand."""
+"""The shipped bundles follow from their own weights and scores: nothing in them was written by hand."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ecdd.bundle import default_bundle_path, load_bundle
+from ecdd.bundle import bundle_path, load_bundle
 from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_error import CalibrationError
 from ecdd.calibration.calibration_set_contract import (
@@ -31,7 +31,8 @@ from ecdd.export.recalibrating import ONNX_FILE, TRAINING_FILE, previous_release
 from ecdd.models.checkpoint import load_weights
 
 ROOT = Path(__file__).resolve().parents[3]
-BUNDLE = default_bundle_path()
+TINY = bundle_path("tiny")
+each = pytest.mark.parametrize("name", ["lite", "tiny"])
 
 
 def made_up(n_real: int, n_fake: int) -> list[ScoredPicture]:
@@ -45,9 +46,10 @@ def made_up(n_real: int, n_fake: int) -> list[ScoredPicture]:
     return pictures
 
 
-def test_calibration_follows_from_the_committed_scores() -> None:
-    bundle = load_bundle()
-    scores = read_scores(BUNDLE / SCORES_FILE)
+@each
+def test_calibration_follows_from_the_committed_scores(name: str) -> None:
+    bundle = load_bundle(name)
+    scores = read_scores(bundle.path / SCORES_FILE)
     record = bundle.calibration
     fitted = fit_calibration(scores, bundle.contract.policy, record.fitted_on_model_sha256, record.created)
     assert (fitted.record.temperature, fitted.record.bias) == (record.temperature, record.bias), "bit for bit"
@@ -55,15 +57,17 @@ def test_calibration_follows_from_the_committed_scores() -> None:
     assert fitted.record.thresholds == record.thresholds
     assert fitted.record.calibration_set_digest == record.calibration_set_digest
     assert fitted.thresholds.met["max_fpr"]
-    for name, value in fitted.record.metrics.items():
-        recorded = record.metrics[name]
+    for metric, value in fitted.record.metrics.items():
+        recorded = record.metrics[metric]
         if isinstance(value, float):
             assert recorded == pytest.approx(value, rel=1e-6, abs=1e-9)
 
 
-def test_every_scored_picture_is_tagged_calibration_and_none_is_missing() -> None:
-    split = split_cited(ROOT / "golden" / "data_split.csv", json.loads((BUNDLE / TRAINING_FILE).read_text("utf-8")))
-    scored = {picture.sha256: picture for picture in read_scores(BUNDLE / SCORES_FILE)}
+@each
+def test_every_scored_picture_is_tagged_calibration_and_none_is_missing(name: str) -> None:
+    path = bundle_path(name)
+    split = split_cited(ROOT / "golden" / "data_split.csv", json.loads((path / TRAINING_FILE).read_text("utf-8")))
+    scored = {picture.sha256: picture for picture in read_scores(path / SCORES_FILE)}
     expected = {row.sha256 for row in split.rows_with([LineageTag.CALIBRATION]) if row.scope == "face"}
     assert set(scored) == expected
     for sha256, picture in scored.items():
@@ -72,33 +76,33 @@ def test_every_scored_picture_is_tagged_calibration_and_none_is_missing() -> Non
 
 
 def test_exported_files_are_the_weights() -> None:
-    model, identity = load_weights(BUNDLE / "weights.safetensors")
-    check_identity(identity, load_bundle().contract, BUNDLE / "weights.safetensors")
-    assert (BUNDLE / ONNX_FILE).read_bytes() == onnx_bytes(fold(model), 256, load_bundle().contract.policy.pooling)
+    model, identity = load_weights(TINY / "weights.safetensors")
+    check_identity(identity, load_bundle("tiny").contract, TINY / "weights.safetensors")
+    assert (TINY / ONNX_FILE).read_bytes() == onnx_bytes(fold(model), 256, load_bundle("tiny").contract.policy.pooling)
     batch = np.random.default_rng(1).normal(size=(3, 256, 256, 3)).astype(np.float32)
     reference = reference_map(model, batch)
     limit = 1e-4 * reference.std()
-    assert np.abs(tflite_map((BUNDLE / "model.tflite").read_bytes(), batch) - reference).max() <= limit
-    assert np.abs(onnx_map((BUNDLE / ONNX_FILE).read_bytes(), batch) - reference).max() <= limit
+    assert np.abs(tflite_map((TINY / "model.tflite").read_bytes(), batch) - reference).max() <= limit
+    assert np.abs(onnx_map((TINY / ONNX_FILE).read_bytes(), batch) - reference).max() <= limit
 
 
 def test_weights_of_another_preprocessing_are_refused() -> None:
-    _, identity = load_weights(BUNDLE / "weights.safetensors")
-    contract = load_bundle().contract
+    _, identity = load_weights(TINY / "weights.safetensors")
+    contract = load_bundle("tiny").contract
     with pytest.raises(ExportError, match=r"tensor_digest is .* train again"):
-        check_identity(identity, contract.with_values({"face_detector.crop_margin": 1.6}), BUNDLE)
+        check_identity(identity, contract.with_values({"face_detector.crop_margin": 1.6}), TINY)
     other = contract.with_values({"pixel_pipeline.normalisation_mean": [0.5, 0.5, 0.5]})
     with pytest.raises(ExportError, match="normalisation_mean"):
-        check_identity(identity, other, BUNDLE)
+        check_identity(identity, other, TINY)
 
 
 def test_training_record_says_what_it_was_not_tested_on_and_shows_the_baseline() -> None:
-    name, _, created, content = previous_release(BUNDLE)
+    name, _, created, content = previous_release(TINY)
     record = json.loads(content)
-    assert name == load_bundle().manifest.name
-    assert created == load_bundle().calibration.created
+    assert name == load_bundle("tiny").manifest.name
+    assert created == load_bundle("tiny").calibration.created
     assert record["not_tested_on"]
-    assert record["tensor_digest"] == load_bundle().contract.tensor_digest
+    assert record["tensor_digest"] == load_bundle("tiny").contract.tensor_digest
     split = split_cited(ROOT / "golden" / "data_split.csv", record)
     assert record["data_split_digest"] == split.digest
     folds = record["leave_one_source_out"]
@@ -121,7 +125,7 @@ def test_training_record_says_what_it_was_not_tested_on_and_shows_the_baseline()
         assert set(without["abstain_rates"]) == left_out
     assert record["skipped"] == {"manifest": [], "unreadable": []}
     assert record["shortcut_audit"]["baseline"]["auc"] > 0.9  # the raw files give themselves away; the record says so
-    assert (BUNDLE / TRAINING_FILE).read_bytes() == content
+    assert (TINY / TRAINING_FILE).read_bytes() == content
 
 
 def test_scores_survive_the_file(tmp_path: Path) -> None:
@@ -134,7 +138,7 @@ def test_scores_survive_the_file(tmp_path: Path) -> None:
 
 
 def test_set_that_is_too_small_is_refused() -> None:
-    policy = load_bundle().contract.policy
+    policy = load_bundle("tiny").contract.policy
     least = policy.calibration.min_samples_per_class
     assert judged_set(made_up(least, least), policy.calibration).n_fake == least
     with pytest.raises(CalibrationError, match=f"min_samples_per_class is {least}, but only {least - 1} fake"):
@@ -142,8 +146,8 @@ def test_set_that_is_too_small_is_refused() -> None:
 
 
 def test_labels_of_another_split_are_noticed() -> None:
-    bundle = load_bundle()
-    scores = read_scores(BUNDLE / SCORES_FILE)
+    bundle = load_bundle("tiny")
+    scores = read_scores(TINY / SCORES_FILE)
     labels = [picture.label for picture in scores]
     shifted = [
         ScoredPicture(p.sha256, p.source, p.group, labels[(k + 1) % len(labels)], p.outcome, p.logit)
