@@ -141,8 +141,6 @@ def test_pooling_is_part_of_both_files(rule: str, model: TinyLaDeDa, batch: np.n
     pytest.importorskip("tensorflow", reason="extra `export` is not installed")
     pooling = load_bundle("tiny").contract.policy.pooling
     pooling = pooling.model_copy(update={"rule": rule, "attention_temperature": 2.0})
-        update={"rule": rule, "attention_temperature": 2.0}
-    )
     folded = fold(model)
     for runtime in (TFLiteRuntime(tflite_bytes(folded, 256, pooling)), OnnxRuntime(onnx_bytes(folded, 256, pooling))):
         for count in (1, 4):
