@@ -59,7 +59,7 @@ def rows_of(name: str, found: Comparison) -> list[dict[str, Any]]:
 
 @pytest.mark.experiment("E7.3")
 def test_degraded_bundles_are_rolled_back(evidence: Evidence, rehearsal: Rehearsal) -> None:
-    """Weights with noise, channels in another order, another model's calibration: each loads, only its answers betray it."""
+    """Noise on weights, channels in another order, another model's calibration: each loads, its answers betray it."""
     kept, shown = [], []
     for name in DEGRADED:
         found = rehearsed(rehearsal, name, latency=False)

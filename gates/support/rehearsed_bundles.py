@@ -112,8 +112,9 @@ def foreign_calibration(bundle: Bundle, folder: Path) -> Bundle:
     """The calibration of a model whose logits are ten times as large: hardly a probability leaves the middle."""
     _copied(bundle, folder)
     record = read_record(folder, CALIBRATION_FILE, CalibrationRecord)
-    foreign = record.model_copy(update={"temperature": 10 * record.temperature, "bias": 0.0})
-    write_bytes(folder / CALIBRATION_FILE, foreign.text())
+    line = {"temperature": 10 * record.temperature, "bias": 0.0}
+    curve = {"knots": tuple((logit, calibrated / 10) for logit, calibrated in record.knots)}
+    write_bytes(folder / CALIBRATION_FILE, record.model_copy(update=curve if record.knots else line).text())
     write_manifest(folder)
     return load_bundle(folder)
 
