@@ -39,7 +39,8 @@ class Mutant:
     plant : callable
         Puts the defect into the running process; may return a pytest plugin that does.
     bundle : str, optional
-        Bundle that ships whose network can have the defect, in place of the one that is judged.
+        Bundle that ships and can have the defect, in place of the one that is judged: for its network, for the weights
+        in it, or because the test is red on the other.
     """
 
     gate: str
@@ -326,13 +327,13 @@ MUTANTS: dict[str, Mutant] = {
     "npr_scale_missing": _mutant(_OPERATOR, model_mutants.npr_scale_missing, "tiny"),
     "other_gradient_operator": _mutant(_OPERATOR, model_mutants.other_gradient_operator, "tiny"),
     "transpose_grid": _mutant(_ROWS, model_mutants.transpose_grid),
-    "reshape_as_transpose": _mutant(_NOT_SQUARE, model_mutants.reshape_as_transpose),
+    "reshape_as_transpose": _mutant(_NOT_SQUARE, model_mutants.reshape_as_transpose, "tiny"),
     "reshape_as_transpose_onnx": _mutant(_S5, model_mutants.reshape_as_transpose_onnx),
     "padded_conv": _mutant(_SHAPE, model_mutants.padded_conv, "tiny"),
     "padded_conv_support": _mutant(_SUPPORT, model_mutants.padded_conv, "tiny"),
-    "random_weights": _mutant(_WEIGHTS, model_mutants.random_weights),
-    "strict_false_missing_key": _mutant(_WEIGHTS, model_mutants.strict_false_missing_key),
-    "train_mode_batchnorm": _mutant(_MODE, model_mutants.train_mode_batchnorm),
+    "random_weights": _mutant(_WEIGHTS, model_mutants.random_weights, "tiny"),
+    "strict_false_missing_key": _mutant(_WEIGHTS, model_mutants.strict_false_missing_key, "tiny"),
+    "train_mode_batchnorm": _mutant(_MODE, model_mutants.train_mode_batchnorm, "tiny"),
     "inverted_score": _mutant(_PAIR, model_mutants.inverted_score),
     "colours_exchanged_for_the_file": _mutant(_FILE_READS, model_mutants.colours_exchanged_for_the_file),
     "negated_output": _mutant(_MEANING, model_mutants.negated_output),
@@ -354,13 +355,17 @@ MUTANTS: dict[str, Mutant] = {
     "no_clip": _mutant(_CLIPPED, runtime_mutants.no_clip),
     "zero_scale": _mutant(_SCALE, runtime_mutants.zero_scale),
     "float_calibration_on_int8": _mutant(_FITTED_ON, quantisation_mutants.float_calibration_on_int8),
-    "random_representative_data": _mutant(_REFUSED, quantisation_mutants.random_representative_data),
-    "unnormalised_representative_data": _mutant(_REFUSED, quantisation_mutants.unnormalised_representative_data),
-    "empty_representative_data": _mutant(_REFUSED, quantisation_mutants.empty_representative_data),
-    "one_outlier_image": _mutant(_REFUSED, quantisation_mutants.one_outlier_image),
-    "per_tensor_weights": _mutant(_REFUSED, quantisation_mutants.per_tensor_weights),
-    "nothing_quantised": _mutant(_REFUSED, quantisation_mutants.nothing_quantised),
-    "converter_samples_the_wrong_pixel": _mutant(_CONVERTED, quantisation_mutants.converter_samples_the_wrong_pixel),
+    "random_representative_data": _mutant(_REFUSED, quantisation_mutants.random_representative_data, "tiny"),
+    "unnormalised_representative_data": _mutant(
+        _REFUSED, quantisation_mutants.unnormalised_representative_data, "tiny"
+    ),
+    "empty_representative_data": _mutant(_REFUSED, quantisation_mutants.empty_representative_data, "tiny"),
+    "one_outlier_image": _mutant(_REFUSED, quantisation_mutants.one_outlier_image, "tiny"),
+    "per_tensor_weights": _mutant(_REFUSED, quantisation_mutants.per_tensor_weights, "tiny"),
+    "nothing_quantised": _mutant(_REFUSED, quantisation_mutants.nothing_quantised, "tiny"),
+    "converter_samples_the_wrong_pixel": _mutant(
+        _CONVERTED, quantisation_mutants.converter_samples_the_wrong_pixel, "tiny"
+    ),
     "quantised_sigmoid": _mutant(_STEPS, quantisation_mutants.quantised_sigmoid),
     "fp16_activations": _mutant(_ROUNDED_MAP, quantisation_mutants.fp16_activations),
     "transposed_output": _mutant(_ROUNDED_MAP, quantisation_mutants.transposed_output),
@@ -414,7 +419,7 @@ MUTANTS: dict[str, Mutant] = {
     "fails_on_later_pictures": _mutant(_LATER, evaluation_mutants.fails_on_later_pictures),
     "fails_on_jpeg": _mutant(_FRAGILE, evaluation_mutants.fails_on_jpeg),
     "video_range_swapped": _mutant(_RANGE, evaluation_mutants.video_range_swapped),
-    "dithered_is_real_as_grey": _mutant(_GREY, evaluation_mutants.dithered_is_real_as_grey),
+    "dithered_is_real_as_grey": _mutant(_GREY, evaluation_mutants.dithered_is_real_as_grey, "tiny"),
     "in_source_thresholds": _mutant(_OWN_THRESHOLDS, evaluation_mutants.in_source_thresholds),
     "in_source_scores": _mutant(_OWN_SCORES, evaluation_mutants.in_source_scores),
     "deleted_test": _mutant(_GONE, harness_mutants.deleted_test),

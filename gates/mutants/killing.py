@@ -71,8 +71,8 @@ def kill(name: str, folder: Path, options: Sequence[str] = (), *, shared: Path |
     """
     mutant, begun = MUTANTS[name], time.monotonic()
     environment = {FOLDER: str(shared)} if shared is not None else {}
-    on = () if mutant.bundle is None else (f"--bundle={bundle_path(mutant.bundle)}",)
-    finished = run_pytest([mutant.tests], folder, mutant=name, options=[*options, *on], environment=environment)
+    on = _on(mutant.bundle, options)
+    finished = run_pytest([mutant.tests], folder, mutant=name, options=on, environment=environment)
     whole = "" if "::" not in mutant.tests else ".incomplete"
     path = folder / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}{whole}.json"
     killed, reason = _judged(path, mutant.metric, finished.exit_code)
@@ -103,15 +103,27 @@ def _miscounted(record: dict[str, Any], count: str, exit_code: int) -> tuple[boo
     return exit_code == 1 and record["verdict"] == "fail" and number > 0, said
 
 
+def _on(bundle: str | None, options: Sequence[str]) -> list[str]:
+    """Options of a run on the bundle that a mutant names, or on the one that is judged."""
+    return [*options] if bundle is None else [*options, f"--bundle={bundle_path(bundle)}"]
+
+
 def control(file: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
-    """Run the same tests of one file without any mutant: a gate that is always red kills everything."""
+    """Run the same tests of one file without any mutant, each on its mutant's bundle.
+
+    A gate that is always red kills everything.
+    """
     begun = time.monotonic()
-    tests = sorted({mutant.tests for mutant in MUTANTS.values() if mutant.tests.partition("::")[0] == file})
-    gate, experiment = next((m.gate, m.experiment) for m in MUTANTS.values() if m.tests.partition("::")[0] == file)
-    finished = run_pytest(tests, folder, options=options)
-    green = finished.exit_code == 0
-    reason = f"{len(tests)} tests green" if green else f"exit code {finished.exit_code}\n{finished.output[-3000:]}"
-    return Outcome(file, gate, experiment, "control", green, reason, "", round(time.monotonic() - begun, 2))
+    mine = [mutant for mutant in MUTANTS.values() if mutant.tests.partition("::")[0] == file]
+    count, red = 0, ""
+    for bundle in sorted({mutant.bundle for mutant in mine}, key=str):
+        tests = sorted({mutant.tests for mutant in mine if mutant.bundle == bundle})
+        finished = run_pytest(tests, folder / str(bundle), options=_on(bundle, options))
+        count += len(tests)
+        if finished.exit_code != 0:
+            red += f"exit code {finished.exit_code}\n{finished.output[-3000:]}"
+    reason, where = red or f"{count} tests green", (mine[0].gate, mine[0].experiment)
+    return Outcome(file, *where, "control", not red, reason, "", round(time.monotonic() - begun, 2))
 
 
 def control_files(gate: str | None = None) -> list[str]:
