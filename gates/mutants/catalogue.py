@@ -326,7 +326,7 @@ MUTANTS: dict[str, Mutant] = {
     "largest_face_only": _mutant(_GROUP, guardrail_mutants.largest_face_only),
     "npr_scale_missing": _mutant(_OPERATOR, model_mutants.npr_scale_missing, "tiny"),
     "other_gradient_operator": _mutant(_OPERATOR, model_mutants.other_gradient_operator, "tiny"),
-    "transpose_grid": _mutant(_ROWS, model_mutants.transpose_grid),
+    "transpose_grid": _mutant(_ROWS, model_mutants.transpose_grid, "tiny"),
     "reshape_as_transpose": _mutant(_NOT_SQUARE, model_mutants.reshape_as_transpose, "tiny"),
     "reshape_as_transpose_onnx": _mutant(_S5, model_mutants.reshape_as_transpose_onnx),
     "padded_conv": _mutant(_SHAPE, model_mutants.padded_conv, "tiny"),

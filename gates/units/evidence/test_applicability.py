@@ -14,11 +14,11 @@ from gates.support.spec_binding import ROOT
 
 @pytest.fixture(scope="module")
 def record() -> ExperimentRecord:
-    return read_records(ROOT / "reports" / "default")["E3.2"]
+    return read_records(ROOT / "reports" / "default")["E3.1"]
 
 
 def _with(record: ExperimentRecord, knob: str) -> ExperimentRecord:
-    return record.model_copy(update={"not_applicable": (RuledOut(what="boxes in the file", knob=knob),)})
+    return record.model_copy(update={"id": "E3.2", "not_applicable": (RuledOut(what="boxes in the file", knob=knob),)})
 
 
 def test_the_value_decides(record: ExperimentRecord) -> None:
@@ -40,6 +40,6 @@ def test_the_table_names_knobs_of_the_contract() -> None:
 
 
 def test_records_before_this_verdict_keep_their_text(record: ExperimentRecord) -> None:
-    path = ROOT / "reports" / "default" / "phase3_results" / "E3.2.json"
+    path = ROOT / "reports" / "default" / "phase3_results" / "E3.1.json"
     assert record_text(record) == path.read_text(encoding="utf-8")
     assert '"knob": "pooling.rule"' in record_text(_with(record, "pooling.rule"))

@@ -325,10 +325,14 @@ def test_wrong_waivers_are_named(tmp_path: Path, text: str) -> None:
         load_waivers(path)
 
 
-def test_the_default_bundle_says_why_it_is_refused(tmp_path: Path) -> None:
-    said = _ecdd("release", "--dry-run", "--records", tmp_path)
+@pytest.mark.parametrize(
+    ("bundle", "why"),
+    [("default", "E1.1 upload invariance: claimed and not run"), ("tiny", "runtime.max_latency is still proposed")],
+)
+def test_a_shipped_bundle_says_why_it_is_refused(tmp_path: Path, bundle: str, why: str) -> None:
+    said = _ecdd("release", bundle_path(bundle), "--dry-run", "--records", tmp_path)
     assert said.returncode == 1
-    assert "runtime.max_latency is still proposed" in said.stdout
+    assert why in said.stdout
     assert said.stdout.strip().splitlines()[-1].startswith("RELEASE REFUSED for ")
 
 
