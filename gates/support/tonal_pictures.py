@@ -1,4 +1,9 @@
-"""A picture in few tonal values, and in ways that leave a photograph its tones."""
+"""A picture in few tonal values, and in ways that leave a photograph its tones.
+
+The contract's limits lie between what was measured on 89 faces of ``--data``: 30 effective levels at least and 3 % of
+large steps at most in photographs (also at RGB-565, half contrast, a palette of 256), 17 levels at most in two-level
+and dithered pictures and 32 % of large steps at least once dithered. 30 degrees of roll turn away 0.7 % of 731 faces.
+"""
 
 from __future__ import annotations
 
