@@ -27,7 +27,7 @@ OWN_VALUES: dict[str, float | str] = {
 
 
 def own_contract(folder: Path, **changes: float | str) -> Path:
-    """The default contract with the operator and the pooling of the own pair; more changes by ``section__key``."""
+    """The contract of `tiny` with the operator and the pooling of the own pair; more changes by ``section__key``."""
     text = (bundle_path("tiny") / "policy_contract.yaml").read_text(encoding="utf-8")
     values = OWN_VALUES | {key.replace("__", "."): value for key, value in changes.items()}
     path = folder / "own_contract.yaml"
