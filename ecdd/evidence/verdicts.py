@@ -48,7 +48,7 @@ def judge_metric(value: float | None, op: Operator, limit: float | None, n: int 
     Parameters
     ----------
     value, limit : float or None
-        None fails.
+        What is no finite number fails, on either side.
     op : str
         Comparison that must hold.
     n : int or None
@@ -59,7 +59,7 @@ def judge_metric(value: float | None, op: Operator, limit: float | None, n: int 
     {"pass", "fail"}
         Never anything in between.
     """
-    if value is None or limit is None or n == 0:
+    if finite(value) is None or finite(limit) is None or n == 0:
         return "fail"
     return "pass" if _COMPARE[op](value, limit) else "fail"
 

@@ -11,6 +11,8 @@ import contextlib
 import csv
 import dataclasses
 import datetime
+import itertools
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,12 +30,13 @@ from ecdd.evaluation.battery import leaks
 from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
 from ecdd.evaluation.score_table import SCORED, ScoreTable, ScoreTableError, problems_of, read_table, write_table
 from ecdd.evaluation.scoring import Request, score
+from ecdd.evidence import verdicts
 from ecdd.evidence.contract_limits import looser_limits
 from ecdd.evidence.declarations import load_specification
 from ecdd.evidence.edits import find_edits
 from ecdd.inference.calibration import AppliedCalibration, probability
 from ecdd.release.approval import decide
-from ecdd.release.waivers import Waiver
+from ecdd.release.waivers import Waiver, judge_waivers
 from gates.support.dishonest_ways import WAYS, Applicant, refused_by_name
 from gates.support.fixtures import Bundle, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
 from gates.support.made_evidence import make_evidence, rehash
@@ -281,16 +284,48 @@ def test_no_dishonest_way_ends_in_a_release(evidence: Evidence, bundle: Bundle, 
 @pytest.mark.usefixtures("scores")
 def test_limits_have_hard_ends(evidence: Evidence, contract: LoadedContract) -> None:
     """A contract that lets more than half of a class be wrong, or abstain, promises nothing and cannot be loaded."""
+    limits = [f"{whose}max_{what}" for whose in ("", "unseen_") for what in ("fpr", "fnr", "abstain_rate")]
     accepted = []
-    for name in ("max_fpr", "max_fnr", "max_abstain_rate"):
+    for name in limits:
+        contract.with_values({f"operating_point.{name}": 0.5})
         with contextlib.suppress(ContractError):
-            contract.with_values({f"operating_point.{name}": 0.51})
+            contract.with_values({f"operating_point.{name}": math.nextafter(0.5, 1)})
             accepted.append(name)
-    evidence.none("limits_beyond_their_end", accepted, n=3, unit="limit")
+    evidence.none("limits_beyond_their_end", accepted, n=len(limits), unit="limit")
     loose = contract.with_values({"operating_point.max_abstain_rate": 0.5, "quantization.min_rank_correlation": 0.0})
     named = {key for key, _, _ in looser_limits(loose.values)}
     silent = {"operating_point.max_abstain_rate", "quantization.min_rank_correlation"} - named
     evidence.none("looser_limits_unsaid", sorted(silent), n=2, unit="limit")
+
+
+@pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
+def test_nothing_passes_without_a_number_and_a_limit(evidence: Evidence) -> None:
+    """A value or a limit that is missing, NaN or infinite fails whatever the comparison; equal numbers are compared."""
+    strange = (None, math.nan, math.inf, -math.inf)
+    pairs = [*itertools.product(strange, (0.5, *strange)), *((0.5, limit) for limit in strange)]
+    operators = ("<=", "<", ">=", ">", "==")
+    passed = [
+        f"{value} {op} {limit}"
+        for (value, limit), op in itertools.product(pairs, operators)
+        if verdicts.judge_metric(value, op, limit, 1) == "pass"
+    ]
+    evidence.none("passed_without_number_or_limit", passed, n=len(pairs) * len(operators), unit="metric")
+    at_the_limit = [op for op in operators if verdicts.judge_metric(0.5, op, 0.5, 1) == "pass"]
+    evidence.none("wrong_at_the_limit", sorted({*at_the_limit} ^ {"<=", ">=", "=="}), n=len(operators), unit="metric")
+
+
+@pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
+def test_as_many_waivers_as_allowed_until_their_last_day(evidence: Evidence) -> None:
+    day, ids = datetime.date(2026, 11, 1), ["E1.7", "E1.8", "E1.9"]
+    waivers = [Waiver(id=key, reason="measured by hand elsewhere", owner="A. Person", expiry=day) for key in ids]
+    after = day + datetime.timedelta(days=1)
+    cases = {"allowed": (day, 3, 0), "one too many": (day, 2, 1), "the day after": (after, 3, 3), "none": (day, 0, 1)}
+    judged = {name: len(judge_waivers(waivers, ids, on, {}, most)[1]) for name, (on, most, _) in cases.items()}
+    wrong = [f"{name}: {judged[name]} refused, not {expected}" for name, (_, _, expected) in cases.items()
+             if judged[name] != expected]  # fmt: skip
+    evidence.none("waivers_judged_off_their_limits", wrong, n=len(cases), unit="case")
 
 
 @pytest.mark.experiment("E6.4")
