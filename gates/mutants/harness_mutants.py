@@ -239,3 +239,16 @@ def last_run_counts() -> None:
     from ecdd.release import gathering
 
     gathering._join = lambda records, key, record: records.update({key: record})
+
+
+def gate_green_by_majority() -> None:
+    """The card of a gate is green where most of its experiments are."""
+    from ecdd.evidence import report_rows
+
+    really = report_rows.judge_gate
+
+    def planted(states: Any) -> Any:
+        state, passed, apply = really(states)
+        return ("pass" if 2 * passed > apply else state), passed, apply
+
+    report_rows.judge_gate = planted

@@ -67,6 +67,11 @@ _LAST_DAY = (
     f"{_HYGIENE}test_as_many_waivers_as_allowed_until_their_last_day",
     "waivers_judged_off_their_limits",
 )
+_CARDS = (
+    *_WAIVED[:1],
+    f"{_HYGIENE}test_the_report_s_gate_cards_follow_their_experiments",
+    "gate_cards_off_their_experiments",
+)
 
 MUTANTS: Final[dict[str, Mutant]] = {
     "crash_counts_as_real": planted(_CRASH, evaluation_mutants.crash_counts_as_real),
@@ -113,4 +118,5 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "strict_limits": planted(_AT_THE_LIMIT, harness_mutants.strict_limits),
     "waiver_ends_a_day_early": planted(_LAST_DAY, harness_mutants.waiver_ends_a_day_early),
     "last_run_counts": planted(_DISHONEST, harness_mutants.last_run_counts),
+    "gate_green_by_majority": planted(_CARDS, harness_mutants.gate_green_by_majority),
 }
