@@ -108,24 +108,36 @@ def read_text(path: Path) -> str:
 
 def read_json(path: Path) -> Any:  # noqa: ANN401 - whatever the file holds
     """Read a JSON file; `EcddError` naming the file where it is none, or nested too deeply."""
-    return _parsed(path, json.loads, "JSON")
+    return parse_json(read_text(path), path)
 
 
 def read_yaml(path: Path) -> Any:  # noqa: ANN401
-    """Read a YAML file; `EcddError` naming the file where it is none, or nested too deeply."""
+    """Read a YAML file; `EcddError` naming the file where it is none, nested too deeply, or repeats lists by alias."""
     import yaml
 
-    return _parsed(path, yaml.safe_load, "YAML")
+    class Plain(yaml.SafeLoader):
+        def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+            repeated = self.check_event(yaml.AliasEvent)
+            node = super().compose_node(parent, index)
+            if repeated and isinstance(node, yaml.CollectionNode):  # a few of these are more than any memory holds
+                raise yaml.YAMLError("an alias of a list or a mapping; write it out")
+            return node
+
+    return _parsed(read_text(path), lambda text: yaml.load(text, Plain), "YAML", path)  # noqa: S506 - a safe loader
 
 
-def _parsed(path: Path, parse: Callable[[str], Any], kind: str) -> Any:  # noqa: ANN401
-    text = read_text(path)
+def parse_json(content: str | bytes, where: Path | str) -> Any:  # noqa: ANN401
+    """Parse JSON that was read already: a line of a file, or bytes that were hashed; `EcddError` naming ``where``."""
+    return _parsed(content, json.loads, "JSON", where)
+
+
+def _parsed(content: str | bytes, parse: Callable[[str], Any], kind: str, where: Path | str) -> Any:  # noqa: ANN401
     try:
-        return parse(text)
+        return parse(content if isinstance(content, str) else content.decode())
     except RecursionError:
-        raise EcddError(f"{path}: nested too deeply to be read as {kind}") from None
+        raise EcddError(f"{where}: nested too deeply to be read as {kind}") from None
     except Exception as error:  # noqa: BLE001 - PyYAML meets wrong tags with whatever they run into
-        raise EcddError(f"{path}: not {kind} ({' '.join(str(error).split())[:300]})") from None
+        raise EcddError(f"{where}: not {kind} ({' '.join(str(error).split())[:300]})") from None
 
 
 def spreadsheet_cell(value: object) -> str:

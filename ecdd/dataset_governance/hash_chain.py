@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from ecdd.errors import EcddError
-from ecdd.files import write_bytes
+from ecdd.files import parse_json, read_json, write_bytes
 
 _START: Final = ""
 _DIGEST: Final = re.compile(r"[0-9a-fA-F]{64}")
@@ -149,9 +149,9 @@ class HashChain:
 
     def _entry(self, number: int, line: bytes) -> tuple[dict[str, Any], str]:
         try:
-            entry = json.loads(line)
+            entry = parse_json(line, self.path)
             return entry, str(entry.pop("sha256"))
-        except (ValueError, KeyError, AttributeError, TypeError) as error:
+        except (EcddError, KeyError, AttributeError, TypeError) as error:
             raise ChainError(f"{self.path.name} line {number}: not a line of a chain") from error
 
     def _read_head(self) -> tuple[int, str]:
@@ -160,9 +160,9 @@ class HashChain:
                 f"{self.head_path.name}: missing; without it lines could have been cut off {self.path.name}"
             )
         try:
-            head = json.loads(self.head_path.read_bytes())
+            head = read_json(self.head_path)
             return int(head["lines"]), str(head["sha256"])
-        except (ValueError, KeyError, TypeError) as error:
+        except (EcddError, ValueError, KeyError, TypeError) as error:
             raise ChainError(f"{self.head_path.name}: not the head of a chain; restore it from a copy") from error
 
 
@@ -205,7 +205,9 @@ def _write_all(stream: BinaryIO, content: bytes) -> None:
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
-    return (json.dumps(entry, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n").encode()
+    return (json.dumps(entry, sort_keys=True, ensure_ascii=False, separators=(",", ":")) + "\n").encode(
+        errors="surrogatepass"
+    )
 
 
 def _link(previous: str, entry: Mapping[str, Any]) -> str:

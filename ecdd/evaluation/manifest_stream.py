@@ -100,16 +100,13 @@ def check(data: Path, selection: Selection = Selection()) -> tuple[int, str]:
         raise ManifestError([f"{path}: no such manifest; give a CSV file or a folder with manifest.csv"])
     problems: list[str] = []
     digest, count = hashlib.sha256(), 0
-    try:
-        for line, cells in _cells(path):
-            problems += [f"{path.name}:{line}: {text}" for text in _problems(cells)]
-            if len(problems) >= _SHOWN:
-                raise ManifestError([*problems[:_SHOWN], "… and perhaps more"])
-            if not problems and selection.takes(cells):
-                digest.update(repr(_listed(count, cells, selection.lineage(cells))).encode("utf-8", "backslashreplace"))
-                count += 1
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ManifestError([f"{path.name}: cannot be read as a CSV file: {error.__class__.__name__}"]) from error
+    for line, cells in _cells(path):
+        problems += [f"{path.name}:{line}: {text}" for text in _problems(cells)]
+        if len(problems) >= _SHOWN:
+            raise ManifestError([*problems[:_SHOWN], "… and perhaps more"])
+        if not problems and selection.takes(cells):
+            digest.update(repr(_listed(count, cells, selection.lineage(cells))).encode("utf-8", "backslashreplace"))
+            count += 1
     if not problems and not count:
         problems.append(f"{path.name}: no row is selected; nothing would be scored")
     if problems:
@@ -118,13 +115,16 @@ def check(data: Path, selection: Selection = Selection()) -> tuple[int, str]:
 
 
 def _cells(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    with path.open(encoding="utf-8", newline="") as handle:
-        reader = csv.DictReader(handle)
-        header = tuple(reader.fieldnames or ())
-        if not set(_REQUIRED) <= set(header):
-            raise ManifestError([f"{path.name}: columns {list(header)}, needed are {list(_REQUIRED)}"])
-        for cells in reader:
-            yield reader.line_num, cells
+    try:
+        with path.open(encoding="utf-8", newline="") as handle:
+            reader = csv.DictReader(handle)
+            header = tuple(reader.fieldnames or ())
+            if not set(_REQUIRED) <= set(header):
+                raise ManifestError([f"{path.name}: columns {list(header)}, needed are {list(_REQUIRED)}"])
+            for cells in reader:
+                yield reader.line_num, cells
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ManifestError([f"{path.name}: cannot be read as a CSV file: {error.__class__.__name__}"]) from error
 
 
 def _problems(cells: dict[str, str]) -> list[str]:

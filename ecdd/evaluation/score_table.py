@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ecdd.errors import EcddError
-from ecdd.files import open_output
+from ecdd.files import open_output, parse_json
 
 KEY: Final = b"ecdd"
 FORMAT: Final = 1
@@ -86,7 +86,7 @@ class Plan:
 def plan_of(text: str, where: str) -> Plan:
     """Read what `Plan.text` wrote."""
     try:
-        content = json.loads(text)
+        content = parse_json(text, where)
         if content.pop("format") != FORMAT:
             msg = f"{where}: another format of score table, this program reads {FORMAT}"
             raise ScoreTableError(msg)

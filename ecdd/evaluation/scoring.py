@@ -19,7 +19,7 @@ from ecdd.batch import Settings, judge_all
 from ecdd.evaluation.manifest_stream import Listed, Selection, check, stream
 from ecdd.evaluation.score_table import SCORED, Plan, ScoreTableError, is_parquet, plan_of, write_table
 from ecdd.evaluation.transforms import SUITE_FILE, UNTOUCHED, Transform, TransformError, apply, load_suite
-from ecdd.files import check_output, write_text
+from ecdd.files import check_output, parse_json, read_text, write_text
 from ecdd.pipeline.decode import read_file
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 
@@ -272,7 +272,7 @@ def _open_shards(folder: Path, plan: Plan) -> None:
     """Begin or go on; half a run of something else is refused, never mixed in."""
     marker = folder / "plan.json"
     if marker.exists():
-        if plan_of(marker.read_text(encoding="utf-8"), str(marker)) != plan:
+        if plan_of(read_text(marker), str(marker)) != plan:
             msg = f"{folder} holds shards of another manifest, bundle, contract or suite; remove it or change --out"
             raise ScoreTableError(msg)
         return
@@ -284,5 +284,5 @@ def _open_shards(folder: Path, plan: Plan) -> None:
 
 def _read_shards(folder: Path, plan: Plan) -> Iterator[list[dict[str, Any]]]:
     for number in range(-(-plan.n_expected // SHARD_ROWS)):
-        with _shard(folder, number).open(encoding="utf-8") as lines:
-            yield [json.loads(line) for line in lines]
+        shard = _shard(folder, number)
+        yield [parse_json(line, shard) for line in read_text(shard).splitlines()]

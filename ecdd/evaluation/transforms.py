@@ -86,18 +86,23 @@ def load_suite(path: Path = SUITE_FILE) -> Suite:
     Raises
     ------
     TransformError
-        A step is unknown, a picture is changed after it was saved, or never saved.
+        It is no suite, a step is unknown, a picture is changed after it was saved, or never saved.
     """
     content, raw = path.read_bytes(), read_yaml(path)
-    transforms = tuple(
-        Transform(name, entry["group"], tuple(entry["steps"])) for name, entry in raw["transforms"].items()
-    )
-    for transform in transforms:
-        _check(path.name, transform)
+    try:
+        version = int(raw["version"])
+        transforms = tuple(
+            Transform(name, entry["group"], tuple(entry["steps"])) for name, entry in raw["transforms"].items()
+        )
+        for transform in transforms:
+            _check(path.name, transform)
+    except (KeyError, TypeError, AttributeError, ValueError, StopIteration) as error:
+        msg = f"{path.name}: needs version and transforms, each with group and steps ({type(error).__name__}: {error})"
+        raise TransformError(msg) from None
     if not transforms or transforms[0].name != UNTOUCHED or transforms[0].steps:
         msg = f"{path.name}: the first transform must be {UNTOUCHED!r} with no steps"
         raise TransformError(msg)
-    return Suite(int(raw["version"]), hashlib.sha256(content).hexdigest(), transforms)
+    return Suite(version, hashlib.sha256(content).hexdigest(), transforms)
 
 
 def _check(where: str, transform: Transform) -> None:

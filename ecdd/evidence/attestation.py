@@ -14,7 +14,7 @@ from ecdd.errors import EcddError
 from ecdd.evidence.chain import EVIDENCE_FILE
 from ecdd.evidence.edits import examine
 from ecdd.evidence.head import HEAD_FILE, Head
-from ecdd.files import write_bytes
+from ecdd.files import parse_json, read_json, write_bytes
 
 if TYPE_CHECKING:
     from securesystemslib.signer._crypto_signer import CryptoSigner
@@ -137,16 +137,16 @@ def check_attestation(folder: Path, public: Path, head_digest: str) -> list[str]
     try:
         if path.stat().st_size > _MOST_BYTES:
             return [f"{ATTESTATION_FILE}: larger than {_MOST_BYTES} bytes"]
-        envelope = Envelope.from_dict(json.loads(path.read_bytes()))
+        envelope = Envelope.from_dict(read_json(path))
         envelope.verify([key], 1)
         if envelope.payload_type != _PAYLOAD:
             return [f"{ATTESTATION_FILE}: holds {envelope.payload_type}, must be {_PAYLOAD}"]
-        statement = json.loads(envelope.payload)
+        statement = parse_json(envelope.payload, path)
         said = {entry["name"]: entry["digest"]["sha256"] for entry in statement["subject"]}
         kind, signed = statement["predicateType"], said[HEAD_FILE]
     except VerificationError:
         return [f"{ATTESTATION_FILE}: not signed by {public.name}"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (EcddError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return [f"{ATTESTATION_FILE}: not a signed in-toto statement"]
     if kind != _PREDICATE or signed != head_digest:
         return [f"{ATTESTATION_FILE}: was signed for other evidence than this {HEAD_FILE}"]

@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ecdd.errors import EcddError
 from ecdd.evidence.records import Fragment
-from ecdd.files import write_bytes
+from ecdd.files import parse_json, write_bytes
 
 EVIDENCE_FILE: Final = "evidence.jsonl"
 
@@ -78,11 +79,11 @@ def read_chain(folder: Path) -> Chain:
     digest, lines = "", list[Line]()
     for number, text in enumerate(path.read_bytes().splitlines(), start=1):
         try:
-            content = json.loads(text)
+            content = parse_json(text, path)
             said = content.pop("sha256")
             line = Line(str(content["run"]), bool(content["complete"]), Fragment.model_validate(content["test"]))
             whole = content["previous"] == digest and _digest(content) == said
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (EcddError, ValueError, KeyError, TypeError, AttributeError):
             return Chain(tuple(lines), digest, (f"{path.name} line {number}: not a record of a test",))
         if not whole:
             return Chain(tuple(lines), digest, (f"{path.name} line {number}: edited, removed or exchanged",))

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from ecdd.contract.loading import LoadedContract
+from ecdd.errors import EcddError
 from ecdd.evidence.applicability import not_ruled_out
 from ecdd.evidence.declarations import Declared
 from ecdd.evidence.records import ExperimentRecord
+from ecdd.files import read_json
 from ecdd.pipeline.decode import frozen_decoder, other_libraries
 
 # E1.3 says under this name what its own golden set differs in; release and report read it
@@ -145,8 +146,8 @@ def never_tested_on(bundle: Path) -> tuple[str, ...]:
     """
     path = bundle / TRAINING_RECORD
     try:
-        said = json.loads(path.read_bytes()).get("not_tested_on") if path.is_file() else None
-    except (OSError, ValueError, AttributeError):
+        said = read_json(path).get("not_tested_on") if path.is_file() else None
+    except (OSError, EcddError, AttributeError):
         said = None
     listed = [text for text in said if isinstance(text, str)] if isinstance(said, list) else []
     return tuple(listed) or ("anything: the bundle has no training record that names it",)

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ecdd.errors import EcddError
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.session import DECLARED_FILE, declared_path
 from ecdd.evidence.verdicts import only_metrics_are_red, red_metrics
+from ecdd.files import read_yaml
 from ecdd.specification import GATES
 
 _VALUE_TOLERANCE: Final = 0.01  # as many digits as the entry's reader looks at; verdicts decide, not values
@@ -139,11 +139,7 @@ def _load(path: Path) -> dict[str, object]:
     if not path.is_file():
         msg = f"{path}: no such file"
         raise DeclarationError(msg)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        msg = f"{path}: no YAML: {error}"
-        raise DeclarationError(msg) from error
+    content = read_yaml(path) or {}
     if not isinstance(content, dict):
         msg = f"{path}: expected a mapping of experiment ids"
         raise DeclarationError(msg)

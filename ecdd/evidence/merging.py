@@ -8,8 +8,9 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from ecdd.errors import EcddError
 from ecdd.evidence.declarations import Declared
@@ -18,6 +19,7 @@ from ecdd.evidence.verdicts import judge_experiment
 from ecdd.files import write_bytes
 
 FRAGMENTS = "fragments"
+_Stored = TypeVar("_Stored", bound=BaseModel)
 UNFINISHED = "collected, but it never finished"
 
 
@@ -40,8 +42,8 @@ def write_fragment(folder: Path, fragment: Fragment) -> None:
 
 
 def read_fragments(folder: Path) -> list[Fragment]:
-    """All fragments of a run, by node id."""
-    found = [Fragment.model_validate_json(path.read_bytes()) for path in folder.glob("test-*.json")]
+    """All fragments of a run, by node id; `RecordError` names a file that is none."""
+    found = [_read(path, Fragment) for path in folder.glob("test-*.json")]
     return sorted(found, key=lambda fragment: fragment.nodeid)
 
 
@@ -182,16 +184,16 @@ def read_records(folder: Path) -> dict[str, ExperimentRecord]:
         A file is no record.
     """
     found = [
-        _read_record(path)
+        _read(path, ExperimentRecord)
         for path in sorted(folder.glob("phase*_results/E*.json"))
         if not path.name.endswith(".incomplete.json")
     ]
     return {record.id: record for record in sorted(found, key=lambda record: experiment_order(record.id))}
 
 
-def _read_record(path: Path) -> ExperimentRecord:
+def _read(path: Path, kind: type[_Stored]) -> _Stored:
     try:
-        return ExperimentRecord.model_validate_json(path.read_bytes())
+        return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        msg = f"{path}: not a record ({error.error_count()} wrong values); run the gates again"
+        msg = f"{path}: not a {kind.__name__} ({error.error_count()} wrong values); run the gates again"
         raise RecordError(msg) from error

@@ -6,13 +6,14 @@ import base64
 import functools
 import hashlib
 import io
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from ecdd.errors import EcddError
 from ecdd.evidence.records import RunIdentity
 from ecdd.evidence.session import RunOptions
+from ecdd.files import parse_json
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -175,7 +176,6 @@ class GoldenSamples:
         return self._pictures.add_image(image)
 
     def _heatmap(self, name: str, face: int | None) -> tuple[Picture | None, str]:
-        from ecdd.bundle import BundleError
         from ecdd.golden.golden_hashes import read_s3, s3_path
         from ecdd.golden.golden_outputs import OUTPUTS_FOLDER, read_index, read_npy, why_not_comparable
         from ecdd.heatmap import colour_limit, overlay
@@ -185,7 +185,7 @@ class GoldenSamples:
             return None, f"no heatmap: {why}"
         stem = f"{OUTPUTS_FOLDER}/{self._items[name].set}/{name}"
         try:
-            stored = json.loads(self._bundle.read(f"{stem}.json"))
+            stored = parse_json(self._bundle.read(f"{stem}.json"), f"{stem}.json")
             judged = [number for number, entry in enumerate(stored["faces"]) if "S5" in entry]
             if face is None:
                 face = stored["S8"]["deciding_face"] if judged else None
@@ -196,7 +196,7 @@ class GoldenSamples:
                 )
             patch_map = read_npy(self._bundle.read(f"{stem}.npy"))[judged.index(face)]
             s3 = read_s3(s3_path(self._options.golden, name, face).read_bytes())
-        except (BundleError, OSError, ValueError, KeyError, IndexError) as error:
+        except (EcddError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
             return None, f"no heatmap: a stored stage cannot be read ({type(error).__name__})"
         drawn = overlay(s3, patch_map, self._bundle.contract.policy).resize((_HEATMAP, _HEATMAP))
         s5, probability = stored["faces"][face]["S5"], stored["faces"][face]["S7"]["probability"]

@@ -13,6 +13,7 @@ from ecdd.evidence.margins import Margin, closest_metric, margin_of
 from ecdd.evidence.merging import experiment_order
 from ecdd.evidence.records import ExperimentRecord, Figure, Metric, RunIdentity, Scalar
 from ecdd.evidence.report_pictures import GoldenSamples, Picture, Pictures, Sample
+from ecdd.evidence.verdicts import judge_gate
 
 NEAR: Final = 0.05  # of the limit; closer than that a pass is marked
 _DIGITS: Final = 6
@@ -145,7 +146,7 @@ def _figure(figure: Figure, folder: Path, pictures: Pictures) -> FigureRow:
 
 
 def gate_cards(rows: Iterable[ExperimentRow]) -> list[dict[str, Any]]:
-    """State of each gate: red for any red, green when all of its experiments passed."""
+    """State of each gate, as `judge_gate` has it."""
     by_gate: dict[str, list[ExperimentRow]] = {}
     for row in rows:
         by_gate.setdefault(row.gate, []).append(row)
@@ -153,10 +154,8 @@ def gate_cards(rows: Iterable[ExperimentRow]) -> list[dict[str, Any]]:
 
 
 def _card(gate: str, members: Sequence[ExperimentRow]) -> dict[str, Any]:
-    states = [row.state for row in members]
-    passed = states.count("pass")
-    state = "fail" if "fail" in states else "pass" if passed == len(states) else "incomplete"
-    return {"name": gate, "state": state, "passed": passed, "total": len(states), "rows": members}
+    state, passed, total = judge_gate([row.state for row in members])
+    return {"name": gate, "state": state, "passed": passed, "total": total, "rows": members}
 
 
 def shown(value: Scalar, beside: Scalar = None) -> str:

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from ecdd.errors import EcddError
+from ecdd.files import read_json
+
 _COLLECTION: Final = "collection-*.json"
 _STOPS_EARLY: Final = ("lf", "stepwise", "stepwise_skip", "maxfail", "ignore", "ignore_glob")
 
@@ -51,14 +54,22 @@ def read_collection(folder: Path) -> Collection:
     -------
     Collection
         Empty when nothing was collected.
+
+    Raises
+    ------
+    EcddError
+        A file of a worker is damaged.
     """
     joined = Collection()
     for path in sorted(folder.glob(_COLLECTION)):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for part, into in (("collected", joined.collected), ("deselected", joined.deselected)):
-            for key, ids in content[part].items():
-                into.setdefault(key, set()).update(ids)
-        joined.plugins |= content["plugins"]
+        content = read_json(path)
+        try:
+            for part, into in (("collected", joined.collected), ("deselected", joined.deselected)):
+                for key, ids in content[part].items():
+                    into.setdefault(key, set()).update(ids)
+            joined.plugins |= content["plugins"]
+        except (KeyError, TypeError, AttributeError):
+            raise EcddError(f"{path}: does not say what was collected; run the gates again") from None
     return joined
 
 

@@ -6,14 +6,15 @@ import datetime
 import functools
 import hashlib
 import importlib.metadata
-import json
 import os
 import platform
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from ecdd.errors import EcddError
 from ecdd.evidence.records import RunIdentity
+from ecdd.files import read_json
 from ecdd.specification import GATES, GOLDEN, PACKAGE, ROOT
 
 _LIBRARIES: Final = ("numpy", "pillow", "ai-edge-litert", "pydantic", "onnxruntime", "opencv-python-headless")
@@ -73,8 +74,8 @@ def payload_digest_of(bundle: Path | None) -> str:
 
     path = (bundle or default_bundle_path()) / "manifest.json"
     try:
-        return str(json.loads(path.read_text(encoding="utf-8"))["payload_digest"])
-    except (OSError, ValueError, KeyError, TypeError):
+        return str(read_json(path)["payload_digest"])
+    except (OSError, EcddError, KeyError, TypeError):
         return _UNKNOWN
 
 

@@ -5,12 +5,13 @@ The files lie in a flat folder under the picture's id, so that a person can comp
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
 from syrupy.extensions.single_file import SingleFileSnapshotExtension, WriteMode
+
+from ecdd.files import parse_json
 
 Comparison = Callable[[Any, Any], bool]
 
@@ -98,7 +99,7 @@ def numbers_close(new: Any, old: Any, tolerances: dict[str, float], key: str = "
 
 def loads(text: str) -> dict[str, Any]:
     """Parse a stored text."""
-    content: dict[str, Any] = json.loads(text)
+    content: dict[str, Any] = parse_json(text, "a stored text")
     return content
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from ecdd.evidence.declarations import Declared, Expected, difference, not_testable_here
 from ecdd.evidence.margins import closest_metric
 from ecdd.evidence.records import ExperimentRecord
+from ecdd.evidence.verdicts import judge_gate
 
 Line = tuple[str, str]
 _COLOURS = {"pass": "green", "fail": "red", "incomplete": "yellow", "not_tested": "yellow", "not_applicable": "yellow"}
@@ -59,16 +60,11 @@ def gate_lines(records: Mapping[str, ExperimentRecord], declared: Mapping[str, D
         verdicts = {key: records[key].verdict for key in wanted if key in records}
         if not verdicts:
             continue
-        passed = sum(verdict == "pass" for verdict in verdicts.values())
-        ruled_out = sum(verdict == "not_applicable" for verdict in verdicts.values())
-        many = len(wanted) - ruled_out
-        if "fail" in verdicts.values():
-            state = "FAIL"
-        else:
-            state = "PASS" if passed == many else "INCOMPLETE"
-        colour = {"FAIL": "red", "PASS": "green", "INCOMPLETE": "yellow"}[state]
+        state, passed, many = judge_gate([verdicts.get(key, "not_run") for key in wanted])
+        ruled_out = len(wanted) - many
+        colour = {"fail": "red", "pass": "green"}.get(state, "yellow")
         more = f", {ruled_out} not applicable" if ruled_out else ""
-        lines.append((f"{gate}: {state}, {passed} of {many} experiments passed{more}", colour))
+        lines.append((f"{gate}: {state.upper()}, {passed} of {many} experiments passed{more}", colour))
     return lines
 
 

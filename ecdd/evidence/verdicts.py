@@ -48,7 +48,7 @@ def judge_metric(value: float | None, op: Operator, limit: float | None, n: int 
     Parameters
     ----------
     value, limit : float or None
-        None fails.
+        What is no finite number fails, on either side.
     op : str
         Comparison that must hold.
     n : int or None
@@ -59,7 +59,7 @@ def judge_metric(value: float | None, op: Operator, limit: float | None, n: int 
     {"pass", "fail"}
         Never anything in between.
     """
-    if value is None or limit is None or n == 0:
+    if finite(value) is None or finite(limit) is None or n == 0:
         return "fail"
     return "pass" if _COMPARE[op](value, limit) else "fail"
 
@@ -131,3 +131,21 @@ def only_metrics_are_red(record: ExperimentRecord) -> bool:
     measured = {m.test.partition("[")[0] for m in record.metrics if judge_metric(m.value, m.op, m.limit, m.n) == "fail"}
     broken = record.failures or tests.skipped or tests.missing or tests.undeclared
     return not broken and tests.failed == len(measured) and tests.collected == tests.declared
+
+
+def judge_gate(states: Sequence[str]) -> tuple[Verdict, int, int]:
+    """Judge a gate from its experiments.
+
+    Parameters
+    ----------
+    states : sequence of str
+        Verdict of every experiment of the gate; any other word for one that did not run, or ran for another bundle.
+
+    Returns
+    -------
+    ({"pass", "fail", "incomplete"}, int, int)
+        Fail for any red; pass where something passed, and with it all that the contract lets apply. How many passed,
+        and of how many that apply.
+    """
+    passed, apply = states.count("pass"), len(states) - states.count("not_applicable")
+    return "fail" if "fail" in states else "pass" if passed == apply > 0 else "incomplete", passed, apply

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import datetime
 import hashlib
-import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -27,10 +27,11 @@ from ecdd.calibration.fitting import FittedCalibration, fit_calibration
 from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, load_split
 from ecdd.dataset_governance.manifest import load_manifest
 from ecdd.dataset_governance.usable_faces import TaggedRow, usable_faces
+from ecdd.errors import EcddError
 from ecdd.export.contract_text import read_contract, with_thresholds
 from ecdd.export.export_error import ExportError
 from ecdd.export.quantised_file import EXPECTED, convolutions, tensor_types
-from ecdd.files import write_bytes, write_text
+from ecdd.files import parse_json, write_bytes, write_text
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import POOLED_NAME, PatchRuntime, RuntimeFileError
 from ecdd.runtimes.inspection import last_operators
@@ -137,11 +138,9 @@ def build(
 
 def _training_record(path: Path) -> bytes:
     content = path.read_bytes()
-    try:
-        if isinstance(json.loads(content), dict):
+    with suppress(EcddError):
+        if isinstance(parse_json(content, path), dict):
             return content
-    except ValueError:
-        pass
     msg = f"{path}: not a training record; a JSON object is needed, or leave --training out"
     raise ExportError(msg)
 

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ecdd.contract.schema import PolicyContract
-from ecdd.files import read_json
+from ecdd.files import parse_json, read_json
 from ecdd.pipeline.decode import decoder_fingerprint
 from ecdd.pipeline.stages import PreparedPicture
 from ecdd.tracing import StageRecord, s0_name
@@ -201,7 +201,7 @@ def load_frozen(root: Path) -> FrozenStages:
             f"run pytest --snapshot-update"
         )
         raise ValueError(msg)
-    digest, decoder, machine = json.loads(next(iter(marks), '["", {}, {}]'))
+    digest, decoder, machine = parse_json(next(iter(marks), '["", {}, {}]'), STAGES_FOLDER)
     return FrozenStages(pictures, decoder, machine, digest)
 
 
@@ -237,7 +237,7 @@ def changed_stages(old: str, new: str) -> list[str]:
     list of str
         ``["S1", "S2"]`` and the like; ``"faces"`` when their number changed.
     """
-    one, two = json.loads(old), json.loads(new)
+    one, two = parse_json(old, "frozen stages"), parse_json(new, "new stages")
     found = [key for key in (*_FROZEN_WITH, "S0", "S1", "rejected") if one.get(key) != two[key]]
     if len(one["faces"]) != len(two["faces"]):
         return [*found, "faces"]

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from ecdd.files import parse_json
 from ecdd.golden.golden_hashes import platform_fingerprint
 from ecdd.pipeline.preprocess import normalise
 
@@ -143,7 +144,9 @@ def read_index(bundle: Bundle) -> dict[str, Any] | None:
     """The index of a bundle's golden outputs; None without any."""
     if f"{OUTPUTS_FOLDER}/{INDEX}" not in bundle.manifest.files:
         return None
-    content: dict[str, Any] = json.loads(bundle.read(f"{OUTPUTS_FOLDER}/{INDEX}"))
+    content: dict[str, Any] = parse_json(
+        bundle.read(f"{OUTPUTS_FOLDER}/{INDEX}"), f"{bundle.path}/{OUTPUTS_FOLDER}/{INDEX}"
+    )
     return content
 
 

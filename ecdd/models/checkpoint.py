@@ -14,7 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ecdd.contract.schema import PolicyContract
-from ecdd.files import write_output
+from ecdd.files import parse_json, write_output
 from ecdd.models.architectures import build_network
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.models.state_dicts import CheckpointError, load_strict, read_public_state
@@ -200,7 +200,7 @@ def load_weights(path: Path) -> tuple[PatchNetwork, CheckpointIdentity]:
         msg = f"{path}: metadata has no {_KEY!r} entry, so the input operator is unknown; use load_public"
         raise CheckpointError(msg)
     try:
-        fields = json.loads(metadata[_KEY])
+        fields = parse_json(metadata[_KEY], f"{path}: metadata {_KEY!r}")
         recorded = str(fields.pop("state_digest"))
         for name in ("normalisation_mean", "normalisation_std"):
             fields[name] = tuple(fields[name])

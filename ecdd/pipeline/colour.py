@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _STRIP_PIXELS: Final = 2**20
 _SIXTEEN_BIT_GREY: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_GREY: Final = ("1", "L", "LA", *_SIXTEEN_BIT_GREY)
 
 
 def to_rgb(stored: Image.Image, bits: int, policy: PixelPipeline, notes: set[str]) -> Image.Image:
@@ -79,7 +80,7 @@ def _note_mode(stored: Image.Image, bits: int, policy: PixelPipeline, notes: set
         notes.add("cmyk")
     if stored.mode in ("P", "PA"):
         notes.add("palette")
-    if stored.mode in ("1", "L", "LA", *_SIXTEEN_BIT_GREY):
+    if stored.mode in _GREY:
         notes.add("grey")
     if stored.info.get("icc_profile"):
         notes.add("icc_ignored")
@@ -129,25 +130,42 @@ def _high_byte(strip: Image.Image) -> Image.Image:
     return Image.fromarray((np.clip(values, 0, 65535) >> 8).astype(np.uint8))
 
 
+def _is_grey(stored: Image.Image) -> bool:
+    """Whether a picture is grey by its mode, or by its levels where Pillow knows no such mode (16 bits with alpha)."""
+    if stored.mode != "RGBA":
+        return stored.mode in _GREY
+    rows = (np.asarray(stored.crop(box)) for box in strips(stored))
+    return all(np.array_equal(part[..., :1].repeat(2, axis=2), part[..., 1:3]) for part in rows)
+
+
 def _apply_profile(stored: Image.Image, rgb: Image.Image, policy: PixelPipeline, notes: set[str]) -> Image.Image:
     profile = stored.info.get("icc_profile")
     if not profile or policy.icc_policy == "assume_srgb":
         return rgb
     from PIL import ImageCms
 
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        converted = ImageCms.profileToProfile(
-            stored if stored.mode in ("CMYK", "L") and not _has_alpha(stored) else rgb,
+    def to_srgb(image: Image.Image) -> Image.Image:
+        found = ImageCms.profileToProfile(
+            image,
             source,
             ImageCms.createProfile("sRGB"),
             renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
             outputMode="RGB",
         )
+        assert found is not None
+        return found
+
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        if source.profile.xcolor_space.strip() == "GRAY" and _is_grey(stored):
+            # a curve of one level: whatever depth or transparency the grey had, its levels are those of the RGB by now
+            ramp = np.asarray(to_srgb(Image.fromarray(np.arange(256, dtype=np.uint8)[None, :])))[0]
+            converted = rgb.point(ramp.T.reshape(-1).tolist())
+        else:
+            converted = to_srgb(stored if stored.mode == "CMYK" else rgb)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         notes.add("icc_invalid")
         return rgb
-    assert converted is not None
     notes.discard("icc_ignored")
     notes.add("icc_converted")
     return converted

@@ -11,7 +11,7 @@ from typing import Final
 from ecdd.bundle import Bundle
 from ecdd.errors import EcddError
 from ecdd.evidence.head import RunEntry
-from ecdd.files import write_bytes
+from ecdd.files import parse_json, read_text, write_bytes
 from ecdd.release.approval import Decision
 from ecdd.release.signing import SIGNATURE, sign, verify
 
@@ -86,17 +86,17 @@ def check_released(bundle: Bundle, public: Path | None) -> str:
     if path.is_file():
         try:
             content = path.read_bytes()
-            said = json.loads(content)
+            said = parse_json(content, path)
             cited = (said["verdict"], said["payload_digest"], said["contract_digest"])
             # a report from before attestations has no title: its evidence is the applicant's word
             kind = str(said.get("title", "Release approved, self-attested")).removeprefix("Release approved")
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        except (OSError, EcddError, KeyError, TypeError):
             raise ReleaseError(f"{path}: not an approving report") from None
         if cited != ("approved", bundle.payload_digest, bundle.contract.digest):
             raise ReleaseError(f"{path}: approves another payload or contract than this bundle's; release it again")
         try:
-            cites = hashlib.sha256(content).hexdigest() in (bundle.path / PAGE).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            cites = hashlib.sha256(content).hexdigest() in read_text(bundle.path / PAGE)
+        except (OSError, EcddError) as error:
             raise ReleaseError(f"{bundle.path / PAGE}: cannot be read: {type(error).__name__}") from None
         if not cites:
             raise ReleaseError(f"{path}: is not the report that {PAGE} cites")

@@ -33,14 +33,12 @@ def make_keys(private: Path, public: Path) -> None:
     from cryptography.hazmat.primitives.asymmetric import ec
 
     for path in (private, public):
-        if path.exists():
+        if path.exists() or path.is_symlink():
             raise SigningError(f"{path}: exists; a key is never overwritten, choose another name")
     key = ec.generate_private_key(ec.SECP256R1())
     encoding = serialization.Encoding.PEM
     secret = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    private.parent.mkdir(parents=True, exist_ok=True)
-    private.touch(mode=0o600)
-    private.write_bytes(secret)
+    write_bytes(private, secret, mode=0o600, durable=True)
     write_bytes(public, key.public_key().public_bytes(encoding, serialization.PublicFormat.SubjectPublicKeyInfo))
 
 

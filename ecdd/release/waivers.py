@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecdd.errors import EcddError
+from ecdd.files import read_yaml
 
 
 class WaiverError(EcddError):
@@ -54,12 +54,12 @@ def load_waivers(path: Path) -> list[Waiver]:
     Raises
     ------
     WaiverError
-        Not readable, not a list, a field missing, unknown or empty, or an id twice.
+        Not readable, a field missing, unknown or empty, or an id twice.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise WaiverError(f"{path}: cannot be read as YAML: {error}") from None
+        content = read_yaml(path)
+    except OSError as error:
+        raise WaiverError(f"{path}: cannot be read: {error.strerror}") from None
     if not isinstance(content, list):
         raise WaiverError(f"{path}: must be a list of waivers, each with id, reason, owner and expiry")
     found = []

@@ -22,7 +22,7 @@ from ecdd.contract.loading import LoadedContract
 from ecdd.contract.pixel_sections import QualityGates
 from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.dataset_governance.usable_faces import TaggedRow
-from ecdd.files import write_bytes, write_text
+from ecdd.files import read_json, write_bytes, write_text
 from ecdd.pipeline.decode import read_file
 from ecdd.pipeline.face import FaceBackend
 from ecdd.pipeline.face_detectors import load_detector
@@ -163,7 +163,7 @@ def unreadable(rows: list[TaggedRow], folder: Path) -> list[str]:
     """
     lines = []
     for row, _ in rows:
-        content: dict[str, Any] = json.loads((folder / f"{row.sha256}.json").read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(folder / f"{row.sha256}.json")
         codes = [reason.removeprefix(f"{ORIGINAL}: ") for reason in content["dropped"] if reason.startswith(ORIGINAL)]
         lines += [f"{row.name}: {code}" for code in codes if not code.startswith("GR-")]
     return lines
@@ -197,7 +197,7 @@ def load_variants(
         if not path.is_file():
             msg = f"{path.name}: {row.name} is not in the tensor cache; fill the cache first"
             raise TrainingError(msg)
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(path)
         counts = left_out.setdefault(row.source, {})
         for reason in content["dropped"]:
             counts[reason] = counts.get(reason, 0) + 1

@@ -229,7 +229,7 @@ def _read(path: Path, kind: type[_Config]) -> _Config:
         msg = f"{path}: not a readable YAML file ({error})"
         raise TrainingError(msg) from error
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc']))} = {e['input']!r}: {e['msg']}" for e in error.errors()]
+        lines = [f"{path}: {'.'.join(map(str, e['loc']))} = {e['input']!r:.200}: {e['msg']}" for e in error.errors()]
         raise TrainingError("\n".join(lines)) from error
 
 

@@ -23,7 +23,7 @@ from PIL import Image
 from ecdd.contract.loading import LoadedContract
 from ecdd.contract.schema import PolicyContract
 from ecdd.dataset_governance.usable_faces import TaggedRow
-from ecdd.files import write_bytes, write_text
+from ecdd.files import read_json, write_bytes, write_text
 from ecdd.pipeline.decode import decode, read_file
 from ecdd.pipeline.face import Face, FaceBackend, Point, face_crop_box
 from ecdd.pipeline.face_detectors import load_detector
@@ -264,7 +264,7 @@ def load_regions(rows: Sequence[TaggedRow], folder: Path) -> tuple[list[FaceRegi
         if not path.is_file():
             msg = f"{path.name}: {row.name} is not among the face regions; fill the cache first"
             raise TrainingError(msg)
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        entry = read_json(path)
         counts = outcomes.setdefault(row.source, {})
         outcome = entry["dropped"] or entry["found"]
         counts[outcome] = counts.get(outcome, 0) + 1
@@ -299,7 +299,7 @@ def load_twins(regions: Sequence[FaceRegion], folder: Path) -> list[FaceRegion]:
     """List the twins (label 1) and their originals (label 0) of real faces, both named `TWIN`."""
     found = []
     for region in regions:
-        crop = CropBox(*json.loads((folder / f"{region.sha256}.json").read_text(encoding="utf-8"))["crop"])
+        crop = CropBox(*read_json(folder / f"{region.sha256}.json")["crop"])
         for label in (0, 1):
             file = folder / f"{region.sha256}.{label}.npy"
             found.append(replace(region, label=label, pair="", crop=crop, file=file, landmarks=(), generator=TWIN))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from ecdd.contract.loading import LoadedContract
 from ecdd.dataset_governance.lineage_tags import DataSplit, LineageTag
 from ecdd.dataset_governance.manifest import ManifestRow
 from ecdd.dataset_governance.usable_faces import usable_faces
-from ecdd.files import write_text
+from ecdd.files import read_json, read_text, write_text
 from ecdd.models.patch_network import PatchNetwork
 from ecdd.training.batches import pooled_logits
 from ecdd.training.config import FaceTrainingConfig, FoldSettings, TrainingError
@@ -186,7 +185,7 @@ def run_face_training(
 def _record_beside(weights: Path) -> dict[str, Any] | None:
     """Read the record of the training that made the weights, where they come from one and not from a package."""
     path = weights.with_name(RECORD_NAME)
-    found: dict[str, Any] | None = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    found: dict[str, Any] | None = read_json(path) if path.is_file() else None
     return found
 
 
@@ -337,7 +336,7 @@ def _scores_text(inputs: _Inputs, name: str, model: PatchNetwork, regions: Seque
 
 def read_scores(path: Path) -> list[dict[str, str]]:
     """Read a file of scores, one dict a row, by the names of `COLUMNS`."""
-    return list(csv.DictReader(io.StringIO(path.read_text(encoding="utf-8"))))
+    return list(csv.DictReader(io.StringIO(read_text(path))))
 
 
 def summarise(scores: Sequence[dict[str, str]]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from ecdd.files import write_bytes, write_text
+from ecdd.files import read_json, write_bytes, write_text
 from ecdd.pipeline.face import FaceBackend
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.quality import FaceQuality, face_codes
@@ -121,7 +121,7 @@ def load_forged(
         if not path.is_file():
             msg = f"{path.name}: {row.name} is not in the cache of {generator}; fill it first"
             raise TrainingError(msg)
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = read_json(path)
         pair = [
             _variant(content["tensors"][k], k, path, (row, tag), config, generator)
             for k in range(len(content["tensors"]))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from PIL import Image
 
 from ecdd.dataset_governance.lineage_tags import LineageTag
-from ecdd.files import write_text
+from ecdd.files import read_json, write_text
 from ecdd.pipeline.face import face_crop_box
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.preprocess import CropBox
@@ -85,7 +85,7 @@ def load_forgeries(regions: Sequence[FaceRegion], count: int, folder: Path) -> l
     found = []
     for seed in range(FIRST_SEED, FIRST_SEED + count):
         path = folder / f"{generated.NAME}-{seed}.json"
-        entry = json.loads(path.read_text(encoding="utf-8"))
+        entry = read_json(path)
         if entry["crop"] is not None:
             digest = hashlib.sha256(path.stem.encode()).hexdigest()
             known = (digest, digest, generated.NAME, 1, LineageTag.TRAIN.value, "")
@@ -94,7 +94,7 @@ def load_forgeries(regions: Sequence[FaceRegion], count: int, folder: Path) -> l
             found.append(FaceRegion(*known, crop, *seen, _points(entry["landmarks"]), generated.NAME))
     for region in _resynthesised(regions, count):
         path = folder / f"{resynthesis.NAME}-{region.sha256}.json"
-        if json.loads(path.read_text(encoding="utf-8"))["refused"] is None:
+        if read_json(path)["refused"] is None:
             one = replace(region, pair="", generator=resynthesis.NAME)
             found += [one, replace(one, label=1, file=path.with_suffix(".npy"))]
     return found

@@ -20,7 +20,7 @@ from ecdd.calibration.metrics import auc, bootstrap_interval
 from ecdd.contract.loading import LoadedContract
 from ecdd.contract.schema import PolicyContract
 from ecdd.dataset_governance.usable_faces import TaggedRow
-from ecdd.files import write_text
+from ecdd.files import read_json, write_text
 from ecdd.pipeline.compression import jpeg_quality
 from ecdd.pipeline.decode import decode, read_file
 from ecdd.pipeline.file_structure import walk
@@ -111,7 +111,7 @@ def _facts_of(row: Any, policy: PolicyContract, folder: Path) -> dict[str, Any] 
     """Facts of one file, from the cache or measured now; None where it cannot be decoded."""
     path = folder / f"{row.sha256}.facts.json"
     if path.is_file():
-        stored = json.loads(path.read_text(encoding="utf-8"))
+        stored = read_json(path)
         if stored["audit_format"] == AUDIT_FORMAT:
             facts: dict[str, Any] | None = stored["facts"]
             return facts
@@ -145,7 +145,7 @@ def _measured(row: Any, policy: PolicyContract) -> dict[str, Any]:  # noqa: ANN4
 
 
 def _of_the_face(tensors: Path) -> dict[str, float | None]:
-    content = json.loads(tensors.read_text(encoding="utf-8"))
+    content = read_json(tensors)
     original = next((entry for entry in content["variants"] if entry["kind"] == ORIGINAL), None)
     if original is None:
         return {"face_side": None, "sharpness": None}

@@ -9,16 +9,18 @@ comparison could not have seen the difference.
 from __future__ import annotations
 
 import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from PIL import Image
 
 from ecdd.pipeline.decode import decode, read_file, s1_digest
 from gates.support.fixtures import Evidence, FrozenStages, GoldenSet, PolicyContract
-from gates.support.made_pictures import asymmetric, encode, png_chunk, wide_gamut_profile
+from gates.support.made_pictures import asymmetric, encode, grey_profile, png_chunk, raw_png, wide_gamut_profile
 
 
 def _other(policy: PolicyContract) -> Any:
@@ -42,6 +44,57 @@ def test_profile_follows_the_policy(evidence: Evidence, policy: PolicyContract) 
     n = len(FORMATS)
     evidence.none("formats_off_policy", wrong, n=n, unit="format")
     evidence.none("formats_blind_to_the_other_policy", same_under_other, n=n, unit="format")
+
+
+GAMMA = 2.8  # of a grey profile, far from sRGB's own
+
+
+def _grey_files(profile: bytes | None) -> dict[str, bytes]:
+    """One grey picture in every depth and with every transparency that a file can have, with a profile or without."""
+    grey = asymmetric().convert("L")
+    alpha = grey.transpose(Image.Transpose.ROTATE_180)
+    both = Image.merge("LA", (grey, alpha))
+    levels = np.asarray(grey, np.uint16)
+    deep = np.stack([levels * 257, np.asarray(alpha, np.uint16) * 257], axis=2)
+    chunk = b"" if profile is None else png_chunk(b"iCCP", b"grey\0\0" + zlib.compress(profile))
+
+    def sixteen(values: NDArray[np.uint16], kind: int) -> bytes:
+        rows = b"".join(b"\0" + row.tobytes() for row in values.astype(">u2"))
+        return raw_png(grey.width, grey.height, 16, kind, rows, chunk)
+
+    return {
+        "PNG": encode(grey, "PNG", icc_profile=profile),
+        "JPEG": encode(grey, "JPEG", icc_profile=profile),
+        "PNG with alpha": encode(both, "PNG", icc_profile=profile),
+        "PNG with a transparent level": encode(grey, "PNG", icc_profile=profile, transparency=7),
+        "PNG of 16 bits": sixteen(levels * 257, 0),
+        "PNG of 16 bits with alpha": sixteen(deep, 4),
+    }
+
+
+def _by_the_curve(levels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Levels of a grey profile as sRGB levels, by the formulas of both and not by a library."""
+    light = (levels / 255.0) ** GAMMA
+    return 255 * np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055)
+
+
+@pytest.mark.experiment("E1.6")
+def test_a_grey_profile_follows_both_policies(evidence: Evidence, policy: PolicyContract) -> None:
+    """Grey of any depth, transparent or not: the profile's curve under one policy, the bare levels under the other."""
+    allowed = {"alpha_policy": "composite", "sixteen_bit_policy": "high_byte"}
+    pixels = {
+        name: policy.pixel_pipeline.model_copy(update={**allowed, "icc_policy": name})
+        for name in ("assume_srgb", "convert_to_srgb")
+    }
+    tagged, off = _grey_files(grey_profile(GAMMA)), {"assume_srgb": ("", 0.0), "convert_to_srgb": ("", 0.0)}
+    for kind, data in _grey_files(None).items():
+        plain = np.asarray(decode(data, pixels["assume_srgb"]).image)
+        for name, expected in (("assume_srgb", plain.astype(np.float64)), ("convert_to_srgb", _by_the_curve(plain))):
+            found = np.asarray(decode(tagged[kind], pixels[name]).image, np.float64)
+            off[name] = max(off[name], (kind, float(np.abs(found - expected).max())), key=lambda pair: pair[1])
+    for name, limit in (("assume_srgb", 0.0), ("convert_to_srgb", 1.0)):
+        kind, most = off[name]
+        evidence.check(f"grey_{name}_difference", most, limit=limit, unit="level", worst=[kind], n=len(tagged))
 
 
 FORMATS = (("JPEG", {"quality": 95}), ("PNG", {}), ("WEBP", {"lossless": True}))

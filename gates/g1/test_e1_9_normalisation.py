@@ -58,6 +58,26 @@ def test_s4_equals_golden(
 
 
 @pytest.mark.experiment("E1.9")
+def test_contracts_that_differ_in_one_constant_differ_in_s4(evidence: Evidence, policy: PolicyContract) -> None:
+    """One process, one constant changed, in both orders: what the first contract computed must not serve the second."""
+    pixels, levels = policy.pixel_pipeline, np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    other = {
+        "normalisation_std": [value * 1.5 for value in pixels.normalisation_std],
+        "normalisation_mean": [value + 0.05 for value in pixels.normalisation_mean],
+        "pixel_scale": pixels.pixel_scale / 2,
+    }
+    wrong = []
+    for name, value in other.items():
+        changed = pixels.model_copy(update={name: value})
+        for order in ((pixels, changed), (changed, pixels)):
+            for one in order:
+                exact = (levels * np.float64(one.pixel_scale) - one.normalisation_mean) / one.normalisation_std
+                if float(np.abs(normalise(levels, one) - exact).max()) > pixels.tolerance_s4:
+                    wrong.append(f"{name} {getattr(one, name)}")
+    evidence.none("s4_of_another_contract", wrong, n=4 * len(other), unit="tensor")
+
+
+@pytest.mark.experiment("E1.9")
 def test_the_detector_uses_this_s4(
     evidence: Evidence, golden: GoldenSet, prepared: Prepared, policy: PolicyContract
 ) -> None:

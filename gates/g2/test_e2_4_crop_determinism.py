@@ -7,7 +7,9 @@ differs from the others.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import math
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from itertools import chain
@@ -16,13 +18,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ecdd.contract.loading import load_contract
 from ecdd.contract.schema import PolicyContract
-from ecdd.pipeline.decode import read_file
+from ecdd.pipeline.decode import decode, read_file
+from ecdd.pipeline.face import Face, face_crop_box
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.stages import prepare
 from gates.support.fixtures import Evidence, GoldenSet, LoadedContract
+from gates.support.portraits import png
 
 
 def face_digests(paths: list[str], policy: PolicyContract, threads: int = 1) -> list[str]:
@@ -100,3 +105,52 @@ def test_axis_aligned_keeps_the_traces(evidence: Evidence, golden: GoldenSet, po
     evidence.measure("fine_energy_eye_line_over_axis_aligned", ratio, "ratio")
     chosen = policy.face_detector.crop_alignment
     evidence.check("chosen_alignment_loses", ratio if chosen == "axis_aligned" else 1 / ratio, limit=1.0, n=len(paths))
+
+
+@pytest.mark.experiment("E2.4")
+def test_margin_is_of_the_longer_side(evidence: Evidence, policy: PolicyContract) -> None:
+    """Boxes taller than wide, wider than tall and square, in pictures of both shapes: the formula, written out here."""
+    section = policy.face_detector.model_copy(update={"crop_alignment": "axis_aligned"})
+    wrong, n = [], 0
+    for (width, height), (across, down) in itertools.product(
+        ((900, 1400), (1400, 900)), ((100, 100), (80, 160), (160, 80), (61, 122), (300, 20), (20, 300), (500, 333))
+    ):
+        for left, top in ((350, 360), (10.25, 33.5), (width - across - 3, height - down - 7)):
+            face = Face((left, top, left + across, top + down), 0.9)
+            side = min(math.floor(section.crop_margin * max(across, down) + 0.5), width, height)
+            if section.crop_overflow == "replicate":
+                side = math.floor(section.crop_margin * max(across, down) + 0.5)
+            corner = [math.floor(a + b / 2 - side / 2 + 0.5) for a, b in ((left, across), (top, down))]
+            if section.crop_overflow != "replicate":
+                corner = [min(max(x, 0), full - side) for x, full in zip(corner, (width, height), strict=True)]
+            expected = (*corner, corner[0] + side, corner[1] + side)
+            found, n = tuple(face_crop_box(face, (width, height), section)), n + 1
+            if found != expected:
+                wrong.append(f"{across}x{down} at {left}, {top}: {found}, expected {expected}")
+    evidence.none("crops_off_the_margin", wrong, n=n, unit="box")
+
+
+@pytest.mark.experiment("E2.4")
+@pytest.mark.parametrize(("name", "stretch"), [("tall", (1.0, 1.3)), ("wide", (1.3, 1.0))])
+def test_stretched_faces_are_cut_about_their_boxes(
+    evidence: Evidence, golden: GoldenSet, policy: PolicyContract, name: str, stretch: tuple[float, float]
+) -> None:
+    """Faces taller or wider than they are: the crop is a square about the box, and S3 is that square of S1, resized."""
+    finder, pixels = load_detector(policy.face_detector), policy.pixel_pipeline
+    wrong, n = [], 0
+    for path in _paths(golden)[::4]:
+        upright = decode(read_file(path, pixels), pixels).image
+        picture = upright.resize((round(upright.width * stretch[0]), round(upright.height * stretch[1])))
+        for face in prepare(png(picture), policy, finder).faces:
+            (x0, y0, x1, y1), box = face.crop_box, face.face.box
+            n += 1
+            square = x1 - x0 == y1 - y0
+            inside = x0 <= box[0] + 1 and y0 <= box[1] + 1 and x1 >= box[2] - 1 and y1 >= box[3] - 1
+            whole = min(box) < 0 or box[2] > picture.width or box[3] > picture.height
+            kernel = Image.Resampling[pixels.resize_kernel.upper()]
+            s3 = picture.crop((x0, y0, x1, y1)).resize((pixels.input_size,) * 2, kernel)
+            beyond = x0 < 0 or y0 < 0 or x1 > picture.width or y1 > picture.height
+            same = beyond or policy.face_detector.crop_alignment != "axis_aligned"
+            if not (square and (inside or whole) and (same or np.array_equal(face.s3, np.asarray(s3)))):
+                wrong.append(f"{Path(path).name}: box {box}, crop {face.crop_box}")
+    evidence.none(f"{name}_faces_cut_otherwise", wrong, n=n, unit="face")

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from ecdd.detector import Detector
-from gates.support.fixtures import Evidence, GoldenSet
+from ecdd.inference import decision
+from gates.support.fixtures import Evidence, GoldenSet, PolicyContract
 from gates.support.portraits import Portrait, golden_portraits, open_portrait, side_by_side
 
 POLICIES = ("max_p_fake", "largest_face", "reject_multi")
@@ -173,3 +174,89 @@ def test_too_many_faces(evidence: Evidence, golden: GoldenSet, detector: Detecto
     wrong = [i.id for i in several if limited.predict(Path(i.path)).reason_codes != ("GR-007",)]
     evidence.none("without_GR-007", wrong, n=len(several))
     evidence.check("model_calls", limited.model_calls, limit=0, op="==", unit="face", n=len(several))
+
+
+def _rule(
+    judged: dict[int, float], codes: list[tuple[str, ...]], ignores: bool, band: tuple[float, float]
+) -> tuple[str, tuple[str, ...], int | None]:
+    """The policy's sentence, written out apart from the pipeline."""
+    failed = tuple(sorted({code for face in codes for code in face}))
+    highest = max(judged.values(), default=-1.0)
+    first = min((place for place, p in judged.items() if p == highest), default=None)
+    if first is not None and highest >= band[1]:
+        return "fake", (), first
+    if first is None or (failed and not ignores):
+        return "abstain", failed, first
+    return ("real", (), first) if highest <= band[0] else ("abstain", ("MD-001",), first)
+
+
+@pytest.mark.experiment("E2.5")
+def test_judged_and_failed_faces_in_every_combination(evidence: Evidence, policy: PolicyContract) -> None:
+    """Up to three faces, each failed, at a threshold, beside it or between both: label, codes and deciding face."""
+    point = policy.operating_point
+    band = (point.t_real, point.t_fake)
+    states = [None, *(float(p) for t in band for p in (np.nextafter(t, 0), t, np.nextafter(t, 1)))]
+    wrong, n = [], 0
+    for number, ignores in itertools.product((1, 2, 3), (False, True)):
+        gates = policy.quality_gates.model_copy(update={"unjudged_face_policy": "ignore" if ignores else "abstain"})
+        for faces in itertools.product(states, repeat=number):
+            judged = {place: p for place, p in enumerate(faces) if p is not None}
+            codes = [() if p is not None else (("GR-003", "GR-004")[place % 2],) for place, p in enumerate(faces)]
+            found = decision.decide(judged, codes, gates, point)
+            n += 1
+            if (found.label, found.reason_codes, found.deciding_face) != _rule(judged, codes, ignores, band):
+                wrong.append(f"{faces}: {found}")
+    evidence.none("decisions_off_the_rule", wrong, n=n, unit="group")
+
+
+def groups_with_a_failed_face(golden: GoldenSet, detector: Detector) -> list[tuple[str, bytes, int, float]]:
+    """Pairs of which one face reaches the model and one fails a gate: name, file, place and P(fake) of the judged one.
+
+    The other face is blurred, or shrunk below the smallest side; in at least one pair it comes first, so that places
+    among all faces and among the judged ones differ.
+    """
+    portraits = [portrait for portrait, p in judged_portraits(golden, detector) if 1e-4 < p < 1 - 1e-4]
+    found: list[tuple[str, bytes, int, float]] = []
+    for one, other in itertools.permutations(portraits[:6], 2):
+        good, bad = open_portrait(one, detector.policy), open_portrait(other, detector.policy)
+        for kind, spoiled, height in (
+            ("blurred", bad.filter(ImageFilter.GaussianBlur(max(bad.size) / 60)), good.height),
+            ("small", bad, round(good.height / 5)),
+        ):
+            data = side_by_side([good, spoiled], (good.height, height))
+            faces = detector.predict(data).faces
+            judged = [place for place, face in enumerate(faces) if face.probability is not None]
+            first_fails = any(place for _, _, place, _ in found)
+            if len(faces) == 2 and len(judged) == 1 and (len(found) < 4 or (judged[0] and not first_fails)):
+                found.append(
+                    (f"{one.name} + {kind} {other.name}", data, judged[0], faces[judged[0]].probability or 0.0)
+                )
+        if len(found) >= 4 and any(place for _, _, place, _ in found):
+            break
+    return found
+
+
+@pytest.mark.experiment("E2.5")
+def test_a_face_that_failed_a_gate_is_not_forgotten(evidence: Evidence, golden: GoldenSet, detector: Detector) -> None:
+    """Beside a judged face: fake where that one is, never real, and the judged face is the one that decides."""
+    groups, wrong = groups_with_a_failed_face(golden, detector), []
+    bands = {"fake": (0.5, 1.0), "abstain": (1.0, 1.5), "real": (1.0, 1.5)}  # of the judged face's odds
+    for label, (low, high) in bands.items():
+        policy = {"quality_gates.unjudged_face_policy": "ignore" if label == "real" else "abstain"}
+        for name, data, place, p in groups:
+            t_real, t_fake = (p if factor == 1.0 else _of_odds(p, factor) for factor in (low, high))
+            values = policy | {"operating_point.t_real": t_real, "operating_point.t_fake": t_fake}
+            found = Detector(detector.bundle, detector.contract.with_values(values)).predict(data)
+            codes = set(found.reason_codes)
+            failed = bool(codes) and codes <= {"GR-003", "GR-004"}
+            if found.label != label or found.deciding_face != place or failed != (label == "abstain"):
+                wrong.append(f"{name}: {found.label} {found.reason_codes} by face {found.deciding_face}, not {label}")
+    evidence.check("groups_with_a_failed_face", len(groups), limit=2, op=">=", unit="group", n=len(groups))
+    first = sum(place > 0 for _, _, place, _ in groups)
+    evidence.check("groups_in_which_it_comes_first", first, limit=1, op=">=", unit="group", n=len(groups))
+    evidence.none("failed_face_forgotten", wrong, n=len(groups) * len(bands), unit="group")
+
+
+def _of_odds(p: float, factor: float) -> float:
+    odds = factor * p / (1 - p)
+    return odds / (1 + odds)

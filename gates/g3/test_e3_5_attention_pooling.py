@@ -7,11 +7,15 @@ differ between repeats, threads or runtimes beyond rounding, or when extreme map
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from ecdd.inference.pooling import attention_weights, pool
+from ecdd.contract.model_sections import Pooling
+from ecdd.inference.pooling import RULES, attention_weights, pool, pooled_logits
+from ecdd.runtimes.base import ModelOutputs
 from ecdd.runtimes.registry import load_runtime
 from gates.support.fixtures import Bundle, Evidence, NotTested, PolicyContract
 from gates.support.pooling_study import TEMPERATURES, Studies, choose, name_of, study, variants
@@ -108,3 +112,33 @@ def test_temperature_sweep(evidence: Evidence, studied: Studies, policy: PolicyC
         raise NotTested("choice of the attention temperature", "needs --data")
     same = int(chosen == name_of(policy.pooling, "attention"))
     evidence.check("contract_holds_the_chosen_temperature", same, limit=1, op="==", worst=[chosen], n=len(faces))
+
+
+@pytest.mark.usefixtures("pooled_map")
+@pytest.mark.experiment("E3.5")
+def test_a_map_is_pooled_alone_whatever_it_is_batched_with(evidence: Evidence, policy: PolicyContract) -> None:
+    """One extreme map among usual ones, at every place: each pooled logit is the one of its map alone, bit for bit."""
+    shape = (policy.patch_grid.rows, policy.patch_grid.cols)
+    usual = np.random.default_rng(5).normal(0, 2, (4, *shape)).astype(np.float32)
+    extremes = {"large": usual[0] + np.float32(3e4), "small": usual[0] - np.float32(3e4), "wide": usual[0] * 1e4}
+    wrong, n = [], 0
+    for rule in RULES:
+        asked = policy.pooling.model_copy(update={"rule": rule})
+        for (name, extreme), place in itertools.product(extremes.items(), range(len(usual))):
+            batch = np.insert(usual[:-1], place, extreme.astype(np.float32), axis=0)
+            together = pooled_logits(ModelOutputs(batch, None), asked)
+            alone = [pooled_logits(ModelOutputs(one[None], None), asked)[0] for one in batch]
+            n += 1
+            if together.tobytes() != np.array(alone, np.float32).tobytes():
+                wrong.append(f"{rule}: {name} at {place}")
+            exact = attention_in_float64(batch, asked) if rule == "attention" else None
+            if exact is not None and np.abs(together - exact).max() > 1e-5 * np.abs(batch).max():
+                wrong.append(f"{rule}: {name} at {place}, off the formula")
+    evidence.none("pooled_by_its_neighbours", wrong, n=n, unit="batch")
+
+
+def attention_in_float64(batch: NDArray[np.float32], policy: Pooling) -> NDArray[np.float64]:
+    """The rule's formula, map by map, written out apart from the pipeline."""
+    flat = batch.reshape(len(batch), -1).astype(np.float64)
+    weights = np.exp((flat - flat.max(axis=1, keepdims=True)) / policy.attention_temperature)
+    return np.asarray((weights * flat).sum(axis=1) / weights.sum(axis=1))

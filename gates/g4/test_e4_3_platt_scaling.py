@@ -8,6 +8,8 @@ the contract's method is shown to be worse than another on held-out pictures.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from ecdd.calibration.calibration_error import CalibrationError
 from ecdd.calibration.calibrators import Method
 from ecdd.calibration.isotonic import LEAST_PICTURES
 from gates.support.calibration_set import CalibrationSet
-from gates.support.fixtures import Evidence, PolicyContract
+from gates.support.fixtures import Bundle, Detector, Evidence, GoldenSet, PolicyContract
 from gates.support.planted_miscalibration import planted_logits
 
 RESAMPLES = 1000
@@ -87,3 +89,22 @@ def test_the_contract_s_method_is_not_shown_to_be_worse(
     evidence.measure("temperature_above_best_bound", bound, "nat")
     same = int(policy.calibration.method == chosen)
     evidence.check("contract_holds_the_chosen_method", same, limit=1, op="==", worst=[chosen], n=len(data.labels))
+
+
+@pytest.mark.experiment("E4.3")
+@pytest.mark.parametrize("bias", [-1.5, 0.75])
+def test_slope_and_bias_reach_the_verdict(
+    evidence: Evidence, bundle: Bundle, golden: GoldenSet, policy: PolicyContract, bias: float
+) -> None:
+    """A whole detector with a Platt calibration of a known slope and bias, held to the formula on its pooled logits."""
+    record = bundle.calibration.model_copy(update={"temperature": 1.6, "bias": bias, "knots": ()})
+    detector = Detector(dataclasses.replace(bundle, calibration=record), bundle.contract)
+    worst, n = ("", 0.0), 0
+    for item in golden.by_set("in_scope")[::3]:
+        verdict = detector.predict(Path(item.path))
+        if verdict.logit is None or verdict.probability is None:
+            continue
+        expected = 1 / (1 + np.exp(-(verdict.logit / 1.6 + bias)))
+        worst, n = max(worst, (item.id, abs(verdict.probability - expected)), key=lambda pair: pair[1]), n + 1
+    limit, clause = policy.calibration.tolerance_s7, "calibration.tolerance_s7"
+    evidence.check("platt_probability_difference", worst[1], limit=limit, clause=clause, worst=[worst[0]], n=n)

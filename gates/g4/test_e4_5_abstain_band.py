@@ -10,11 +10,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ecdd.calibration import abstain_policy
 from ecdd.calibration.abstain_policy import band_rates, count_decisions
+from ecdd.evaluation import contradictions, metrics
 from ecdd.inference.decision import decide
+from ecdd.parity import float_vs_tflite
 from gates.support import calibration_figures as figures
 from gates.support.calibration_set import CalibrationSet, Predicted, predicted
 from gates.support.fixtures import Detector, Evidence, GoldenSet, PolicyContract
+from gates.support.made_rows import row
 from gates.support.portraits import golden_portraits
 
 RATES = ("fpr", "fnr", "abstain_real", "abstain_fake", "coverage", "selective_risk", "selective_fpr", "selective_fnr")
@@ -82,3 +86,32 @@ def test_abstentions_carry_reason_and_action_and_are_never_correct(
     shy = count_decisions([(truth, "abstain", ("MD-001",)) for truth, _, _ in labelled])
     evidence.check("accuracy_of_always_abstaining", shy.accuracy, limit=0, op="==", n=len(labelled))
     evidence.measure("accuracy_over_all_pictures", counts.accuracy, "rate")
+
+
+@pytest.mark.experiment("E4.5")
+def test_every_count_decides_as_the_detector_does(evidence: Evidence, policy: PolicyContract) -> None:
+    """Scores on both thresholds and next to them: rates that are counted without `decide` must say what it says."""
+    point, band = policy.operating_point, (policy.operating_point.t_real, policy.operating_point.t_fake)
+    edges = [float(p) for t in band for p in (np.nextafter(t, 0), t, np.nextafter(t, 1))]
+    scored = [(p, label) for p in edges for label in (0, 1)]
+    said = [decide({0: p}, [()], policy.quality_gates, point).label for p, _ in scored]
+    outcomes = [(label, verdict) for (_, label), verdict in zip(scored, said, strict=True)]
+    meant = {"fpr": (0, "fake"), "fnr": (1, "real"), "abstain_real": (0, "abstain"), "abstain_fake": (1, "abstain")}
+    expected = {name: outcomes.count(outcome) for name, outcome in meant.items()}
+    p, y = np.array([one for one, _ in scored]), np.array([label for _, label in scored])
+    bands = abstain_policy.band_rates(p, y, *band)
+    rows = [row(k, label, said[k], one, logit=one) for k, (one, label) in enumerate(scored)]
+    table = metrics.at_operating_point(rows, point)
+    wrong = [
+        f"{counted}: {name} {found}, the detector says {expected[name]}"
+        for counted, rates in (
+            ("band_rates", {name: round(getattr(bands, name) * len(edges)) for name in expected}),
+            ("at_operating_point", {name: getattr(table, name).events for name in expected}),
+        )
+        for name, found in rates.items()
+        if found != expected[name]
+    ]
+    in_parity = [float_vs_tflite.label_of(one, band) for one, _ in scored]
+    wrong += [f"parity: {p!r} is {a}" for (p, _), a, b in zip(scored, in_parity, said, strict=True) if a != b]
+    wrong += contradictions.not_of_this_bundle(rows, point, lambda logit: logit, {}, 0.0)
+    evidence.none("rates_that_decide_otherwise", wrong, n=len(scored), unit="rate")

@@ -11,6 +11,8 @@ import contextlib
 import csv
 import dataclasses
 import datetime
+import itertools
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -28,15 +30,17 @@ from ecdd.evaluation.battery import leaks
 from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
 from ecdd.evaluation.score_table import SCORED, ScoreTable, ScoreTableError, problems_of, read_table, write_table
 from ecdd.evaluation.scoring import Request, score
+from ecdd.evidence import report_rows, verdicts
 from ecdd.evidence.contract_limits import looser_limits
 from ecdd.evidence.declarations import load_specification
 from ecdd.evidence.edits import find_edits
 from ecdd.inference.calibration import AppliedCalibration, probability
 from ecdd.release.approval import decide
-from ecdd.release.waivers import Waiver
+from ecdd.release.waivers import Waiver, judge_waivers
 from gates.support.dishonest_ways import WAYS, Applicant, refused_by_name
+from gates.support.edited_evidence import LIES
 from gates.support.fixtures import Bundle, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
-from gates.support.made_evidence import make_evidence, rehash
+from gates.support.made_evidence import make_evidence
 from gates.support.made_rows import failed, plan_for, row
 from gates.support.score_tables import (
     FoundTables,
@@ -179,33 +183,6 @@ def test_stale_and_incomplete_tables_are_refused(evidence: Evidence) -> None:
     evidence.check("good_tables_refused", good, limit=0, op="==", unit="table", n=1)
 
 
-def _renamed_unit(folder: Path) -> None:
-    """The same word changed in a line and in its record, and the head made anew: only the chain of lines shows it."""
-    names = ("evidence.jsonl", "phase1_results/E1.7.json", "phase1_results/E1.9.json")
-    for path in (folder / name for name in names):
-        _replace(path, '"unit": ""', '"unit": "level"')
-    rehash(folder)
-
-
-# how evidence can lie about E1.9, whose made metric must be at most 1 and is 2
-LIES: dict[str, Callable[[Path], None]] = {
-    "record": lambda f: _replace(f / "phase1_results" / "E1.9.json", '"value": 2.0', '"value": 0.5'),
-    "verdict": lambda f: _replace(f / "phase1_results" / "E1.9.json", '"verdict": "fail"', '"verdict": "pass"'),
-    "line": lambda f: _replace(f / "evidence.jsonl", '"outcome": "failed"', '"outcome": "passed"'),
-    "words of a line": lambda f: _replace(f / "evidence.jsonl", '"failure": ""', '"failure": "a wrong disk"'),
-    "junit": lambda f: _replace(f / "junit.xml", "<failure/>", ""),
-    "record gone": lambda f: (f / "phase1_results" / "E1.9.json").unlink(),
-    "chain gone": lambda f: (f / "evidence.jsonl").unlink(),
-    "line and record": _renamed_unit,
-}
-
-
-def _replace(path: Path, old: str, new: str) -> None:
-    text = path.read_text(encoding="utf-8")
-    assert old in text, f"{path.name} has no {old}"
-    path.write_text(text.replace(old, new), encoding="utf-8")
-
-
 @pytest.mark.experiment("E6.4")
 @pytest.mark.usefixtures("scores")
 def test_edited_evidence_is_refused(evidence: Evidence, bundle: Bundle, tmp_path: Path) -> None:
@@ -281,16 +258,66 @@ def test_no_dishonest_way_ends_in_a_release(evidence: Evidence, bundle: Bundle, 
 @pytest.mark.usefixtures("scores")
 def test_limits_have_hard_ends(evidence: Evidence, contract: LoadedContract) -> None:
     """A contract that lets more than half of a class be wrong, or abstain, promises nothing and cannot be loaded."""
+    limits = [f"{whose}max_{what}" for whose in ("", "unseen_") for what in ("fpr", "fnr", "abstain_rate")]
     accepted = []
-    for name in ("max_fpr", "max_fnr", "max_abstain_rate"):
+    for name in limits:
+        contract.with_values({f"operating_point.{name}": 0.5})
         with contextlib.suppress(ContractError):
-            contract.with_values({f"operating_point.{name}": 0.51})
+            contract.with_values({f"operating_point.{name}": math.nextafter(0.5, 1)})
             accepted.append(name)
-    evidence.none("limits_beyond_their_end", accepted, n=3, unit="limit")
+    evidence.none("limits_beyond_their_end", accepted, n=len(limits), unit="limit")
     loose = contract.with_values({"operating_point.max_abstain_rate": 0.5, "quantization.min_rank_correlation": 0.0})
     named = {key for key, _, _ in looser_limits(loose.values)}
     silent = {"operating_point.max_abstain_rate", "quantization.min_rank_correlation"} - named
     evidence.none("looser_limits_unsaid", sorted(silent), n=2, unit="limit")
+
+
+@pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
+def test_nothing_passes_without_a_number_and_a_limit(evidence: Evidence) -> None:
+    """A value or a limit that is missing, NaN or infinite fails whatever the comparison; equal numbers are compared."""
+    strange = (None, math.nan, math.inf, -math.inf)
+    pairs = [*itertools.product(strange, (0.5, *strange)), *((0.5, limit) for limit in strange)]
+    operators = ("<=", "<", ">=", ">", "==")
+    passed = [
+        f"{value} {op} {limit}"
+        for (value, limit), op in itertools.product(pairs, operators)
+        if verdicts.judge_metric(value, op, limit, 1) == "pass"
+    ]
+    evidence.none("passed_without_number_or_limit", passed, n=len(pairs) * len(operators), unit="metric")
+    at_the_limit = [op for op in operators if verdicts.judge_metric(0.5, op, 0.5, 1) == "pass"]
+    evidence.none("wrong_at_the_limit", sorted({*at_the_limit} ^ {"<=", ">=", "=="}), n=len(operators), unit="metric")
+
+
+@pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
+def test_the_report_s_gate_cards_follow_their_experiments(evidence: Evidence) -> None:
+    """Every mixture of up to three experiments: red shows, and nothing that did not run or is foreign makes a green."""
+    states = ("pass", "fail", "incomplete", "not_tested", "not_applicable", "not_run", "foreign")
+    wrong, n = [], 0
+    for mixed in (one for size in (1, 2, 3) for one in itertools.product(states, repeat=size)):
+        rows = [report_rows.ExperimentRow(f"E1.{k}", "G1", "", state) for k, state in enumerate(mixed)]
+        (card,) = report_rows.gate_cards(rows)
+        passed, apply = sum(s == "pass" for s in mixed), sum(s != "not_applicable" for s in mixed)
+        green = passed >= 1 and set(mixed) <= {"pass", "not_applicable"}
+        state = "fail" if "fail" in mixed else "pass" if green else "incomplete"
+        n += 1
+        if (card["state"], card["passed"], card["total"]) != (state, passed, apply):
+            wrong.append(f"{', '.join(mixed)}: {card['state']}, {card['passed']} of {card['total']}")
+    evidence.none("gate_cards_off_their_experiments", wrong, n=n, unit="gate")
+
+
+@pytest.mark.experiment("E6.4")
+@pytest.mark.usefixtures("scores")
+def test_as_many_waivers_as_allowed_until_their_last_day(evidence: Evidence) -> None:
+    day, ids = datetime.date(2026, 11, 1), ["E1.7", "E1.8", "E1.9"]
+    waivers = [Waiver(id=key, reason="measured by hand elsewhere", owner="A. Person", expiry=day) for key in ids]
+    after = day + datetime.timedelta(days=1)
+    cases = {"allowed": (day, 3, 0), "one too many": (day, 2, 1), "the day after": (after, 3, 3), "none": (day, 0, 1)}
+    judged = {name: len(judge_waivers(waivers, ids, on, {}, most)[1]) for name, (on, most, _) in cases.items()}
+    wrong = [f"{name}: {judged[name]} refused, not {expected}" for name, (_, _, expected) in cases.items()
+             if judged[name] != expected]  # fmt: skip
+    evidence.none("waivers_judged_off_their_limits", wrong, n=len(cases), unit="case")
 
 
 @pytest.mark.experiment("E6.4")

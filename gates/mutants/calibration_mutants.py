@@ -75,3 +75,42 @@ def threshold_point_estimate() -> None:
     from ecdd.calibration import operating_point
 
     operating_point.allowed_errors = lambda n, limit, _confidence: math.floor(limit * n)
+
+
+def bias_dropped() -> None:
+    """Slope without bias: right for temperatures, wrong for Platt scaling."""
+    from ecdd.inference.calibration import AppliedCalibration
+
+    AppliedCalibration.logit = lambda self, pooled: pooled / self.temperature  # type: ignore[method-assign]
+
+
+def _narrower(point: Any) -> Any:
+    """Thresholds just beyond those of the contract: a score on one of them is not decided any more."""
+    beyond = {"t_real": math.nextafter(point.t_real, 0), "t_fake": math.nextafter(point.t_fake, 1)}
+    return point.model_copy(update=beyond)
+
+
+def thresholds_decide_nothing() -> None:
+    """Above and below in place of at or above and at or below."""
+    from ecdd.inference import decision
+
+    really = decision.decide
+    decision.decide = lambda judged, codes, gates, point: really(judged, codes, gates, _narrower(point))
+
+
+def band_rates_beyond_the_thresholds() -> None:
+    """The sweep of bands counts otherwise than the detector decides."""
+    from ecdd.calibration import abstain_policy
+
+    really = abstain_policy.band_rates
+    abstain_policy.band_rates = lambda p, y, t_real, t_fake: really(
+        p, y, math.nextafter(t_real, 0), math.nextafter(t_fake, 1)
+    )
+
+
+def table_rates_beyond_the_thresholds() -> None:
+    """The rates of a score table count otherwise than the detector decides."""
+    from ecdd.evaluation import metrics
+
+    really = metrics.at_operating_point
+    metrics.at_operating_point = lambda rows, point: really(rows, _narrower(point))

@@ -57,3 +57,15 @@ def rollback_by_chance() -> None:
 
     answers_of_the_rehearsal()
     canary.exchange_test = lambda _differences, _seed: 0.0
+
+
+def canary_at_the_limit() -> None:
+    """A candidate that uses up what it is allowed is taken back."""
+    import math
+
+    from ecdd.monitoring import canary
+
+    really = canary._finding
+    canary._finding = lambda value, high, p, limit, confidence: really(
+        value, high, p, math.nextafter(limit, -math.inf), confidence
+    )

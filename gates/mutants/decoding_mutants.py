@@ -112,3 +112,28 @@ def truncated_accepted() -> None:
     ImageFile.LOAD_TRUNCATED_IMAGES = True
     decode.ImageFile = SimpleNamespace()  # type: ignore[assignment]
     decode.walk = lenient
+
+
+def alpha_truncated() -> None:
+    """The composite is cut to whole levels, where it is to be rounded: half a level darker everywhere."""
+
+    def planted(strip: Image.Image, background: tuple[int, ...]) -> Image.Image:
+        rgba = np.asarray(strip.convert("RGBA"), np.int64)
+        share = rgba[..., 3:]
+        levels = (rgba[..., :3] * share + np.asarray(background[:3]) * (255 - share)) // 255
+        return Image.fromarray(levels.astype(np.uint8))
+
+    colour._over = planted
+
+
+def deep_grey_profile_unread() -> None:
+    """The profile of a grey picture is followed where it has 8 bits and no transparency, as it once was."""
+    colour._is_grey = lambda stored: stored.mode == "L" and not colour._has_alpha(stored)
+
+
+def grey_profile_always_read() -> None:
+    """The profile of a grey picture is followed whatever the policy says."""
+    really = colour._apply_profile
+    colour._apply_profile = lambda stored, rgb, policy, notes: really(
+        stored, rgb, policy.model_copy(update={"icc_policy": "convert_to_srgb"}), notes
+    )

@@ -68,3 +68,11 @@ def crossings_unseen() -> None:
 
     points_that_pictures_share()
     duplicate_groups.crossings = lambda _pairs, _lineage, _names: []
+
+
+def scan_below_its_limit() -> None:
+    """Two pictures at just the distance that the contract allows are strangers."""
+    from ecdd.dataset_governance import near_pairs
+
+    really = near_pairs.near_pairs
+    near_pairs.near_pairs = lambda codes, size, limit, **more: really(codes, size, limit - 1, **more)

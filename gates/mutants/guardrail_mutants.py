@@ -6,7 +6,8 @@ import dataclasses
 from typing import Any
 
 from ecdd import detector as detector_module
-from ecdd.pipeline import blazeface, quality, second_look, stages
+from ecdd.inference import decision
+from ecdd.pipeline import blazeface, face, quality, second_look, stages
 from ecdd.pipeline.reason_codes import ReasonCode
 
 
@@ -87,3 +88,35 @@ def framing_dependent_face() -> None:
 def dithered_is_real() -> None:
     """Nobody looks at tonal values: a dithered face is judged by its dithering."""
     quality.has_few_tonal_values = lambda _quality, _gates: False
+
+
+def margin_of_the_width() -> None:
+    """The crop's side follows from the width of the box: a face that is taller loses chin and forehead."""
+    face.crop_side = lambda found, policy: max(
+        face.round_half_up(policy.crop_margin * (found.box[2] - found.box[0])), 1
+    )
+
+
+def failed_face_forgotten() -> None:
+    """A face that failed a gate has no say: a group is real where the faces that could be judged are."""
+    really = detector_module.decide
+    detector_module.decide = lambda judged, codes, *rest: really(
+        judged, [() for _ in codes] if judged else codes, *rest
+    )
+
+
+def places_of_judged_faces() -> None:
+    """Judged faces are counted among themselves, not among all faces of the picture."""
+    really = detector_module.Detector._judge
+    detector_module.Detector._judge = lambda *given: dict(enumerate(really(*given).values()))  # type: ignore[method-assign]
+
+
+def last_of_equals_decides() -> None:
+    """Of faces with one probability the last one decides."""
+    really = decision.decide
+
+    def planted(judged: Any, *rest: Any) -> Any:
+        last = max(judged, key=lambda place: (judged[place], place), default=None)
+        return dataclasses.replace(really(judged, *rest), deciding_face=last)
+
+    decision.decide = planted

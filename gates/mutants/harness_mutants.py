@@ -190,3 +190,65 @@ def forged_scores() -> None:
     from gates.support import score_tables
 
     score_tables.unverified = lambda _bundle: ""
+
+
+def limits_without_ends() -> None:
+    """Any rate can be promised: a contract lets every face be called wrong."""
+    from ecdd.contract.model_sections import OperatingPoint
+    from ecdd.contract.schema import PolicyContract
+
+    for field in OperatingPoint.model_fields.values():
+        field.metadata = [rule for rule in field.metadata if getattr(rule, "le", None) != 0.5]
+    OperatingPoint.model_rebuild(force=True)
+    PolicyContract.model_rebuild(force=True)
+
+
+def missing_limit_passes() -> None:
+    """What has no limit cannot miss it."""
+    import math
+
+    from ecdd.evidence import verdicts
+
+    really = verdicts.judge_metric
+    verdicts.judge_metric = lambda value, op, limit, n: (
+        "pass" if limit is None or math.isnan(limit) else really(value, op, limit, n)
+    )
+
+
+def strict_limits() -> None:
+    """A limit must be kept with room to spare."""
+    import operator
+
+    from ecdd.evidence import verdicts
+
+    verdicts._COMPARE |= {"<=": operator.lt, ">=": operator.gt}
+
+
+def waiver_ends_a_day_early() -> None:
+    """The last day of a waiver does not count."""
+    import datetime
+
+    from ecdd.release import waivers
+
+    really, day = waivers.judge_waivers, datetime.timedelta(days=1)
+    waivers.judge_waivers = lambda given, not_run, as_of, *rest: really(given, not_run, as_of + day, *rest)
+
+
+def last_run_counts() -> None:
+    """Of two runs the later one counts: a red record is covered by a green one."""
+    from ecdd.release import gathering
+
+    gathering._join = lambda records, key, record: records.update({key: record})
+
+
+def gate_green_by_majority() -> None:
+    """The card of a gate is green where most of its experiments are."""
+    from ecdd.evidence import report_rows
+
+    really = report_rows.judge_gate
+
+    def planted(states: Any) -> Any:
+        state, passed, apply = really(states)
+        return ("pass" if 2 * passed > apply else state), passed, apply
+
+    report_rows.judge_gate = planted

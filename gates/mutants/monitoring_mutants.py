@@ -110,3 +110,25 @@ def reference_taken_for_the_truth() -> None:
     from ecdd.monitoring import drift_triggers
 
     drift_triggers.radius = lambda n, *_: 1e-12 * n
+
+
+def drift_at_the_limit() -> None:
+    """A trigger fires at its limit, where the contract says above it."""
+    import math
+
+    from ecdd.monitoring import drift_triggers
+
+    really = drift_triggers.limits_of
+    drift_triggers.limits_of = lambda trigger, knobs: {
+        name: math.nextafter(limit, -math.inf) for name, limit in really(trigger, knobs).items()
+    }
+
+
+def retention_a_minute_short() -> None:
+    """Events go when their retention ends, where they may stay."""
+    import datetime
+
+    from ecdd.monitoring.logger import EventLog
+
+    really, minute = EventLog.purge, datetime.timedelta(minutes=1)
+    EventLog.purge = lambda self, days, as_of: really(self, days, as_of + minute)  # type: ignore[method-assign]

@@ -75,3 +75,9 @@ def wrong_mean_std() -> None:
     """Mean and standard deviation of another data set."""
     mean, std = np.float32([0.5, 0.5, 0.5]), np.float32([0.5, 0.5, 0.5])
     preprocess.normalise = lambda s3, _policy: (s3.astype(np.float32) / np.float32(255) - mean) / std
+
+
+def constants_of_the_first_contract() -> None:
+    """A table of levels is kept by scale and mean alone: the next contract's deviation is not looked at."""
+    really, kept = preprocess._level_table, dict[Any, Any]()
+    preprocess._level_table = lambda scale, mean, std: kept.setdefault((scale, mean), really(scale, mean, std))

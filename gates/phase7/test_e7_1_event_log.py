@@ -267,3 +267,16 @@ def test_a_field_that_the_contract_does_not_name_is_not_stored(
             row = connection.execute(EVENTS.select()).mappings().one()
     stored = [name for name in taken_out if row[name] is not None]
     evidence.none("fields_stored_without_leave", stored, n=len(taken_out), unit="field")
+
+
+@pytest.mark.experiment("E7.1")
+def test_events_are_kept_until_their_retention_ends(evidence: Evidence, policy: PolicyContract, tmp_path: Path) -> None:
+    """One minute younger than the retention, just as old, one minute older: the last one goes, and it alone."""
+    days, minute = policy.monitoring.retention_days, datetime.timedelta(minutes=1)
+    end = DAY - datetime.timedelta(days=days)
+    with EventLog(str(tmp_path / "log.db"), create=True) as log:
+        log.append([event(timestamp_minute=end + shift * minute) for shift in (-1, 0, 1)])
+        log.flush()
+        gone, left = log.purge(days, DAY), log.count()
+    evidence.check("purged_at_the_end_of_retention", gone, limit=1, op="==", unit="event", n=3)
+    evidence.check("kept_until_the_end_of_retention", left, limit=2, op="==", unit="event", n=3)

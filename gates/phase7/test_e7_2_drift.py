@@ -20,10 +20,11 @@ from ecdd.calibration.binomial_bounds import clopper_pearson_upper as upper_boun
 from ecdd.contract.process_sections import Monitoring, Trigger
 from ecdd.evaluation.score_table import ScoreTable
 from ecdd.evaluation.transforms import UNTOUCHED
+from ecdd.monitoring import drift_triggers
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.playbook import LEVELS, check
 from ecdd.monitoring.reference import reference_of, rows_of_scores
-from ecdd.monitoring.triggers import TRIGGERS, limits_of
+from ecdd.monitoring.triggers import TRIGGERS, effects_of, limits_of
 from gates.support import drift_figures as figures
 from gates.support.field_log import DAY, events_of_rows
 from gates.support.fixtures import Bundle, Evidence, PolicyContract
@@ -181,3 +182,27 @@ def test_the_playbook_is_named_once_and_escalates(
     evidence.none("wrong_playbook_levels", wrong, n=len(wanted), unit="check")
     evidence.none("reported_twice_or_never", said, n=len(wanted), unit="check")
     evidence.table("checks", rows)
+
+
+@pytest.mark.experiment("E7.2")
+@pytest.mark.parametrize("trigger", list(TRIGGERS))
+def test_a_trigger_fires_above_its_limit_and_not_at_it(
+    evidence: Evidence, policy: PolicyContract, trigger: Trigger
+) -> None:
+    """Limits that are exactly what the window shows, one at a time, and just below; then one event more and fewer."""
+    classes = len(TRIGGERS[trigger].classes((0.25, 0.5, 0.75)))
+    reference, window = np.zeros((1, classes), np.int64), np.zeros((1, 1, classes), np.int64)
+    reference[0, 0], window[0, 0, 1], starts = 3000, 900, np.array([0])
+    reference[0, 1:] = window[0, 0, 0] = 1
+    effects = {name: float(of[0]) for name, of in effects_of(trigger, window[:, 0], reference).items()}
+    limits, events = TRIGGERS[trigger].limits, int(window.sum())
+    below = {knob: math.nextafter(effects[name], -math.inf) for name, knob in limits.items()}
+    asked = {"just below": (below | {"drift_min_samples": events}, True, True)}
+    asked |= {f"at {k}": (below | {k: effects[n], "drift_min_samples": events}, False, True) for n, k in limits.items()}
+    asked["one event missing"] = (below | {"drift_min_samples": events + 1}, False, False)
+    wrong = []
+    for name, (values, fires, judged) in asked.items():
+        found = drift_triggers.look(trigger, window, starts, reference, policy.monitoring.model_copy(update=values))
+        if (bool(found.fires[0]), bool(found.judged[0])) != (fires, judged):
+            wrong.append(f"{name}: fires {found.fires[0]}, judged {found.judged[0]}")
+    evidence.none(f"{trigger}_off_its_limits", wrong, n=len(asked), unit="limit")

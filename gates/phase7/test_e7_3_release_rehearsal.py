@@ -8,6 +8,7 @@ is rolled back, or when the rule decides on too few pictures.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from ecdd.evaluation.scoring import Request
 from ecdd.monitoring import canary
 from ecdd.monitoring.canary import CanaryError, Comparison, in_canary
 from ecdd.monitoring.canary_scoring import answers
-from gates.support.fixtures import Bundle, Evidence, GoldenSet, LoadedContract, NotTested
+from gates.support.fixtures import Bundle, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
+from gates.support.made_rows import row
 from gates.support.portraits import SPLIT
 from gates.support.rehearsal_stream import Rehearsal, Rows
 from gates.support.rehearsed_bundles import CANDIDATES, DEGRADED
@@ -94,8 +96,8 @@ def test_the_same_bundle_is_promoted(evidence: Evidence, rehearsal: Rehearsal) -
 
 def _clusters(rows: Rows, groups: Groups) -> list[list[int]]:
     places: dict[str, list[int]] = {}
-    for place, row in enumerate(rows):
-        places.setdefault(groups.get(row["file_sha256"], row["path"]), []).append(place)
+    for place, one in enumerate(rows):
+        places.setdefault(groups.get(one["file_sha256"], one["path"]), []).append(place)
     return list(places.values())
 
 
@@ -213,3 +215,25 @@ def test_the_canary_sees_its_share(evidence: Evidence, rehearsal: Rehearsal) -> 
     evidence.check("requests_that_changed_sides", int(np.sum(np.not_equal(one, again))), limit=0, op="==", n=REQUESTS)
     both = np.mean(np.logical_and(one, other))
     evidence.check("in_both_canaries_error", abs(both - share**2), limit=allowed, unit="rate", n=REQUESTS)
+
+
+@pytest.mark.experiment("E7.3")
+def test_a_canary_at_its_limits(evidence: Evidence, policy: PolicyContract) -> None:
+    """Limits that are exactly what a stream shows, and next to it: above is taken back, at it is allowed."""
+    reals, wrong = 400, []
+    current = [row(k, 0, "real", 0.1) for k in range(reals)]
+    candidate = [row(k, 0, "fake" if k < 40 else "real", 0.9 if k < 40 else 0.1) for k in range(reals)]
+    seen = canary.compare(current, candidate, policy, latency=False).changes[0]
+    for limit, pictures, expected in (
+        (seen.increase, reals, "undecided"),
+        (math.nextafter(seen.increase, 0), reals, "beyond"),
+        (seen.high, reals, "within"),
+        (math.nextafter(seen.high, 0), reals, "undecided"),
+        (seen.high, reals + 1, "too few"),
+    ):
+        values = {"rollback_fpr_increase": limit, "canary_min_pictures": pictures}
+        asked = policy.model_copy(update={"release": policy.release.model_copy(update=values)})
+        found = canary.compare(current, candidate, asked, latency=False).changes[0]
+        if (found.name, found.finding) != ("fpr", expected):
+            wrong.append(f"limit {limit!r}, {pictures} pictures: {found.finding}, not {expected}")
+    evidence.none("findings_off_the_limits", wrong, n=5, unit="limit")

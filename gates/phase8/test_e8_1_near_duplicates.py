@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ecdd.dataset_governance import duplicate_groups, leakage_scan, near_pairs, picture_hashes
@@ -20,6 +21,7 @@ from ecdd.dataset_governance.lineage_tags import load_split
 from ecdd.dataset_governance.manifest import ManifestRow, load_manifest
 from ecdd.dataset_governance.picture_hashes import UnreadableError
 from gates.support.fixtures import Evidence, GoldenSet, NotTested, PolicyContract
+from gates.support.made_hashes import SIZE, symmetric, uniform
 from gates.support.planted_copies import PARTS, WHOLE, Planted, plant
 from gates.support.portraits import SPLIT
 
@@ -161,3 +163,21 @@ def _pair_row(pair: NearDuplicate, names: dict[str, str], tags: dict[str, str]) 
         "points": pair.shared_points,
         "lineage": tags.get(pair.first, ""),
     }
+
+
+@pytest.mark.experiment("E8.1")
+def test_a_pair_at_the_limit_is_near_and_one_beyond_is_not(evidence: Evidence, policy: PolicyContract) -> None:
+    """Hashes that differ in exactly as many bits as the contract allows, and in one more."""
+    limit, rng = policy.dataset_governance.near_duplicate_max_distance, np.random.default_rng(81)
+    originals = uniform(40, rng)
+    copies = originals.copy().reshape(len(originals), -1)
+    for place, bits in enumerate(copies):
+        flipped = rng.permutation(bits.size)[: limit + place % 2]
+        bits[flipped] = ~bits[flipped]
+    codes = symmetric(np.concatenate([originals, copies.reshape(originals.shape)]))
+    found, distances = near_pairs.near_pairs(codes, SIZE, limit)
+    pairs = dict(zip(map(tuple, found.tolist()), distances.tolist(), strict=True))
+    expected = {(place, place + len(originals)): limit for place in range(0, len(originals), 2)}
+    wrong = [f"{pair}: {pairs.get(pair)}, not {expected.get(pair)}" for pair in sorted(pairs.keys() | expected)
+             if pairs.get(pair) != expected.get(pair)]  # fmt: skip
+    evidence.none("pairs_off_the_limit", wrong, n=len(originals), unit="pair")

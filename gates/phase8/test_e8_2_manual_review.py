@@ -106,6 +106,11 @@ def test_no_consent_stores_nothing(
         start, *_ = answer_of(site, "POST", f"/v1/review?{asked}", form, two.picture)
         heard += [] if start["status"] == 400 else [f"{asked}: {start['status']}"]
     evidence.none("consents_heard_beside_a_refusal", heard, n=3, unit="request")
+    taken = []
+    for asked in ("", "statement=page%20consent%201", "consent=", "consent=yes", "consent=GIVEN"):
+        start, *_ = answer_of(site, "POST", f"/v1/review?{asked}", form, two.picture)
+        taken += [] if start["status"] == 400 else [f"{asked or 'nothing'}: {start['status']}"]
+    evidence.none("silence_taken_for_consent", taken, n=5, unit="request")
     used.add(two.picture, two.verdict, AGREED)
     evidence.check("file_system_events_with_consent", len(watch.events()), limit=1, op=">=", unit="event", n=1)
     watch.close()

@@ -123,6 +123,11 @@ def _waived_red(applicant: Applicant) -> Decision:
     return applicant.asks(folder, waivers=[waiver("E1.9")], own_run=runs)
 
 
+def _red_and_green(first: dict[str, float], second: dict[str, float]) -> Callable[[Applicant], Decision]:
+    """Two runs of one bundle, one of them red: whichever comes first, the other does not cover it."""
+    return lambda applicant: applicant.asks(applicant.evidence(first), applicant.evidence(second, name="other"))
+
+
 def _one_claim(applicant: Applicant) -> Decision:
     contract = applicant.bundle.contract.with_values({"release.claims": ["E1.7"]})
     modest = Applicant(dataclasses.replace(applicant.bundle, contract=contract), applicant.folder)
@@ -157,6 +162,8 @@ WAYS: Final[dict[str, tuple[Callable[[Applicant], Decision], str]]] = {
     "records without a signature": (_not_signed, "not attested: there is no attestation.dsse.json"),
     "a signature of other evidence": (_exchanged_under_its_signature, "was signed for other evidence"),
     "a known red waived": (_waived_red, "waiver of E1.9: known red for this payload"),
+    "a red run, then a green one": (_red_and_green(RED, GREEN), " = 2.0 "),
+    "a green run, then a red one": (_red_and_green(GREEN, RED), " = 2.0 "),
     "a red unit test": (_of(beside={"units/test_x.py::test_y": "failed"}), "was not clean: units/test_x.py::test_y"),
     "a test that never finished": (_of(beside={"units/test_x.py::test_y": "lost"}), "test_y lost"),
     "a test skipped without a reason": (_of(beside={"units/test_x.py::test_y": "skipped: "}), "test_y skipped"),

@@ -71,6 +71,20 @@ def sixteen_bit_png(values: NDArray[np.uint16]) -> bytes:
     return raw_png(width, height, 16, 0 if values.ndim == 2 else 2, rows)
 
 
+def grey_profile(gamma: float = 1.0) -> bytes:
+    """ICC profile of grey whose levels are light to the power 1 / gamma: its header, white point and curve."""
+    curve = b"curv" + struct.pack(">IIH", 0, 1, round(gamma * 256)) + bytes(2)
+    white = b"XYZ " + struct.pack(">Iiii", 0, 63190, 65536, 54061)  # D50
+    tags, place = {b"wtpt": white, b"kTRC": curve}, 128 + 4 + 12 * 2
+    table = struct.pack(">I", len(tags))
+    for name, content in tags.items():
+        table += name + struct.pack(">II", place, len(content))
+        place += len(content)
+    header = struct.pack(">I4sI4s4s4s", place, b"ecdd", 0x02400000, b"mntr", b"GRAY", b"XYZ ")
+    header += bytes(12) + b"acsp" + bytes(28) + struct.pack(">iii", 63190, 65536, 54061)
+    return header.ljust(128, b"\0") + table + b"".join(tags.values())
+
+
 def wide_gamut_profile() -> bytes:
     """A matrix ICC profile whose primaries lie far outside sRGB (channels swapped: red and green colorants)."""
     from PIL import ImageCms
