@@ -36,6 +36,8 @@ def init(
     maps: onboard.Map = None,
     channels: onboard.Channels = "RGB",
     method: onboard.Method = "platt",
+    pooling: onboard.Pooling = None,
+    geometry: onboard.Geometry = None,
     contract: onboard.Base = None,
 ) -> None:
     """Write the contract of your pair of model files, as `ecdd onboard` does, and nothing else."""
@@ -43,7 +45,7 @@ def init(
 
     if out.exists():
         raise EcddError(f"{out}: is there already; name a new file with --out, nothing is overwritten")
-    said = onboard.said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method)
+    said = onboard.said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method, pooling, geometry)
     own = onboard.described(tflite, onnx, said, load_contract(contract))
     own.dump(out)
     echo(f"{out}: {len(own.proposed)} values proposed")

@@ -36,6 +36,7 @@ from ecdd.runtimes.base import POOLED_NAME, PatchRuntime, RuntimeFileError
 from ecdd.runtimes.inspection import last_operators
 from ecdd.runtimes.model_file import read_model
 from ecdd.runtimes.model_interface import ModelInterface
+from ecdd.runtimes.output_meaning import PROBABILITIES
 
 if TYPE_CHECKING:
     from ecdd.contract.schema import PolicyContract
@@ -255,10 +256,10 @@ def check_kind(tflite: Path, policy: PolicyContract) -> None:
         Naming the operator, and the kind that its output is of.
     """
     said = policy.model_interface
-    name = said.logit_name["tflite"]
+    name = said.map_name["tflite"] if said.output_kind == "patch_logits" else said.logit_name["tflite"]
     made_by = last_operators(read_model(tflite, str(tflite))[1]).get(name, "")
-    ends = {"LOGISTIC": "probability", "SOFTMAX": "class_probabilities"}.get(made_by)
-    if ends and said.output_kind in {"logit", "class_logits"}:
+    ends = PROBABILITIES.get(made_by)
+    if ends and said.output_kind not in PROBABILITIES.values():
         wanted = f"{name} of scores, as model_interface.output_kind {said.output_kind} says"
         raise RuntimeFileError(str(tflite), wanted, f"the output of {made_by}; its kind is {ends}")
 
@@ -271,12 +272,12 @@ def _try(path: Path, runtime: PatchRuntime, policy: PolicyContract) -> None:
     levels = [rng.integers(128 - reach, 128 + reach, shape, np.uint8) for reach in (120, 30, 4)]
     found = runtime.outputs(np.stack([normalise(one, many) for one in levels]))
     wanted = f"outputs of shape ({_PICTURES}, {grid.rows}, {grid.cols}) and ({_PICTURES},), all finite"
-    if found.pooled is None:
+    if found.pooled is None and policy.model_interface.logit_name["tflite"]:
         raise RuntimeFileError(str(path), f"an output {POOLED_NAME} (N,) beside the map", "no such output")
-    shapes = f"{found.maps.shape} and {found.pooled.shape}"
-    if found.maps.shape != (_PICTURES, grid.rows, grid.cols) or found.pooled.shape != (_PICTURES,):
-        raise RuntimeFileError(str(path), wanted, shapes)
-    if not (np.isfinite(found.maps).all() and np.isfinite(found.pooled).all()):
+    pooled = np.zeros(_PICTURES, np.float32) if found.pooled is None else found.pooled
+    if found.maps.shape != (_PICTURES, grid.rows, grid.cols) or pooled.shape != (_PICTURES,):
+        raise RuntimeFileError(str(path), wanted, f"{found.maps.shape} and {pooled.shape}")
+    if not (np.isfinite(found.maps).all() and np.isfinite(pooled).all()):
         raise RuntimeFileError(str(path), wanted, "numbers that are not finite")
     if float(np.ptp(found.maps)) == 0:
         what = "a map" if found.maps[0].size > 1 else "an output"

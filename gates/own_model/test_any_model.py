@@ -17,8 +17,9 @@ import pytest
 
 from ecdd.contract.contract_error import ContractError
 from ecdd.contract.loading import LoadedContract, load_contract
-from ecdd.export.onboarding import OnboardingError, Said, contract_for
+from ecdd.export.onboarding import contract_for
 from ecdd.export.own_model import check_pair
+from ecdd.export.said import OnboardingError, Said
 from ecdd.inference.pooling import pooled_logits
 from ecdd.parity.parity_run import ParityRequest, run_parity
 from ecdd.pipeline.preprocess import normalise
