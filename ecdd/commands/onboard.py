@@ -47,7 +47,7 @@ Geometry = Annotated[
 Base = Annotated[Path | None, typer.Option("--contract", help="Policy of everything else; the default bundle's.")]
 
 
-def said_by(
+def said_by(  # noqa: PLR0917 - one parameter an option
     scaling: str | None,
     crop_margin: float | None,
     kind: str | None,
@@ -83,8 +83,10 @@ def said_by(
         wrong.append(f"--geometry {geometry}: STRIDE,FIELD,PADDING in px is needed; for example --geometry 4,9,0")
     order: Literal["RGB", "BGR"] = "BGR" if channels == "BGR" else "RGB"
     cells = None if geometry is None or len(numbers) != 3 else (numbers[0], numbers[1], numbers[2])
-    return Said(scaling, crop_margin, cast("OutputKind | None", kind), fake_index, tuple(output or ()), tuple(maps or ()),
-                order, method, cast("PoolingRule | None", pooling), cells, tuple(wrong))  # fmt: skip
+    outputs, known, rule = tuple(output or ()), cast("OutputKind | None", kind), cast("PoolingRule | None", pooling)
+    return Said(
+        scaling, crop_margin, known, fake_index, outputs, tuple(maps or ()), order, method, rule, cells, tuple(wrong)
+    )
 
 
 def described(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> LoadedContract:
@@ -228,6 +230,7 @@ def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: 
     from rich.progress import Progress
 
     from ecdd.export.own_model import OwnModel, build, calibration_pictures
+    from ecdd.export.shortcuts import SHORTCUTS
     from ecdd.files import read_text
 
     text = read_text(out / "policy_contract.yaml")
@@ -237,8 +240,9 @@ def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: 
     with Progress(transient=True) as bar:
         task = bar.add_task("scoring", total=len(pictures))
         _, fitted = build(own, bundle, pictures, today, lambda: bar.advance(task))
-    for line in (*fitted.calibrator.warnings, fitted.calibrator.reason, *fitted.thresholds.notes):
+    for line in fitted.lines:
         echo(line)
+    echo(str(fitted.record.metrics[SHORTCUTS]))
 
 
 def _missing(reports: Path) -> None:

@@ -88,8 +88,8 @@ class ModelInterface(Section):
             raise ValueError(f"class_names has {len(self.class_names)} names; {self.output_kind} needs two or more")
         if not many and len(self.class_names) not in {0, 2}:
             raise ValueError(
-                f"class_names has {len(self.class_names)} names; {self.output_kind} is one number: leave it empty where "
-                "larger means fake, or name two classes, of which the number speaks for the second"
+                f"class_names has {len(self.class_names)} names; {self.output_kind} is one number: leave it empty "
+                "where larger means fake, or name two classes, of which the number speaks for the second"
             )
         if self.class_names and self.fake_index >= len(self.class_names):
             raise ValueError(f"fake_index {self.fake_index} is no place among {len(self.class_names)} class_names")

@@ -11,7 +11,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -30,6 +30,7 @@ from ecdd.dataset_governance.usable_faces import TaggedRow, usable_faces
 from ecdd.export.contract_text import read_contract, with_thresholds
 from ecdd.export.export_error import ExportError
 from ecdd.export.quantised_file import EXPECTED, convolutions, tensor_types
+from ecdd.export.shortcuts import SHORTCUTS, shortcut_line
 from ecdd.files import write_bytes, write_text
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import POOLED_NAME, PatchRuntime, RuntimeFileError
@@ -120,9 +121,11 @@ def build(
     digest, small = hashlib.sha256(tflite).hexdigest(), own.small_logits
     fitted = fit_calibration(scored, contract.policy, digest, frozen_on, small_logits=small)
     calibration = fitted.record
-    if given:
-        metrics = {**calibration.metrics, "pictures": "logits given by the maker of the bundle, not scored here"}
-        calibration = calibration.model_copy(update={"metrics": metrics})
+    rows = [picture for picture in pictures if not isinstance(picture, ScoredPicture)]
+    said = {SHORTCUTS: shortcut_line(rows, scored, contract)}
+    said |= {"pictures": "logits given by the maker of the bundle, not scored here"} if given else {}
+    calibration = calibration.model_copy(update={"metrics": {**calibration.metrics, **said}})
+    fitted = replace(fitted, record=calibration)
     text = with_thresholds(own.contract, contract, fitted)
     write_bytes(out / MODEL_FILE, tflite)
     write_bytes(out / ONNX_FILE, onnx)
