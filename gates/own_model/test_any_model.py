@@ -210,6 +210,90 @@ def test_files_that_contradict_the_contract_are_refused(case: str) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_layout_is_refused(name: str) -> None:
+    """Colours said to be first where they are last, and the other way round; the shape of the file shows it."""
+    said = contract(name).policy.model_interface.input_layout
+    turned = {kind: "NHWC" if layout == "NCHW" else "NCHW" for kind, layout in said.items()}
+    with pytest.raises(RuntimeFileError, match="expected one input picture"):
+        check_pair(*files(name), contract(name).with_values({"model_interface.input_layout": turned}).policy)
+
+
+def test_one_number_that_speaks_for_real_is_turned() -> None:
+    """As MesoNet's sigmoid does; heatmap and logit turn together, and the slope of the fit says so where nobody did."""
+    for name in ("logit", "map"):
+        said = contract_for(*files(name), replace(KINDS[name], fake_index=0), load_contract())[0]
+        assert said.policy.model_interface.class_names == ["fake", "real"]
+        for turned, plain in zip(outputs(name, values=said), outputs(name), strict=True):
+            assert turned.pooled is not None
+            assert plain.pooled is not None
+            assert (turned.pooled == -plain.pooled).all()
+            assert (turned.maps == -plain.maps).all()
+    said = contract_for(*files("logit"), replace(SAID, fake_index=1), load_contract())[0]
+    assert (outputs("logit", values=said)[0].maps == outputs("logit")[0].maps).all()
+
+
+PATCHES = replace(SAID, kind="patch_logits", maps=("heat",), pooling="mean")
+
+
+def test_a_map_decides_where_it_is_said_or_nothing_else_could(tmp_path: Path) -> None:
+    """The rule pools the map in both files; an output beside it that nobody names decides nothing."""
+    named = contract_for(*files("map"), PATCHES, load_contract())[0]
+    assert named.policy.model_interface.ignored_outputs == {"tflite": ["score"], "onnx": ["score"]}
+    check_pair(*files("map"), named.policy)
+    pooled = [pooled_logits(one, named.policy.pooling) for one in outputs("map", values=named)]
+    assert np.abs(pooled[0] - pooled[1]).max() < 1e-4
+    assert np.ptp(pooled[0]) > 0.2
+
+    pair = _maps_alone(tmp_path)
+    alone = contract_for(*pair, replace(SAID, pooling="mean"), load_contract())[0]
+    said, grid = alone.policy.model_interface, alone.policy.patch_grid
+    assert (said.output_kind, alone.policy.pooling.rule) == ("patch_logits", "mean")
+    assert said.logit_name == {"tflite": "", "onnx": ""}
+    assert (grid.rows, grid.stride, grid.receptive_field) == (7, 32, "whole_picture")
+    assert check_pair(*pair, alone.policy)[0] == pair[0].read_bytes()
+    narrow = contract_for(*pair, replace(SAID, pooling="mean", geometry=(32, 32, 0)), load_contract())[0]
+    assert narrow.policy.patch_grid.receptive_field == 32
+    with pytest.raises(OnboardingError, match=r"--pooling: how the map becomes one logit"):
+        contract_for(*pair, SAID, load_contract())
+
+
+def _maps_alone(folder: Path) -> tuple[Path, Path]:
+    """The pair with a map, without its other output."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    def heat_alone(model: onnx.ModelProto) -> None:
+        (other,) = [one for one in model.graph.output if one.name == "score"]
+        model.graph.output.remove(other)
+
+    content = schema.ModelT.InitFromObj(schema.Model.GetRootAs(files("map")[0].read_bytes(), 0))
+    (signature,) = content.signatureDefs
+    signature.outputs = [one for one in signature.outputs if one.name == b"heat"]
+    content.subgraphs[0].outputs = [signature.outputs[0].tensorIndex]
+    builder = flatbuffers.Builder(4096)
+    builder.Finish(content.Pack(builder), b"TFL3")
+    path = folder / "alone.tflite"
+    path.write_bytes(bytes(builder.Output()))
+    return path, _rewritten(folder, "map", heat_alone)
+
+
+def test_two_candidates_for_the_map_are_named(tmp_path: Path) -> None:
+    def two(model: onnx.ModelProto) -> None:
+        (other,) = [one for one in model.graph.output if one.name == "score"]
+        other.CopyFrom(onnx.helper.make_tensor_value_info("local", onnx.TensorProto.FLOAT, ["N", 7, 7]))
+
+    tflite = _maps_alone(tmp_path)[0]
+    spoilt = _rewritten(tmp_path, "map", two)
+    with pytest.raises(OnboardingError) as caught:
+        contract_for(tflite, spoilt, replace(SAID, pooling="mean"), load_contract())
+    (line,) = caught.value.problems
+    assert line.startswith(f"--map: more than one output could be the map in {spoilt} (")
+    assert "heat float32 (any, 7, 7)" in line
+    assert "local float32 (any, 7, 7)" in line
+    assert line.endswith("for example --map local")
+
+
 def test_a_sigmoid_is_not_applied_twice() -> None:
     values = {"model_interface.output_kind": "class_logits"}
     with pytest.raises(RuntimeFileError, match="the output of SOFTMAX; its kind is class_probabilities"):
@@ -246,7 +330,12 @@ def _shaped(*sides: int | str) -> Callable[[onnx.ModelProto], None]:
 
 @pytest.mark.parametrize(
     ("sides", "said"),
-    [(("N", "H", "W", 3), "export it with height, width and colours fixed"), (("N", 224, 112, 3), "a square picture")],
+    [
+        (("N", "H", "W", 3), "export it with height, width and colours fixed"),
+        (("N", 224, 112, 3), "a square picture"),
+        (("N", 8, 224, 224, 3), "export the model for single pictures"),
+        ((4, 224, 224, 3), "a batch left open or fixed to 1"),
+    ],
 )
 def test_a_picture_that_no_face_fits_is_refused_with_what_to_do(
     sides: tuple[int | str, ...], said: str, tmp_path: Path
@@ -256,6 +345,16 @@ def test_a_picture_that_no_face_fits_is_refused_with_what_to_do(
         contract_for(files("logit")[0], changed, SAID, load_contract())
     assert said in str(caught.value)
     assert str(changed) in str(caught.value)
+
+
+def test_what_is_wrong_with_both_files_is_one_message(tmp_path: Path) -> None:
+    (tmp_path / "no.tflite").write_bytes(b"not a model")
+    changed = _rewritten(tmp_path, "logit", _shaped("N", "H", "W", 3))
+    with pytest.raises(OnboardingError) as caught:
+        contract_for(tmp_path / "no.tflite", changed, SAID, load_contract())
+    assert [str(tmp_path / "no.tflite") in caught.value.problems[0], str(changed) in caught.value.problems[1]] == [
+        True
+    ] * 2
 
 
 def test_weights_in_another_file_are_refused_with_what_to_do(tmp_path: Path) -> None:
