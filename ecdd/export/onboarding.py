@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from ecdd.contract.interface_section import CLASS_KINDS, FileKind
 from ecdd.contract.model_sections import POOLING_RULES, WHOLE_PICTURE
@@ -19,6 +21,8 @@ from ecdd.runtimes.output_meaning import PROBABILITIES
 if TYPE_CHECKING:
     from ecdd.contract.loading import LoadedContract
     from ecdd.contract.yaml_reading import Value
+
+CLIP: Final = 1e-4  # from here on to 1 a float32 probability holds three digits of its logit or fewer
 
 
 def contract_for(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> tuple[LoadedContract, list[str]]:
@@ -63,6 +67,9 @@ def contract_for(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> 
     _mode(tflite, answers)
     if answers.missing:
         raise OnboardingError(answers.missing, answers.notes)
+    tolerance = answers.values.get("pooling.tolerance_s6", 0.0)
+    if isinstance(tolerance, float):
+        answers.values["pooling.tolerance_s6"] = max(tolerance, base.policy.pooling.tolerance_s6)
     filled = {key: base.values[key] for key in base.written}
     newest = base.with_values({"schema_version": SCHEMA_VERSION})
     return newest.with_values(filled | answers.values, status="proposed"), answers.notes
@@ -253,6 +260,13 @@ def _kind(
     answers.notes.append(
         f"{deciding['tflite'].name} decides ({kind}{f', it ends in {last}' if last else ''}); else --output, --kind"
     )
+    if kind == "probability":  # 1 - p is all that the file says of a logit where p is near 1
+        tolerance = round(4 * float(np.finfo(np.float32).epsneg) / CLIP, 6)
+        answers.values |= {"model_interface.probability_clip": CLIP, "pooling.tolerance_s6": tolerance}
+        answers.notes.append(
+            f"probabilities are kept {CLIP:g} from 0 and 1, and logits compared to {tolerance:.2g}: float32 holds no "
+            "more digits near 1; export the logit where that is too coarse"
+        )
     if not many:
         larger = "real" if said.fake_index == 0 else "fake"
         answers.notes.append(f"the larger {deciding['tflite'].name}, the more {larger}; else --fake-index 0 or 1")

@@ -300,11 +300,12 @@ def test_a_sigmoid_is_not_applied_twice() -> None:
         check_pair(*files("softmax"), contract("softmax").with_values(values).policy)
 
 
-def test_swapped_outputs_are_refused_by_shape(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "outputs"), [("embedding", "score"), ("map", "heat")])
+def test_swapped_outputs_are_refused_by_shape(name: str, outputs: str, tmp_path: Path) -> None:
     """Two outputs that changed names: no shape fits any more."""
-    spoilt = _rewritten(tmp_path, "embedding", _swapped_outputs)
-    with pytest.raises(RuntimeFileError, match="expected outputs score"):
-        check_pair(files("embedding")[0], spoilt, contract("embedding").policy)
+    spoilt = _rewritten(tmp_path, name, _swapped_outputs)
+    with pytest.raises(RuntimeFileError, match=f"expected outputs {outputs}"):
+        check_pair(files(name)[0], spoilt, contract(name).policy)
 
 
 def test_everything_that_has_to_be_said_is_asked_for_at_once() -> None:
