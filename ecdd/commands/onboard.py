@@ -83,7 +83,8 @@ def said_by(  # noqa: PLR0917 - one parameter an option
         wrong.append(f"--geometry {geometry}: STRIDE,FIELD,PADDING in px is needed; for example --geometry 4,9,0")
     order: Literal["RGB", "BGR"] = "BGR" if channels == "BGR" else "RGB"
     cells = None if geometry is None or len(numbers) != 3 else (numbers[0], numbers[1], numbers[2])
-    outputs, known, rule = tuple(output or ()), cast("OutputKind | None", kind), cast("PoolingRule | None", pooling)
+    known = cast("OutputKind | None", kind if kind in get_args(Kinds) else None)
+    outputs, rule = tuple(output or ()), cast("PoolingRule | None", pooling if pooling in POOLING_RULES else None)
     return Said(
         scaling, crop_margin, known, fake_index, outputs, tuple(maps or ()), order, method, rule, cells, tuple(wrong)
     )

@@ -108,6 +108,12 @@ def _picture(files: dict[FileKind, FileFacts], said: Said, answers: Answers) -> 
         answers.missing.append(
             "--crop-margin: side of the training crops / longer side of the face; for example --crop-margin 1.3"
         )
+    for kind, image in images.items():
+        if image.dtype == "uint8" and image.quantisation is None and said.scaling in set(SCALINGS) - {"0..255"}:
+            answers.missing.append(
+                f"--scaling {said.scaling}: {image} of {files[kind].path} has no scale and so takes levels as they "
+                "are; say --scaling=0..255, or quantise the file again with its input's scale"
+            )
     scale, mean, std = SCALINGS.get(said.scaling or "", SCALINGS["0..1"])
     answers.values |= {
         "pixel_pipeline.input_size": sides["tflite"],
@@ -142,12 +148,13 @@ def _maps(files: dict[FileKind, FileFacts], said: Said, answers: Answers) -> dic
             found[kind] = like[0]
         elif none_else and not name:
             what = (
-                "more than one output could be the map" if like else "no output of one number a picture, class or cell"
+                f"more than one output could be the map in {facts.path} ({_listed(facts)}); name it; for example --map "
+                f"{like[0].name}"
+                if like
+                else f"no output of one number a picture, class or cell in {facts.path} ({_listed(facts)}); export the "
+                "logit of fake"
             )
-            answers.missing.append(
-                f"--map: {what} in {facts.path} ({_listed(facts)}); export the logit of fake, or name the map; "
-                f"for example --map {_example(facts)}"
-            )
+            answers.missing.append(f"--map: {what}")
     sizes = {_cells(one) for one in found.values()}
     if len(sizes) > 1:
         answers.missing.append(f"--map: {found['tflite']} and {found['onnx']} differ in their cells; name one of each")

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -98,6 +99,20 @@ def _rewritten(folder: Path, name: str, change: Callable[[onnx.ModelProto], None
     change(model)
     path = folder / "other.onnx"
     onnx.save(model, path)
+    return path
+
+
+def _edited(folder: Path, name: str, change: Callable[[Any], None]) -> Path:
+    """The TFLite file of a pair with something else inside."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(files(name)[0].read_bytes(), 0))
+    change(model)
+    builder = flatbuffers.Builder(4096)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path = folder / "other.tflite"
+    path.write_bytes(bytes(builder.Output()))
     return path
 
 
@@ -260,22 +275,17 @@ def test_a_map_decides_where_it_is_said_or_nothing_else_could(tmp_path: Path) ->
 
 def _maps_alone(folder: Path) -> tuple[Path, Path]:
     """The pair with a map, without its other output."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
 
-    def heat_alone(model: onnx.ModelProto) -> None:
+    def without(model: onnx.ModelProto) -> None:
         (other,) = [one for one in model.graph.output if one.name == "score"]
         model.graph.output.remove(other)
 
-    content = schema.ModelT.InitFromObj(schema.Model.GetRootAs(files("map")[0].read_bytes(), 0))
-    (signature,) = content.signatureDefs
-    signature.outputs = [one for one in signature.outputs if one.name == b"heat"]
-    content.subgraphs[0].outputs = [signature.outputs[0].tensorIndex]
-    builder = flatbuffers.Builder(4096)
-    builder.Finish(content.Pack(builder), b"TFL3")
-    path = folder / "alone.tflite"
-    path.write_bytes(bytes(builder.Output()))
-    return path, _rewritten(folder, "map", heat_alone)
+    def heat_alone(model: Any) -> None:
+        (signature,) = model.signatureDefs
+        signature.outputs = [one for one in signature.outputs if one.name == b"heat"]
+        model.subgraphs[0].outputs = [signature.outputs[0].tensorIndex]
+
+    return _edited(folder, "map", heat_alone), _rewritten(folder, "map", without)
 
 
 def test_two_candidates_for_the_map_are_named(tmp_path: Path) -> None:
@@ -314,6 +324,33 @@ def test_everything_that_has_to_be_said_is_asked_for_at_once() -> None:
     text = str(caught.value)
     assert [line.split(":")[0] for line in text.splitlines()] == ["--scaling", "--crop-margin", "--fake-index"]
     assert text.count("for example") == 3
+
+
+def test_integers_without_a_scale_take_levels(tmp_path: Path) -> None:
+    """uint8 without a quantisation: any other scaling than levels contradicts the file, and what to do is said."""
+
+    def unscaled(model: Any) -> None:
+        graph = model.subgraphs[0]
+        graph.tensors[graph.inputs[0]].quantization = None
+
+    pair = _edited(tmp_path, "uint8", unscaled), files("uint8")[1]
+    with pytest.raises(OnboardingError, match=r"--scaling -1\.\.1: .* has no scale .* say --scaling=0\.\.255"):
+        contract_for(*pair, SAID, load_contract())
+
+
+def test_a_custom_operator_of_tflite_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    def custom(model: Any) -> None:
+        first = model.operatorCodes[0]
+        first.builtinCode = first.deprecatedBuiltinCode = 32  # CUSTOM
+        first.customCode = b"TeamOp"
+        for one in model.subgraphs[0].operators:
+            if one.opcodeIndex == 0:
+                one.builtinOptions, one.builtinOptionsType = None, 0
+
+    path = _edited(tmp_path, "logit", custom)
+    with pytest.raises(RuntimeFileError, match=r"custom op: TeamOp.*built-in operators only") as caught:
+        contract_for(path, files("logit")[1], SAID, load_contract())
+    assert str(path) in str(caught.value)
 
 
 def test_a_pooling_rule_needs_a_map() -> None:
