@@ -13,7 +13,7 @@ import pytest
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.records import ExperimentRecord
 from gates.own_model.bringing import ecdd, own_data
-from gates.own_model.test_any_model import KINDS, NEGATED, _rewritten, files
+from gates.own_model.pair_files import KINDS, NEGATED, files, rewritten
 
 GREEN = ("E1.1", "E1.2", "E1.4", "E1.5", "E1.6", "E1.7", "E1.8", "E1.9", "E3.1", "E3.3", "E5.1", "E5.3")
 NO_MAP = {"E3.2", "E3.4", "E3.5", "E3.7"}
@@ -50,6 +50,6 @@ def test_every_gate_judges_it(name: str, data: tuple[Path, Path], tmp_path: Path
 
 
 def test_a_negated_head_is_red_in_g3_and_g5(data: tuple[Path, Path], tmp_path: Path) -> None:
-    records = _records("softmax", _rewritten(tmp_path, "softmax", NEGATED), data, tmp_path / "out")
+    records = _records("softmax", rewritten(tmp_path, "softmax", NEGATED), data, tmp_path / "out")
     verdicts = {key: records[key].verdict for key in ("E3.1", "E5.1", "E5.3")}
     assert verdicts == dict.fromkeys(verdicts, "fail")

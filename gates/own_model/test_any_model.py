@@ -9,68 +9,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from ecdd.contract.contract_error import ContractError
-from ecdd.contract.loading import LoadedContract, load_contract
+from ecdd.contract.loading import load_contract
 from ecdd.export.onboarding import contract_for
 from ecdd.export.own_model import check_pair
-from ecdd.export.said import OnboardingError, Said
+from ecdd.export.said import OnboardingError
 from ecdd.inference.pooling import pooled_logits
 from ecdd.parity.parity_run import ParityRequest, run_parity
-from ecdd.pipeline.preprocess import normalise
-from ecdd.runtimes.base import ModelOutputs, RuntimeFileError
-from ecdd.runtimes.model_interface import ModelInterface
-from ecdd.runtimes.onnx import OnnxRuntime
-from ecdd.runtimes.tflite import TFLiteRuntime
+from ecdd.runtimes.base import RuntimeFileError
+from gates.own_model.pair_files import (
+    KINDS,
+    NAMES,
+    NEGATED,
+    SAID,
+    contract,
+    files,
+    maps_alone,
+    outputs,
+    rewritten,
+    scaled,
+)
 
 onnx = pytest.importorskip("onnx", reason="extra `export` is not installed")
-
-PAIRS = Path(__file__).with_name("pairs")
-SAID = Said(scaling="-1..1", crop_margin=1.3)
-KINDS: dict[str, Said] = {
-    "logit": SAID,
-    "softmax": replace(SAID, fake_index=0),
-    "uint8": SAID,
-    "map": replace(SAID, maps=("heat",)),
-    "one": SAID,
-    "embedding": SAID,
-}
-NAMES = list(KINDS)
-
-
-def files(name: str) -> tuple[Path, Path]:
-    """TFLite and ONNX of a pair."""
-    return PAIRS / f"{name}.tflite", PAIRS / f"{name}.onnx"
-
-
-@cache
-def contract(name: str) -> LoadedContract:
-    """The contract that onboarding writes for a pair."""
-    return contract_for(*files(name), KINDS[name], load_contract())[0]
-
-
-@cache
-def batch() -> np.ndarray:
-    """S4 of three pictures of noise, each softer than the last."""
-    policy, rng = contract("logit").policy.pixel_pipeline, np.random.default_rng(4)
-    pictures = [rng.integers(128 - reach, 128 + reach, (224, 224, 3), np.uint8) for reach in (24, 12, 4)]
-    return np.stack([normalise(one, policy) for one in pictures])
-
-
-def outputs(name: str, onnx_file: Path | None = None, values: LoadedContract | None = None) -> list[ModelOutputs]:
-    """What TFLite and ONNX of a pair say of the batch."""
-    policy = (values or contract(name)).policy
-    tflite, reference = files(name)
-    return [
-        TFLiteRuntime(tflite.read_bytes(), interface=ModelInterface.of(policy, "tflite")).outputs(batch()),
-        OnnxRuntime(onnx_file or reference, interface=ModelInterface.of(policy, "onnx")).outputs(batch()),
-    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -93,38 +58,6 @@ def test_a_pair_is_taken_by_its_contract(name: str) -> None:
     assert contents[0] == files(name)[0].read_bytes()
 
 
-def _rewritten(folder: Path, name: str, change: Callable[[onnx.ModelProto], None]) -> Path:
-    """The ONNX file of a pair with something else inside."""
-    model = onnx.load(files(name)[1])
-    change(model)
-    path = folder / "other.onnx"
-    onnx.save(model, path)
-    return path
-
-
-def _edited(folder: Path, name: str, change: Callable[[Any], None]) -> Path:
-    """The TFLite file of a pair with something else inside."""
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(files(name)[0].read_bytes(), 0))
-    change(model)
-    builder = flatbuffers.Builder(4096)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    path = folder / "other.tflite"
-    path.write_bytes(bytes(builder.Output()))
-    return path
-
-
-def _scaled(wanted: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[onnx.ModelProto], None]:
-    def rewrite(model: onnx.ModelProto) -> None:
-        for one in model.graph.initializer:
-            if one.name in wanted.split():
-                one.CopyFrom(onnx.numpy_helper.from_array(change(onnx.numpy_helper.to_array(one)).copy(), one.name))
-
-    return rewrite
-
-
 def _swapped_classes(model: onnx.ModelProto) -> None:
     (node,) = [one for one in model.graph.node if one.op_type == "Concat"]
     node.input[:] = list(node.input)[::-1]
@@ -138,8 +71,7 @@ def _swapped_outputs(model: onnx.ModelProto) -> None:
     model.graph.output[0].name, model.graph.output[1].name = second, first
 
 
-NEGATED = _scaled("head bias kernel", lambda values: -values)
-BGR = _scaled("first", lambda values: values[:, ::-1])
+BGR = scaled("first", lambda values: values[:, ::-1])
 # a network this small, all in integers, is further from its float twin than the contract's limits for integers allow
 ROUNDED = {
     "uint8": frozenset(
@@ -166,7 +98,7 @@ def test_parity_sees_a_planted_defect(name: str, change: Callable[..., None], tm
     """Under the contract and without one: the verdict is fail, never pass and never incomplete."""
     contract(name).dump(tmp_path / "contract.yaml")
     tflite, _ = files(name)
-    spoilt = _rewritten(tmp_path, name, change)
+    spoilt = rewritten(tmp_path, name, change)
     report = _parity(f"onnx:{spoilt}", f"tflite:{tflite}", tmp_path / "contract.yaml")
     assert report.verdict == "fail"
     failed = {one.name for one in report.parity.metrics if one.verdict == "fail"}
@@ -191,7 +123,7 @@ def test_an_embedding_is_compared_and_takes_no_part(tmp_path: Path) -> None:
     report = _parity(f"onnx:{reference}", f"tflite:{tflite}", None)
     assert report.parity.other_outputs.pairs == (("embedding", "embedding"),)
     assert report.verdict == "pass"
-    only_embedding = _rewritten(tmp_path, "embedding", _scaled("second", lambda values: values[:, :, ::-1]))
+    only_embedding = rewritten(tmp_path, "embedding", scaled("second", lambda values: values[:, :, ::-1]))
     assert _parity(f"onnx:{only_embedding}", f"tflite:{tflite}", None).verdict == "fail"
 
 
@@ -260,7 +192,7 @@ def test_a_map_decides_where_it_is_said_or_nothing_else_could(tmp_path: Path) ->
     assert np.abs(pooled[0] - pooled[1]).max() < 1e-4
     assert np.ptp(pooled[0]) > 0.2
 
-    pair = _maps_alone(tmp_path)
+    pair = maps_alone(tmp_path)
     alone = contract_for(*pair, replace(SAID, pooling="mean"), load_contract())[0]
     said, grid = alone.policy.model_interface, alone.policy.patch_grid
     assert (said.output_kind, alone.policy.pooling.rule) == ("patch_logits", "mean")
@@ -273,37 +205,6 @@ def test_a_map_decides_where_it_is_said_or_nothing_else_could(tmp_path: Path) ->
         contract_for(*pair, SAID, load_contract())
 
 
-def _maps_alone(folder: Path) -> tuple[Path, Path]:
-    """The pair with a map, without its other output."""
-
-    def without(model: onnx.ModelProto) -> None:
-        (other,) = [one for one in model.graph.output if one.name == "score"]
-        model.graph.output.remove(other)
-
-    def heat_alone(model: Any) -> None:
-        (signature,) = model.signatureDefs
-        signature.outputs = [one for one in signature.outputs if one.name == b"heat"]
-        model.subgraphs[0].outputs = [signature.outputs[0].tensorIndex]
-
-    return _edited(folder, "map", heat_alone), _rewritten(folder, "map", without)
-
-
-def test_two_candidates_for_the_map_are_named(tmp_path: Path) -> None:
-    def two(model: onnx.ModelProto) -> None:
-        (other,) = [one for one in model.graph.output if one.name == "score"]
-        other.CopyFrom(onnx.helper.make_tensor_value_info("local", onnx.TensorProto.FLOAT, ["N", 7, 7]))
-
-    tflite = _maps_alone(tmp_path)[0]
-    spoilt = _rewritten(tmp_path, "map", two)
-    with pytest.raises(OnboardingError) as caught:
-        contract_for(tflite, spoilt, replace(SAID, pooling="mean"), load_contract())
-    (line,) = caught.value.problems
-    assert line.startswith(f"--map: more than one output could be the map in {spoilt} (")
-    assert "heat float32 (any, 7, 7)" in line
-    assert "local float32 (any, 7, 7)" in line
-    assert line.endswith("for example --map local")
-
-
 def test_a_sigmoid_is_not_applied_twice() -> None:
     values = {"model_interface.output_kind": "class_logits"}
     with pytest.raises(RuntimeFileError, match="the output of SOFTMAX; its kind is class_probabilities"):
@@ -313,100 +214,11 @@ def test_a_sigmoid_is_not_applied_twice() -> None:
 @pytest.mark.parametrize(("name", "outputs"), [("embedding", "score"), ("map", "heat")])
 def test_swapped_outputs_are_refused_by_shape(name: str, outputs: str, tmp_path: Path) -> None:
     """Two outputs that changed names: no shape fits any more."""
-    spoilt = _rewritten(tmp_path, name, _swapped_outputs)
+    spoilt = rewritten(tmp_path, name, _swapped_outputs)
     with pytest.raises(RuntimeFileError, match=f"expected outputs {outputs}"):
         check_pair(files(name)[0], spoilt, contract(name).policy)
-
-
-def test_everything_that_has_to_be_said_is_asked_for_at_once() -> None:
-    with pytest.raises(OnboardingError) as caught:
-        contract_for(*files("softmax"), Said(), load_contract())
-    text = str(caught.value)
-    assert [line.split(":")[0] for line in text.splitlines()] == ["--scaling", "--crop-margin", "--fake-index"]
-    assert text.count("for example") == 3
-
-
-def test_integers_without_a_scale_take_levels(tmp_path: Path) -> None:
-    """uint8 without a quantisation: any other scaling than levels contradicts the file, and what to do is said."""
-
-    def unscaled(model: Any) -> None:
-        graph = model.subgraphs[0]
-        graph.tensors[graph.inputs[0]].quantization = None
-
-    pair = _edited(tmp_path, "uint8", unscaled), files("uint8")[1]
-    with pytest.raises(OnboardingError, match=r"--scaling -1\.\.1: .* has no scale .* say --scaling=0\.\.255"):
-        contract_for(*pair, SAID, load_contract())
-
-
-def test_a_custom_operator_of_tflite_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    def custom(model: Any) -> None:
-        first = model.operatorCodes[0]
-        first.builtinCode = first.deprecatedBuiltinCode = 32  # CUSTOM
-        first.customCode = b"TeamOp"
-        for one in model.subgraphs[0].operators:
-            if one.opcodeIndex == 0:
-                one.builtinOptions, one.builtinOptionsType = None, 0
-
-    path = _edited(tmp_path, "logit", custom)
-    with pytest.raises(RuntimeFileError, match=r"custom op: TeamOp.*built-in operators only") as caught:
-        contract_for(path, files("logit")[1], SAID, load_contract())
-    assert str(path) in str(caught.value)
 
 
 def test_a_pooling_rule_needs_a_map() -> None:
     with pytest.raises(ContractError, match=r"pooling\.rule"):
         contract("logit").with_values({"pooling.rule": "mean"})
-
-
-def _shaped(*sides: int | str) -> Callable[[onnx.ModelProto], None]:
-    def rewrite(model: onnx.ModelProto) -> None:
-        (given,) = model.graph.input
-        given.CopyFrom(onnx.helper.make_tensor_value_info(given.name, onnx.TensorProto.FLOAT, list(sides)))
-
-    return rewrite
-
-
-@pytest.mark.parametrize(
-    ("sides", "said"),
-    [
-        (("N", "H", "W", 3), "export it with height, width and colours fixed"),
-        (("N", 224, 112, 3), "a square picture"),
-        (("N", 8, 224, 224, 3), "export the model for single pictures"),
-        ((4, 224, 224, 3), "a batch left open or fixed to 1"),
-    ],
-)
-def test_a_picture_that_no_face_fits_is_refused_with_what_to_do(
-    sides: tuple[int | str, ...], said: str, tmp_path: Path
-) -> None:
-    changed = _rewritten(tmp_path, "logit", _shaped(*sides))
-    with pytest.raises(RuntimeFileError) as caught:
-        contract_for(files("logit")[0], changed, SAID, load_contract())
-    assert said in str(caught.value)
-    assert str(changed) in str(caught.value)
-
-
-def test_what_is_wrong_with_both_files_is_one_message(tmp_path: Path) -> None:
-    (tmp_path / "no.tflite").write_bytes(b"not a model")
-    changed = _rewritten(tmp_path, "logit", _shaped("N", "H", "W", 3))
-    with pytest.raises(OnboardingError) as caught:
-        contract_for(tmp_path / "no.tflite", changed, SAID, load_contract())
-    assert [str(tmp_path / "no.tflite") in caught.value.problems[0], str(changed) in caught.value.problems[1]] == [
-        True
-    ] * 2
-
-
-def test_weights_in_another_file_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    model = onnx.load(files("logit")[1])
-    path = tmp_path / "outside.onnx"
-    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
-    with pytest.raises(RuntimeFileError, match="save them inside"):
-        contract_for(files("logit")[0], path, SAID, load_contract())
-
-
-def test_a_custom_operator_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    def custom(model: onnx.ModelProto) -> None:
-        model.graph.node[1].domain, model.graph.node[1].op_type = "team", "Ours"
-        model.opset_import.append(onnx.helper.make_opsetid("team", 1))
-
-    with pytest.raises(RuntimeFileError, match="standard operators only"):
-        contract_for(files("logit")[0], _rewritten(tmp_path, "logit", custom), SAID, load_contract())
