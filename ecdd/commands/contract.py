@@ -50,7 +50,8 @@ def init(
     from ecdd.contract.loading import load_contract
 
     if (checkpoint is None) == (tflite is None) or (tflite is None) != (onnx is None):
-        raise EcddError("give --tflite and --onnx, your pair of model files, or --checkpoint, a weight file")
+        given = ", ".join(str(path) for path in (tflite, onnx, checkpoint) if path is not None) or "nothing"
+        raise EcddError(f"given: {given}; needed: --tflite and --onnx, a pair, or --checkpoint, weights")
     if out.exists():
         raise EcddError(f"{out}: is there already; name a new file with --out, nothing is overwritten")
     said = onboard.said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method, pooling, geometry)
