@@ -27,6 +27,12 @@ class FittedCalibration:
     calibrator: CalibratorFit
     thresholds: Thresholds
 
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """What a person has to know of the fit: warnings first, then what was accepted, then the thresholds' notes."""
+        warnings = (f"warning: {warning}" for warning in self.calibrator.warnings)
+        return (*warnings, self.calibrator.reason, *self.thresholds.notes)
+
 
 def fit_calibration(
     pictures: list[ScoredPicture],

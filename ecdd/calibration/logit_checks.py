@@ -61,7 +61,10 @@ def check_logits(
     above = area + 1.645 * _auc_error(area, int((y == 1).sum()), int((y == 0).sum()))
     text = f"AUC {area:.3f} is below 0.5: labels or score may be swapped (1 is fake; larger logits mean fake)"
     if above < 0.5:
-        msg = f"{text}; its upper 95 % bound is {above:.3f}, so it is no chance: correct labels or export"
+        msg = (
+            f"{text}; its upper 95 % bound is {above:.3f}, so it is no chance: correct labels or export; where the "
+            "output speaks for real, its contract has to say so: ecdd onboard or contract init with --fake-index 0"
+        )
         raise CalibrationError(msg)
     return x, y, (f"{text}; its upper 95 % bound is {above:.3f}, so it may be chance",)
 

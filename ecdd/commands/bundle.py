@@ -153,6 +153,7 @@ def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name
     from ecdd.bundle import load_bundle
     from ecdd.contract.loading import load_contract
     from ecdd.export.own_model import OwnModel, build, calibration_pictures
+    from ecdd.export.shortcuts import SHORTCUTS
     from ecdd.files import read_text
 
     day = (frozen_on or datetime.datetime.now(datetime.UTC)).date()
@@ -163,8 +164,9 @@ def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name
     with Progress(transient=True) as bar:
         task = bar.add_task("scoring", total=len(pictures))
         made, fitted = build(own, out, pictures, day, lambda: bar.advance(task))
-    for line in (*fitted.calibrator.warnings, fitted.calibrator.reason, *fitted.thresholds.notes):
+    for line in fitted.lines:
         echo(line)
+    echo(str(fitted.record.metrics[SHORTCUTS]))
     if made.contract.preprocessing_digest != load_bundle().contract.preprocessing_digest:
         echo(
             "the contract makes other pixels or faces than the default one: first freeze S0 to S4 of a golden set of "

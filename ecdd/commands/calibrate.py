@@ -14,6 +14,7 @@ from ecdd.specification import CONFIGS, SPLIT
 
 if TYPE_CHECKING:
     from ecdd.calibration.fitting import FittedCalibration
+    from ecdd.dataset_governance.usable_faces import TaggedRow
 
 
 def calibrate(
@@ -73,7 +74,9 @@ def calibrate(
     load_contract(contract or source / "policy_contract.yaml")  # refused here, where the message can name its lines
     text = set_contract_values(text, chosen, "frozen") if chosen else text
     if training is not None:
-        record = (training / TRAINING_FILE).read_bytes()
+        record = _record_of(training / TRAINING_FILE)
+        if record is None:  # weights from elsewhere: nothing of the old bundle is theirs
+            old_name, old_release = "own-model", "0.0.9"
     today = datetime.datetime.now(datetime.UTC).date()
     day = frozen_on.date() if frozen_on else (today if data else old_day)
     cross_fitted = (training or source) / CROSS_FITTED_FILE
@@ -103,6 +106,8 @@ def calibrate(
             )  # the float model first, then what was quantised on its pictures
             fitted = build_bundle(weights, rows, new, more_metrics=more, progress=lambda _: bar.advance(task))
     _show(fitted)
+    if data is not None:
+        _show_shortcuts(rows, out)
     echo(
         f"{out}: bundle {new.name} {new.release}; freeze its golden outputs: "
         f"ecdd gates G3 --bundle {out} -- --snapshot-update"
@@ -120,6 +125,24 @@ def _chosen(
         "operating_point.confidence": confidence,
     }
     return {key: value for key, value in values.items() if value is not None}
+
+
+def _record_of(path: Path) -> bytes | None:
+    """Training record; what was imported has none."""
+    if path.is_file():
+        return path.read_bytes()
+    echo(f"{path.parent}: no {path.name}: nothing says what this model was trained on")
+    return None
+
+
+def _show_shortcuts(rows: list[TaggedRow], out: Path) -> None:
+    """What the files alone give away, beside what the new bundle's model reaches."""
+    from ecdd.bundle.variants import SCORES_FILE
+    from ecdd.calibration.calibration_set_contract import read_scores
+    from ecdd.contract.loading import load_contract
+    from ecdd.export.shortcuts import shortcut_line
+
+    echo(shortcut_line(rows, read_scores(out / SCORES_FILE), load_contract(out / "policy_contract.yaml")))
 
 
 def _raised(release: str) -> str:

@@ -25,8 +25,11 @@ AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 @app.command()
 def init(
     *,
-    tflite: onboard.TFLite,
-    onnx: onboard.Onnx,
+    tflite: Annotated[Path | None, typer.Option(help="Your model, as it will ship.")] = None,
+    onnx: Annotated[Path | None, typer.Option(help="The same model in float32: the reference.")] = None,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="In place of both: weights.safetensors of `ecdd models import` or a training.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Contract file to write; nothing may be there yet.")],
     scaling: onboard.Scaling = None,
     crop_margin: onboard.CropMargin = None,
@@ -36,15 +39,36 @@ def init(
     maps: onboard.Map = None,
     channels: onboard.Channels = "RGB",
     method: onboard.Method = "platt",
+    pooling: onboard.Pooling = None,
+    geometry: onboard.Geometry = None,
     contract: onboard.Base = None,
 ) -> None:
-    """Write the contract of your pair of model files, as `ecdd onboard` does, and nothing else."""
+    """Write the contract of your pair of model files, as `ecdd onboard` does, or of a weight file, and nothing else.
+
+    Operator, factor, grid and pixels of a weight file are read from it; `ecdd export` and `calibrate` ask for them.
+    """
     from ecdd.contract.loading import load_contract
 
+    if (checkpoint is None) == (tflite is None) or (tflite is None) != (onnx is None):
+        given = ", ".join(str(path) for path in (tflite, onnx, checkpoint) if path is not None) or "nothing"
+        raise EcddError(f"given: {given}; needed: --tflite and --onnx, a pair, or --checkpoint, weights")
     if out.exists():
         raise EcddError(f"{out}: is there already; name a new file with --out, nothing is overwritten")
-    said = onboard.said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method)
-    own = onboard.described(tflite, onnx, said, load_contract(contract))
+    said = onboard.said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method, pooling, geometry)
+    if tflite is not None and onnx is not None:
+        own = onboard.described(tflite, onnx, said, load_contract(contract))
+    else:
+        from ecdd.bundle import bundle_path
+        from ecdd.errors import ListedError
+        from ecdd.export.weights_contract import contract_of_weights
+
+        assert checkpoint is not None, "one of both was given"
+        if said.wrong:
+            raise ListedError(list(said.wrong))
+        base = load_contract(contract or bundle_path("tiny") / "policy_contract.yaml")
+        own, notes = contract_of_weights(checkpoint, said.pooling, said.crop_margin, base)
+        for note in notes:
+            echo(note)
     own.dump(out)
     echo(f"{out}: {len(own.proposed)} values proposed")
 

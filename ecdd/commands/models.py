@@ -70,6 +70,12 @@ def import_(
     digest = save_weights(model, identity_of(model, policy), out)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     echo(f"{out}: {arch}, width {width:g}, {parameters} parameters, {operator} x {factor:.4g}, state {digest[:12]}")
+    if operator == "NPR" and scale is None:
+        echo(
+            "warning: 2/3 is the factor of LaDeDa as trained on ForenSynth; of checkpoints that were trained without "
+            "one, as LaDeDa's own code does, say --scale 1"
+        )
+    echo(f"next: ecdd contract init --checkpoint {out} --out CONTRACT.yaml; ecdd export and ecdd calibrate take both")
 
 
 @app.command()

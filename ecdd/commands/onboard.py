@@ -17,7 +17,8 @@ from ecdd.specification import GOLDEN, SPLIT
 if TYPE_CHECKING:
     from ecdd.contract.interface_section import OutputKind
     from ecdd.contract.loading import LoadedContract
-    from ecdd.export.onboarding import Said
+    from ecdd.contract.model_sections import PoolingRule
+    from ecdd.export.said import Said
 
 TFLite = Annotated[Path, typer.Option(help="Your model, as it will ship.")]
 Onnx = Annotated[Path, typer.Option(help="The same model in float32: the reference.")]
@@ -26,17 +27,27 @@ CropMargin = Annotated[
     float | None, typer.Option(help="Side of its training crops / longer side of the face box, 1 to 4.")
 ]
 Kind = Annotated[
-    str | None, typer.Option(help="logit, probability, class_logits or class_probabilities, where not inferred.")
+    str | None,
+    typer.Option(help="logit, probability, class_logits, class_probabilities or patch_logits, where not inferred."),
 ]
-FakeIndex = Annotated[int | None, typer.Option(help="Place of fake among the classes, from 0.")]
+FakeIndex = Annotated[
+    int | None, typer.Option(help="Place of fake among the classes, from 0; of one number 0: larger means real.")
+]
 Output = Annotated[list[str] | None, typer.Option(help="Output that decides; twice for TFLite and ONNX.")]
 Map = Annotated[list[str] | None, typer.Option("--map", help="Heatmap output, if any; twice for TFLite and ONNX.")]
 Channels = Annotated[str, typer.Option(help="Order in which the model reads colours: RGB or BGR.")]
 Method = Annotated[str, typer.Option(help="calibration.method: platt, temperature or isotonic.")]
+Pooling = Annotated[
+    str | None, typer.Option(help="How a map that decides becomes one logit: mean, top_k, trimmed_mean or attention.")
+]
+Geometry = Annotated[
+    str | None,
+    typer.Option(help="STRIDE,FIELD,PADDING of the map's cells, px, where they do not see the whole picture."),
+]
 Base = Annotated[Path | None, typer.Option("--contract", help="Policy of everything else; the default bundle's.")]
 
 
-def said_by(
+def said_by(  # noqa: PLR0917 - one parameter an option
     scaling: str | None,
     crop_margin: float | None,
     kind: str | None,
@@ -45,26 +56,44 @@ def said_by(
     maps: list[str] | None,
     channels: str,
     method: str,
+    pooling: str | None,
+    geometry: str | None,
 ) -> Said:
-    """The options as one record; a wrong word is refused by name."""
+    """The options as one record, with what is wrong in them: it is refused together with what the files lack."""
     from typing import cast, get_args
 
+    from ecdd.calibration.calibrators import METHODS
+    from ecdd.contract.describing import allowed as range_of
+    from ecdd.contract.describing import value_schema
     from ecdd.contract.interface_section import OutputKind as Kinds
-    from ecdd.export.onboarding import Said
+    from ecdd.contract.model_sections import POOLING_RULES
+    from ecdd.export.said import Said
 
-    kinds = [one for one in get_args(Kinds) if one != "patch_logits"]
-    if kind is not None and kind not in kinds:
-        raise EcddError(f"--kind {kind}: one of {', '.join(kinds)} is needed")
-    if channels not in {"RGB", "BGR"}:
-        raise EcddError(f"--channels {channels}: RGB or BGR is needed")
+    allowed = (("kind", kind, get_args(Kinds)), ("method", method, tuple(METHODS)),
+               ("channels", channels, ("RGB", "BGR")), ("pooling", pooling, POOLING_RULES))  # fmt: skip
+    wrong = [f"--{name} {word}: one of {', '.join(words)} is needed"
+             for name, word, words in allowed if word is not None and word not in words]  # fmt: skip
+    margins = value_schema("face_detector.crop_margin")
+    if crop_margin is not None and not margins["minimum"] <= crop_margin <= margins["maximum"]:
+        wrong.append(f"--crop-margin {crop_margin:g}: {range_of('face_detector.crop_margin')} is needed")
+    wrong += [f"--{name}: given {len(names)} times; once, or twice for TFLite and ONNX"
+              for name, names in (("output", output or ()), ("map", maps or ())) if len(names) > 2]  # fmt: skip
+    numbers = [int(word) if word.strip().isdecimal() else -1 for word in (geometry or "1,1,0").split(",")]
+    if len(numbers) != 3 or min(numbers) < 0 or 0 in numbers[:2]:
+        wrong.append(f"--geometry {geometry}: STRIDE,FIELD,PADDING in px is needed; for example --geometry 4,9,0")
     order: Literal["RGB", "BGR"] = "BGR" if channels == "BGR" else "RGB"
-    known = cast("OutputKind | None", kind)
-    return Said(scaling, crop_margin, known, fake_index, tuple(output or ()), tuple(maps or ()), order, method)
+    cells = None if geometry is None or len(numbers) != 3 else (numbers[0], numbers[1], numbers[2])
+    known = cast("OutputKind | None", kind if kind in get_args(Kinds) else None)
+    outputs, rule = tuple(output or ()), cast("PoolingRule | None", pooling if pooling in POOLING_RULES else None)
+    return Said(
+        scaling, crop_margin, known, fake_index, outputs, tuple(maps or ()), order, method, rule, cells, tuple(wrong)
+    )
 
 
 def described(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> LoadedContract:
     """The contract of a pair, with what was found printed, also where something has to be said."""
-    from ecdd.export.onboarding import OnboardingError, contract_for
+    from ecdd.export.onboarding import contract_for
+    from ecdd.export.said import OnboardingError
 
     try:
         own, notes = contract_for(tflite, onnx, said, base)
@@ -98,6 +127,8 @@ def onboard(
     maps: Map = None,
     channels: Channels = "RGB",
     method: Method = "platt",
+    pooling: Pooling = None,
+    geometry: Geometry = None,
     contract: Base = None,
     gate: Annotated[
         list[str] | None, typer.Option(help="Gates to run; may be repeated; G1 to G6 where not given.")
@@ -122,7 +153,7 @@ def onboard(
         usable = load_manifest(data)
         if known is not None:
             usable_faces(usable, known, [LineageTag.CALIBRATION])
-    said = said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method)
+    said = said_by(scaling, crop_margin, kind, fake_index, output, maps, channels, method, pooling, geometry)
     own = described(tflite, onnx, said, load_contract(contract))
     out.mkdir(parents=True, exist_ok=True)
     own.dump(out / "policy_contract.yaml")
@@ -200,6 +231,7 @@ def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: 
     from rich.progress import Progress
 
     from ecdd.export.own_model import OwnModel, build, calibration_pictures
+    from ecdd.export.shortcuts import SHORTCUTS
     from ecdd.files import read_text
 
     text = read_text(out / "policy_contract.yaml")
@@ -209,8 +241,9 @@ def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: 
     with Progress(transient=True) as bar:
         task = bar.add_task("scoring", total=len(pictures))
         _, fitted = build(own, bundle, pictures, today, lambda: bar.advance(task))
-    for line in (*fitted.calibrator.warnings, fitted.calibrator.reason, *fitted.thresholds.notes):
+    for line in fitted.lines:
         echo(line)
+    echo(str(fitted.record.metrics[SHORTCUTS]))
 
 
 def _missing(reports: Path) -> None:

@@ -52,7 +52,9 @@ class ModelInterface(Section):
         dict[FileKind, str], Knob("none", "E5.2"), Field(description="patch-logit map, by file; empty where none")
     ]
     class_names: Annotated[
-        list[str], Knob("none", "E5.3"), Field(description="classes in the file's order; empty for one number")
+        list[str],
+        Knob("none", "E5.3"),
+        Field(description="classes in the file's order; of one number empty, or two: it speaks for the second"),
     ]
     fake_index: Annotated[
         int, Knob("none", "E5.3"), Field(description="place of fake among the classes, from 0", ge=0, le=9999)
@@ -84,8 +86,11 @@ class ModelInterface(Section):
         many = self.output_kind in CLASS_KINDS
         if many and len(self.class_names) < 2:
             raise ValueError(f"class_names has {len(self.class_names)} names; {self.output_kind} needs two or more")
-        if not many and self.class_names:
-            raise ValueError(f"class_names is for {' and '.join(CLASS_KINDS)}; leave it empty for {self.output_kind}")
-        if many and self.fake_index >= len(self.class_names):
+        if not many and len(self.class_names) not in {0, 2}:
+            raise ValueError(
+                f"class_names has {len(self.class_names)} names; {self.output_kind} is one number: leave it empty "
+                "where larger means fake, or name two classes, of which the number speaks for the second"
+            )
+        if self.class_names and self.fake_index >= len(self.class_names):
             raise ValueError(f"fake_index {self.fake_index} is no place among {len(self.class_names)} class_names")
         return self

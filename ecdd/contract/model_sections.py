@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -76,6 +76,7 @@ class PatchGrid(Section):
 
 
 PoolingRule = Literal["mean", "top_k", "trimmed_mean", "attention", "none"]
+POOLING_RULES: Final = tuple(rule for rule in get_args(PoolingRule) if rule != "none")  # over a map
 
 
 class Pooling(Section):

@@ -30,6 +30,10 @@ def _no_map(values: Values) -> bool:
     return not all(values.get("model_interface.map_name", {"": "stated by every older contract"}).values())
 
 
+def _map_alone(values: Values) -> bool:
+    return not any(values.get("model_interface.logit_name", {"": "stated by every older contract"}).values())
+
+
 def _own_output_decides(values: Values) -> bool:
     return bool(values["pooling.rule"] == "none")
 
@@ -61,7 +65,8 @@ RULED_OUT: Final[Mapping[str, Mapping[str, Callable[[Values], bool]]]] = {
         "model_interface.map_name": _no_map,
     },
     "E5.2": {"model_interface.map_name": _no_map},  # E5.3 compares the logit
-    "E5.3": {"pooling.rule": _own_output_decides},  # nothing is pooled in the file
+    # nothing is pooled in the file
+    "E5.3": {"pooling.rule": _own_output_decides, "model_interface.logit_name": _map_alone},
 }
 
 

@@ -95,8 +95,9 @@ def check_identity(identity: CheckpointIdentity, contract: LoadedContract, path:
         ("normalisation_std", list(identity.normalisation_std), list(pixels.normalisation_std)),
         ("pixel_scale", identity.pixel_scale, pixels.pixel_scale),
         ("input_size", identity.input_size, pixels.input_size),
-        ("tensor_digest", identity.tensor_digest, contract.tensor_digest),
     ]
+    if identity.tensor_digest:  # nobody knows it of a checkpoint from elsewhere
+        pairs.append(("tensor_digest", identity.tensor_digest, contract.tensor_digest))
     wrong = [f"{name} is {said}, the contract says {wanted}" for name, said, wanted in pairs if said != wanted]
     if wrong:
         msg = f"{path.name}: trained for other pixels ({'; '.join(wrong)}); train again under this contract"

@@ -3,85 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from ecdd.contract.interface_section import CLASS_KINDS, FILE_KINDS, FileKind, OutputKind
+import numpy as np
+
+from ecdd.contract.interface_section import CLASS_KINDS, FileKind
+from ecdd.contract.model_sections import POOLING_RULES, WHOLE_PICTURE
 from ecdd.contract.upgrading import SCHEMA_VERSION
-from ecdd.errors import ListedError
 from ecdd.export.quantised_file import EXPECTED, convolutions, tensor_types
+from ecdd.export.said import SCALINGS, Answers, OnboardingError, Said
+from ecdd.runtimes.base import RuntimeFileError
 from ecdd.runtimes.inspection import FileFacts, input_problems, inspect, layout_of, refuse
 from ecdd.runtimes.model_interface import OPEN, TensorFacts, numbers_of_a_picture
+from ecdd.runtimes.output_meaning import PROBABILITIES
 
 if TYPE_CHECKING:
     from ecdd.contract.loading import LoadedContract
     from ecdd.contract.yaml_reading import Value
 
-# name -> (factor on a level, mean, standard deviation)
-SCALINGS: Final[dict[str, tuple[float, tuple[float, ...], tuple[float, ...]]]] = {
-    "-1..1": (1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
-    "0..1": (1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-    "imagenet": (1 / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-    "0..255": (1.0, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
-}
-
-
-class OnboardingError(ListedError):
-    """What the files do not say and nobody has said, one entry a line, each with an example.
-
-    Parameters
-    ----------
-    problems : list of str
-        What has to be said.
-    found : sequence of str
-        What was found and inferred all the same.
-    """
-
-    def __init__(self, problems: list[str], found: Sequence[str] = ()) -> None:
-        super().__init__(problems)
-        self.found = tuple(found)
-
-
-@dataclass(frozen=True)
-class Said:
-    """What only the team knows; None or empty where it is not said.
-
-    Attributes
-    ----------
-    scaling : str
-        A key of `SCALINGS`.
-    crop_margin : float
-        Side of the crop / longer side of the face box.
-    kind : OutputKind
-        What the deciding output is.
-    fake_index : int
-        Place of fake among the classes.
-    outputs, maps : sequence of str
-        Name of the deciding output and of the map: one for both files, or TFLite's and ONNX's.
-    channels : {"RGB", "BGR"}
-        In which order the model reads colours.
-    method : str
-        ``calibration.method``.
-    """
-
-    scaling: str | None = None
-    crop_margin: float | None = None
-    kind: OutputKind | None = None
-    fake_index: int | None = None
-    outputs: Sequence[str] = ()
-    maps: Sequence[str] = ()
-    channels: Literal["RGB", "BGR"] = "RGB"
-    method: str = "platt"
-
-
-@dataclass
-class _Answers:
-    """What was inferred, and what is missing."""
-
-    values: dict[str, Value] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-    missing: list[str] = field(default_factory=list)
+CLIP: Final = 1e-4  # from here on to 1 a float32 probability holds three digits of its logit or fewer
 
 
 def contract_for(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> tuple[LoadedContract, list[str]]:
@@ -108,24 +49,50 @@ def contract_for(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> 
     OnboardingError
         Something has to be said; every option with an example.
     """
-    files: dict[FileKind, FileFacts] = {"tflite": inspect(tflite, "tflite"), "onnx": inspect(onnx, "onnx")}
-    refuse([(facts.path, problem) for facts in files.values() for problem in input_problems(facts)])
-    answers = _Answers()
+    files = _looked_at({"tflite": tflite, "onnx": onnx})
+    answers = Answers(missing=list(said.wrong))
     for facts in files.values():
         answers.notes.append(f"{facts.path}: in {facts.inputs[0]}; out {'; '.join(map(str, facts.outputs))}")
     _picture(files, said, answers)
-    deciding = _outputs(files, said, answers)
-    if deciding:
-        _kind(files, deciding, said, answers)
+    maps = _maps(files, said, answers)
+    rows = {kind: [one for one in facts.outputs if numbers_of_a_picture(one) and one != maps.get(kind)]
+            for kind, facts in files.items()}  # fmt: skip
+    if said.kind == "patch_logits" or not any(rows.values()):
+        deciding = _map_decides(files, rows, maps, said, answers)
+    else:
+        deciding = _outputs(files, rows, said, answers)
+        if len(deciding) == len(files):
+            _kind(files, deciding, said, answers)
+    _interface(files, deciding, maps, said, answers)
     _mode(tflite, answers)
     if answers.missing:
         raise OnboardingError(answers.missing, answers.notes)
+    tolerance = answers.values.get("pooling.tolerance_s6", 0.0)
+    if isinstance(tolerance, float):
+        answers.values["pooling.tolerance_s6"] = max(tolerance, base.policy.pooling.tolerance_s6)
     filled = {key: base.values[key] for key in base.written}
     newest = base.with_values({"schema_version": SCHEMA_VERSION})
     return newest.with_values(filled | answers.values, status="proposed"), answers.notes
 
 
-def _picture(files: dict[FileKind, FileFacts], said: Said, answers: _Answers) -> None:
+def _looked_at(paths: dict[FileKind, Path]) -> dict[FileKind, FileFacts]:
+    """Both files as they are; what is wrong with either is refused in one message."""
+    found: dict[FileKind, FileFacts] = {}
+    errors: list[RuntimeFileError] = []
+    for kind, path in paths.items():
+        try:
+            found[kind] = inspect(path, kind)
+            refuse([(path, problem) for problem in input_problems(found[kind])])
+        except RuntimeFileError as error:
+            errors.append(error)
+    if len(errors) > 1:
+        raise OnboardingError([str(error) for error in errors])
+    if errors:
+        raise errors[0]
+    return found
+
+
+def _picture(files: dict[FileKind, FileFacts], said: Said, answers: Answers) -> None:
     images = {kind: facts.inputs[0] for kind, facts in files.items()}
     sides = {kind: image.shape[2] for kind, image in images.items()}
     if len(set(sides.values())) > 1:
@@ -141,6 +108,12 @@ def _picture(files: dict[FileKind, FileFacts], said: Said, answers: _Answers) ->
         answers.missing.append(
             "--crop-margin: side of the training crops / longer side of the face; for example --crop-margin 1.3"
         )
+    for kind, image in images.items():
+        if image.dtype == "uint8" and image.quantisation is None and said.scaling in set(SCALINGS) - {"0..255"}:
+            answers.missing.append(
+                f"--scaling {said.scaling}: {image} of {files[kind].path} has no scale and so takes levels as they "
+                "are; say --scaling=0..255, or quantise the file again with its input's scale"
+            )
     scale, mean, std = SCALINGS.get(said.scaling or "", SCALINGS["0..1"])
     answers.values |= {
         "pixel_pipeline.input_size": sides["tflite"],
@@ -157,48 +130,127 @@ def _picture(files: dict[FileKind, FileFacts], said: Said, answers: _Answers) ->
     answers.notes.append(f"colours are read as {said.channels}; --channels BGR where that is wrong")
 
 
-def _outputs(files: dict[FileKind, FileFacts], said: Said, answers: _Answers) -> dict[FileKind, TensorFacts]:
-    """The output of each file that decides; empty where it cannot be told."""
-    maps = {kind: _named(files[kind], _of(said.maps, kind), "--map", answers) for kind in FILE_KINDS}
+def _maps(files: dict[FileKind, FileFacts], said: Said, answers: Answers) -> dict[FileKind, TensorFacts]:
+    """The map of each file: the named one, or, where nothing else can decide, the only one."""
     found: dict[FileKind, TensorFacts] = {}
-    for kind in FILE_KINDS:
-        facts, name = files[kind], _of(said.outputs, kind)
-        rows = [one for one in facts.outputs if numbers_of_a_picture(one) and one != maps[kind]]
-        least = min((numbers_of_a_picture(one) for one in rows), default=0)
-        chosen = [one for one in rows if numbers_of_a_picture(one) == least]
+    none_else = said.kind == "patch_logits" or not any(
+        numbers_of_a_picture(one) for facts in files.values() for one in facts.outputs
+    )
+    for kind, facts in files.items():
+        name = _of(said.maps, kind)
+        like = [one for one in facts.outputs if is_map(one)]
+        named = _named(facts, name, "--map", answers) if name else None
+        if named is not None and not is_map(named):
+            answers.missing.append(f"--map {name}: rows and columns are needed, found {named} in {facts.path}")
+        elif named is not None:
+            found[kind] = named
+        elif none_else and not name and len(like) == 1:
+            found[kind] = like[0]
+        elif none_else and not name:
+            what = (
+                f"more than one output could be the map in {facts.path} ({_listed(facts)}); name it; for example --map "
+                f"{like[0].name}"
+                if like
+                else f"no output of one number a picture, class or cell in {facts.path} ({_listed(facts)}); export the "
+                "logit of fake"
+            )
+            answers.missing.append(f"--map: {what}")
+    sizes = {_cells(one) for one in found.values()}
+    if len(sizes) > 1:
+        answers.missing.append(f"--map: {found['tflite']} and {found['onnx']} differ in their cells; name one of each")
+    return found
+
+
+def _map_decides(
+    files: dict[FileKind, FileFacts],
+    rows: dict[FileKind, list[TensorFacts]],
+    maps: dict[FileKind, TensorFacts],
+    said: Said,
+    answers: Answers,
+) -> dict[FileKind, TensorFacts]:
+    """Patch logits: a rule pools them; an output that the file pooled itself is held to that rule where it is named."""
+    deciding: dict[FileKind, TensorFacts] = {}
+    for kind, facts in files.items():
+        named = _named(facts, _of(said.outputs, kind), "--output", answers)
+        if named is not None and named in rows[kind]:
+            deciding[kind] = named
+        if kind in maps and facts.last.get(maps[kind].name) in PROBABILITIES:
+            answers.missing.append(
+                f"--map {maps[kind].name}: it ends in {facts.last[maps[kind].name]} in {facts.path}, and a rule pools "
+                "logits: export the map before that operator"
+            )
+    if said.pooling is None:
+        answers.missing.append(
+            f"--pooling: how the map becomes one logit; one of {', '.join(POOLING_RULES)}; for example --pooling mean"
+        )
+    answers.values |= {
+        "model_interface.output_kind": "patch_logits",
+        "model_interface.class_names": _two_names(said.fake_index),
+        "model_interface.fake_index": 1 if said.fake_index is None else said.fake_index,
+        "pooling.rule": said.pooling or "mean",
+        "calibration.method": said.method,
+    }
+    if maps:
+        answers.notes.append(f"{next(iter(maps.values())).name} decides (patch_logits), pooled; else --output, --kind")
+    return deciding
+
+
+def _outputs(
+    files: dict[FileKind, FileFacts], rows: dict[FileKind, list[TensorFacts]], said: Said, answers: Answers
+) -> dict[FileKind, TensorFacts]:
+    """The output of each file that decides; fewer than files where it cannot be told."""
+    found: dict[FileKind, TensorFacts] = {}
+    for kind, facts in files.items():
+        name = _of(said.outputs, kind)
+        least = min((numbers_of_a_picture(one) for one in rows[kind]), default=0)
+        chosen = [one for one in rows[kind] if numbers_of_a_picture(one) == least]
         if name:
             named = _named(facts, name, "--output", answers)
             chosen = [] if named is None else [named]
         elif len(chosen) != 1:
-            listed = "; ".join(map(str, facts.outputs))
             what = "more than one output could decide" if chosen else "no output of one number a picture or a class"
             answers.missing.append(
-                f"--output: {what} in {facts.path} ({listed}); for example --output {_example(facts)}"
+                f"--output: {what} in {facts.path} ({_listed(facts)}); for example --output {_example(facts)}"
             )
         if len(chosen) == 1:
             found[kind] = chosen[0]
+    answers.values["pooling.rule"] = "none"
+    return found
+
+
+def _interface(
+    files: dict[FileKind, FileFacts],
+    deciding: dict[FileKind, TensorFacts],
+    maps: dict[FileKind, TensorFacts],
+    said: Said,
+    answers: Answers,
+) -> None:
+    """Names of what decides and of the map, and where the map's cells lie."""
+    cells, side = (_cells(maps["tflite"]) if "tflite" in maps else (1, 1)), files["tflite"].inputs[0].shape[2]
+    stride, field, padding = said.geometry or (max(1, round(side / max(cells))), WHOLE_PICTURE, 0)
     answers.values |= {
-        "model_interface.logit_name": {kind: one.name for kind, one in found.items()},
-        "model_interface.map_name": {kind: one.name if one else "" for kind, one in maps.items()},
+        "model_interface.logit_name": {kind: deciding[kind].name if kind in deciding else "" for kind in files},
+        "model_interface.map_name": {kind: maps[kind].name if kind in maps else "" for kind in files},
         "model_interface.ignored_outputs": {
-            kind: [one.name for one in facts.outputs if one not in (found.get(kind), maps[kind])]
+            kind: [one.name for one in facts.outputs if one not in (deciding.get(kind), maps.get(kind))]
             for kind, facts in files.items()
         },
-        "pooling.rule": "none",
         "patch_grid.input_operator": "none",
         "patch_grid.operator_scale": 1.0,
-        "patch_grid.padding": 0,
-        "patch_grid.receptive_field": "whole_picture",
+        "patch_grid.rows": cells[0],
+        "patch_grid.cols": cells[1],
+        "patch_grid.stride": stride,
+        "patch_grid.receptive_field": field,
+        "patch_grid.padding": padding,
     }
-    side = files["tflite"].inputs[0].shape[2]
-    cells = _cells(maps["tflite"])
-    stride = -(-side // max(cells))
-    answers.values |= {"patch_grid.rows": cells[0], "patch_grid.cols": cells[1], "patch_grid.stride": stride}
-    return found if len(found) == len(files) else {}
+    if maps and said.geometry is None:
+        answers.notes.append(
+            f"cells lie {stride} px apart and may see the whole picture; --geometry where they see less"
+        )
 
 
 def _kind(
-    files: dict[FileKind, FileFacts], deciding: dict[FileKind, TensorFacts], said: Said, answers: _Answers
+    files: dict[FileKind, FileFacts], deciding: dict[FileKind, TensorFacts], said: Said, answers: Answers
 ) -> None:
     numbers = {kind: numbers_of_a_picture(one) for kind, one in deciding.items()}
     if len(set(numbers.values())) > 1:
@@ -207,7 +259,7 @@ def _kind(
         )
         return
     many, last = numbers["tflite"] > 1, files["tflite"].last.get(deciding["tflite"].name, "")
-    probabilities = {"LOGISTIC": "probability", "SOFTMAX": "class_probabilities"}.get(last)
+    probabilities = PROBABILITIES.get(last)
     kind = said.kind or probabilities or ("class_logits" if many else "logit")
     if (kind in CLASS_KINDS) != many:
         answers.missing.append(f"--kind {kind}: {deciding['tflite'].name} gives {numbers['tflite']} numbers a picture")
@@ -215,7 +267,21 @@ def _kind(
     answers.notes.append(
         f"{deciding['tflite'].name} decides ({kind}{f', it ends in {last}' if last else ''}); else --output, --kind"
     )
+    if kind == "probability":  # 1 - p is all that the file says of a logit where p is near 1
+        tolerance = round(4 * float(np.finfo(np.float32).epsneg) / CLIP, 6)
+        answers.values |= {"model_interface.probability_clip": CLIP, "pooling.tolerance_s6": tolerance}
+        answers.notes.append(
+            f"probabilities are kept {CLIP:g} from 0 and 1, and logits compared to {tolerance:.2g}: float32 holds no "
+            "more digits near 1; export the logit where that is too coarse"
+        )
+    if not many:
+        larger = "real" if said.fake_index == 0 else "fake"
+        answers.notes.append(f"the larger {deciding['tflite'].name}, the more {larger}; else --fake-index 0 or 1")
     fake = said.fake_index
+    if not many and fake not in {None, 0, 1}:
+        answers.missing.append(
+            f"--fake-index {fake}: one number speaks for the second of two classes; 0 or 1 is needed"
+        )
     if many and (fake is None or not 0 <= fake < numbers["tflite"]):
         answers.missing.append(
             f"--fake-index: place of fake among the {numbers['tflite']} classes of {deciding['tflite'].name}, from 0; "
@@ -223,16 +289,16 @@ def _kind(
         )
         return
     names: list[Value] = ["fake" if place == fake else "real" if numbers["tflite"] == 2 else f"class {place}"
-             for place in range(numbers["tflite"])] if many else []  # fmt: skip
+             for place in range(numbers["tflite"])] if many else _two_names(fake)  # fmt: skip
     answers.values |= {
         "model_interface.output_kind": kind,
         "model_interface.class_names": names,
-        "model_interface.fake_index": fake or 0,
+        "model_interface.fake_index": 1 if fake is None else fake,
         "calibration.method": said.method,
     }
 
 
-def _mode(tflite: Path, answers: _Answers) -> None:
+def _mode(tflite: Path, answers: Answers) -> None:
     """How the file is quantised, seen inside it."""
     content = tflite.read_bytes()
     found = {(one.weights, one.activations) for one in convolutions(content)}
@@ -246,11 +312,10 @@ def _mode(tflite: Path, answers: _Answers) -> None:
     answers.notes.append(f"{tflite} computes as {mode}")
 
 
-def _named(facts: FileFacts, name: str, option: str, answers: _Answers) -> TensorFacts | None:
+def _named(facts: FileFacts, name: str, option: str, answers: Answers) -> TensorFacts | None:
     found = next((one for one in facts.outputs if one.name == name), None)
     if name and found is None:
-        listed = "; ".join(map(str, facts.outputs))
-        answers.missing.append(f"{option} {name}: {facts.path} has no such output ({listed})")
+        answers.missing.append(f"{option} {name}: {facts.path} has no such output ({_listed(facts)})")
     return found
 
 
@@ -263,10 +328,21 @@ def _example(facts: FileFacts) -> str:
     return facts.outputs[0].name
 
 
-def _cells(patch_map: TensorFacts | None) -> tuple[int, int]:
-    if patch_map is None:
-        return 1, 1
-    long = [side for side in patch_map.shape[1:] if side != 1]
-    if len(long) != 2 or OPEN in long:
-        raise OnboardingError([f"--map {patch_map.name}: rows and columns are needed, found {patch_map}"])
-    return long[0], long[1]
+def _listed(facts: FileFacts) -> str:
+    return "; ".join(map(str, facts.outputs))
+
+
+def is_map(tensor: TensorFacts) -> bool:
+    """Whether an output has rows and columns of one number each."""
+    long = [side for side in tensor.shape[1:] if side != 1]
+    return len(long) == 2 and OPEN not in long
+
+
+def _cells(patch_map: TensorFacts) -> tuple[int, int]:
+    rows, cols = (side for side in patch_map.shape[1:] if side != 1)
+    return rows, cols
+
+
+def _two_names(fake: int | None) -> list[Value]:
+    """Classes of one number: none where it speaks for fake and nobody said more."""
+    return [] if fake not in {0, 1} else ["fake", "real"] if fake == 0 else ["real", "fake"]

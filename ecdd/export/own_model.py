@@ -11,7 +11,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -31,12 +31,14 @@ from ecdd.errors import EcddError
 from ecdd.export.contract_text import read_contract, with_thresholds
 from ecdd.export.export_error import ExportError
 from ecdd.export.quantised_file import EXPECTED, convolutions, tensor_types
+from ecdd.export.shortcuts import SHORTCUTS, shortcut_line
 from ecdd.files import parse_json, write_bytes, write_text
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import POOLED_NAME, PatchRuntime, RuntimeFileError
 from ecdd.runtimes.inspection import last_operators
 from ecdd.runtimes.model_file import read_model
 from ecdd.runtimes.model_interface import ModelInterface
+from ecdd.runtimes.output_meaning import PROBABILITIES
 
 if TYPE_CHECKING:
     from ecdd.contract.schema import PolicyContract
@@ -120,9 +122,11 @@ def build(
     digest, small = hashlib.sha256(tflite).hexdigest(), own.small_logits
     fitted = fit_calibration(scored, contract.policy, digest, frozen_on, small_logits=small)
     calibration = fitted.record
-    if given:
-        metrics = {**calibration.metrics, "pictures": "logits given by the maker of the bundle, not scored here"}
-        calibration = calibration.model_copy(update={"metrics": metrics})
+    rows = [picture for picture in pictures if not isinstance(picture, ScoredPicture)]
+    said = {SHORTCUTS: shortcut_line(rows, scored, contract)}
+    said |= {"pictures": "logits given by the maker of the bundle, not scored here"} if given else {}
+    calibration = calibration.model_copy(update={"metrics": {**calibration.metrics, **said}})
+    fitted = replace(fitted, record=calibration)
     text = with_thresholds(own.contract, contract, fitted)
     write_bytes(out / MODEL_FILE, tflite)
     write_bytes(out / ONNX_FILE, onnx)
@@ -254,10 +258,10 @@ def check_kind(tflite: Path, policy: PolicyContract) -> None:
         Naming the operator, and the kind that its output is of.
     """
     said = policy.model_interface
-    name = said.logit_name["tflite"]
+    name = said.map_name["tflite"] if said.output_kind == "patch_logits" else said.logit_name["tflite"]
     made_by = last_operators(read_model(tflite, str(tflite))[1]).get(name, "")
-    ends = {"LOGISTIC": "probability", "SOFTMAX": "class_probabilities"}.get(made_by)
-    if ends and said.output_kind in {"logit", "class_logits"}:
+    ends = PROBABILITIES.get(made_by)
+    if ends and said.output_kind not in PROBABILITIES.values():
         wanted = f"{name} of scores, as model_interface.output_kind {said.output_kind} says"
         raise RuntimeFileError(str(tflite), wanted, f"the output of {made_by}; its kind is {ends}")
 
@@ -270,12 +274,12 @@ def _try(path: Path, runtime: PatchRuntime, policy: PolicyContract) -> None:
     levels = [rng.integers(128 - reach, 128 + reach, shape, np.uint8) for reach in (120, 30, 4)]
     found = runtime.outputs(np.stack([normalise(one, many) for one in levels]))
     wanted = f"outputs of shape ({_PICTURES}, {grid.rows}, {grid.cols}) and ({_PICTURES},), all finite"
-    if found.pooled is None:
+    if found.pooled is None and policy.model_interface.logit_name["tflite"]:
         raise RuntimeFileError(str(path), f"an output {POOLED_NAME} (N,) beside the map", "no such output")
-    shapes = f"{found.maps.shape} and {found.pooled.shape}"
-    if found.maps.shape != (_PICTURES, grid.rows, grid.cols) or found.pooled.shape != (_PICTURES,):
-        raise RuntimeFileError(str(path), wanted, shapes)
-    if not (np.isfinite(found.maps).all() and np.isfinite(found.pooled).all()):
+    pooled = np.zeros(_PICTURES, np.float32) if found.pooled is None else found.pooled
+    if found.maps.shape != (_PICTURES, grid.rows, grid.cols) or pooled.shape != (_PICTURES,):
+        raise RuntimeFileError(str(path), wanted, f"{found.maps.shape} and {pooled.shape}")
+    if not (np.isfinite(found.maps).all() and np.isfinite(pooled).all()):
         raise RuntimeFileError(str(path), wanted, "numbers that are not finite")
     if float(np.ptp(found.maps)) == 0:
         what = "a map" if found.maps[0].size > 1 else "an output"

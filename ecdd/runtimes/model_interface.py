@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 import numpy as np
 
+from ecdd.contract.interface_section import CLASS_KINDS
 from ecdd.runtimes.base import INPUT_NAME, MAP_NAME, POOLED_NAME, ModelOutputs, RuntimeFileError
 from ecdd.runtimes.integer_io import INTEGERS, AffineQuantisation
 from ecdd.runtimes.output_meaning import as_logits, numbers_of
@@ -79,7 +80,7 @@ class ModelInterface:
     kind : OutputKind
         What decides.
     classes, fake : int
-        Number of classes and place of fake among them.
+        Number of classes and place of fake among them; one number speaks for the second of two.
     clip : float
         Of probabilities.
     ignored : tuple of str
@@ -104,6 +105,11 @@ class ModelInterface:
     clip: float = 1e-6
     ignored: tuple[str, ...] = ()
     levels: bool = False
+
+    @property
+    def speaks_for_real(self) -> bool:
+        """Whether larger means real: one number, of two classes, and fake is the first."""
+        return self.kind not in CLASS_KINDS and self.classes == 2 and self.fake == 0
 
     @property
     def ignored_by_contract(self) -> tuple[str, ...]:
@@ -189,7 +195,8 @@ class ModelInterface:
         Returns
         -------
         ModelOutputs
-            Where there is no map, the logit is a map of one cell.
+            Larger means fake, whatever the file's numbers speak for. Where there is no map, the logit is a map of one
+            cell.
 
         Raises
         ------
@@ -200,13 +207,14 @@ class ModelInterface:
         if chosen.logit is not None:
             name = chosen.logit.name
             logit = as_logits(file, name, found[name], self.kind, self.fake, self.clip)
+            logit = -logit if self.speaks_for_real else logit
         if chosen.patch_map is None:
             assert logit is not None, "a file without map and logit is refused when it is opened"
             return ModelOutputs(logit.reshape(-1, 1, 1), logit)
         maps = found[chosen.patch_map.name]
         if maps.ndim == 4:
             maps = maps[:, 0] if chosen.patch_map.shape[1] == 1 else maps[..., 0]
-        return ModelOutputs(np.ascontiguousarray(maps), logit)
+        return ModelOutputs(np.ascontiguousarray(-maps if self.speaks_for_real else maps), logit)
 
     def _input_problems(self, inputs: Sequence[TensorFacts]) -> list[tuple[str, str]]:
         side = _shown(self.side, "S")

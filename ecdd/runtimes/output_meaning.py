@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from ecdd.runtimes.base import RuntimeFileError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+# operator of a TFLite file -> kind of the output that it makes
+PROBABILITIES: Final[dict[str, OutputKind]] = {"LOGISTIC": "probability", "SOFTMAX": "class_probabilities"}
 SLACK = 0.02  # of probabilities from integers, whose steps need not add up to 1
 
 

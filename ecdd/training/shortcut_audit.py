@@ -45,17 +45,17 @@ UNKNOWN_QUALITY: Final = 101.0  # beyond the best JPEG: no known quality is a va
 UNKNOWN_SIZE: Final = -1.0  # no face: a value of its own too
 
 
-def shortcut_audit(rows: list[TaggedRow], contract: LoadedContract, folder: Path, seed: int) -> dict[str, Any]:
+def shortcut_audit(rows: list[TaggedRow], contract: LoadedContract, folder: Path | None, seed: int) -> dict[str, Any]:
     """Measure what a file says of itself, by class.
 
     Parameters
     ----------
     rows : list of (ManifestRow, SplitRow)
-        Labelled pictures, whose tensors are in the cache.
+        Labelled pictures, whose tensors are in the cache where there is one.
     contract : LoadedContract
         Decoder.
-    folder : Path
-        The tensor cache; facts of a file are kept there, beside its tensors.
+    folder : Path or None
+        The tensor cache; facts of a file are kept there, beside its tensors. Without it nothing is known of faces.
     seed : int
         Of the folds and of the bootstrap.
 
@@ -107,8 +107,13 @@ def _apart(value: float | None) -> float:
     return 0.0 if value is None else abs(value - 0.5)
 
 
-def _facts_of(row: Any, policy: PolicyContract, folder: Path) -> dict[str, Any] | None:  # noqa: ANN401
+def _facts_of(row: Any, policy: PolicyContract, folder: Path | None) -> dict[str, Any] | None:  # noqa: ANN401
     """Facts of one file, from the cache or measured now; None where it cannot be decoded."""
+    if folder is None:
+        try:
+            return _measured(row, policy) | {"face_side": None, "sharpness": None}
+        except Rejected:
+            return None
     path = folder / f"{row.sha256}.facts.json"
     if path.is_file():
         stored = read_json(path)

@@ -42,6 +42,7 @@ RADIUS = 4.0
 RUNTIMES = ("tflite", "onnx")
 
 
+@pytest.mark.usefixtures("evidence_map")
 @pytest.mark.experiment("E3.6")
 def test_blurring_one_block_moves_only_the_cells_that_see_it(
     evidence: Evidence, bundle: Bundle, golden: GoldenSet, prepared: Prepared, policy: PolicyContract

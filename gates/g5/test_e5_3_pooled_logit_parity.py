@@ -36,6 +36,8 @@ def test_the_file_pools_as_the_detector(
     """Pooling is part of what ships: the file's pooled logit is the rule applied to the file's own map."""
     if policy.pooling.rule == "none":
         raise NotApplicable("pooling in the file", "pooling.rule")
+    if not any(policy.model_interface.logit_name.values()):
+        raise NotApplicable("pooling in the file", "model_interface.logit_name")
     found = runtime_of(bundle, policy, mode).outputs(same_tensors.batch)
     evidence.check(f"{mode}.files_without_a_pooled_logit", int(found.pooled is None), limit=0, op="==", n=1)
     if found.pooled is not None:
@@ -59,8 +61,9 @@ def meant_by(numbers: NDArray[np.float64], said: ModelInterface) -> NDArray[np.f
         others = [place for place in range(numbers.shape[1]) if place != fake]
         return np.log(np.maximum(numbers[:, fake], clip) / np.maximum(numbers[:, others].sum(axis=1), clip))
     if said.output_kind == "probability":
-        return np.log(np.maximum(numbers[:, 0], clip) / np.maximum(1 - numbers[:, 0], clip))
-    return numbers[:, 0]
+        numbers = np.log(np.maximum(numbers, clip) / np.maximum(1 - numbers, clip))
+    # one number speaks for the second of two classes; where none are named, for fake
+    return -numbers[:, 0] if said.class_names and fake == 0 else numbers[:, 0]
 
 
 @pytest.mark.experiment("E5.3")

@@ -89,7 +89,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "fails_on_later_pictures": planted(_LATER, evaluation_mutants.fails_on_later_pictures),
     "fails_on_jpeg": planted(_FRAGILE, evaluation_mutants.fails_on_jpeg),
     "video_range_swapped": planted(_RANGE, evaluation_mutants.video_range_swapped),
-    "dithered_is_real_as_grey": planted(_GREY, evaluation_mutants.dithered_is_real_as_grey),
+    "dithered_is_real_as_grey": planted(_GREY, evaluation_mutants.dithered_is_real_as_grey, "tiny"),
     "in_source_thresholds": planted(_OWN_THRESHOLDS, evaluation_mutants.in_source_thresholds),
     "in_source_scores": planted(_OWN_SCORES, evaluation_mutants.in_source_scores),
     "deleted_test": planted(_GONE, harness_mutants.deleted_test),

@@ -76,10 +76,10 @@ def own_data(folder: Path) -> tuple[Path, Path]:
     return manifest, split
 
 
-def ecdd(*arguments: object) -> subprocess.CompletedProcess[str]:
+def ecdd(*arguments: object, seconds: int = 600) -> subprocess.CompletedProcess[str]:
     """Run the program."""
     command = [sys.executable, "-m", "ecdd", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
 
 
 def gates(bundle: Path, reports: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

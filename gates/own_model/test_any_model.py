@@ -9,66 +9,33 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from ecdd.contract.contract_error import ContractError
-from ecdd.contract.loading import LoadedContract, load_contract
-from ecdd.export.onboarding import OnboardingError, Said, contract_for
+from ecdd.contract.loading import load_contract
+from ecdd.export.onboarding import contract_for
 from ecdd.export.own_model import check_pair
+from ecdd.export.said import OnboardingError
 from ecdd.inference.pooling import pooled_logits
 from ecdd.parity.parity_run import ParityRequest, run_parity
-from ecdd.pipeline.preprocess import normalise
-from ecdd.runtimes.base import ModelOutputs, RuntimeFileError
-from ecdd.runtimes.model_interface import ModelInterface
-from ecdd.runtimes.onnx import OnnxRuntime
-from ecdd.runtimes.tflite import TFLiteRuntime
+from ecdd.runtimes.base import RuntimeFileError
+from gates.own_model.pair_files import (
+    KINDS,
+    NAMES,
+    NEGATED,
+    SAID,
+    contract,
+    files,
+    maps_alone,
+    outputs,
+    rewritten,
+    scaled,
+)
 
 onnx = pytest.importorskip("onnx", reason="extra `export` is not installed")
-
-PAIRS = Path(__file__).with_name("pairs")
-SAID = Said(scaling="-1..1", crop_margin=1.3)
-KINDS: dict[str, Said] = {
-    "logit": SAID,
-    "softmax": replace(SAID, fake_index=0),
-    "uint8": SAID,
-    "map": replace(SAID, maps=("heat",)),
-    "one": SAID,
-    "embedding": SAID,
-}
-NAMES = list(KINDS)
-
-
-def files(name: str) -> tuple[Path, Path]:
-    """TFLite and ONNX of a pair."""
-    return PAIRS / f"{name}.tflite", PAIRS / f"{name}.onnx"
-
-
-@cache
-def contract(name: str) -> LoadedContract:
-    """The contract that onboarding writes for a pair."""
-    return contract_for(*files(name), KINDS[name], load_contract())[0]
-
-
-@cache
-def batch() -> np.ndarray:
-    """S4 of three pictures of noise, each softer than the last."""
-    policy, rng = contract("logit").policy.pixel_pipeline, np.random.default_rng(4)
-    pictures = [rng.integers(128 - reach, 128 + reach, (224, 224, 3), np.uint8) for reach in (24, 12, 4)]
-    return np.stack([normalise(one, policy) for one in pictures])
-
-
-def outputs(name: str, onnx_file: Path | None = None, values: LoadedContract | None = None) -> list[ModelOutputs]:
-    """What TFLite and ONNX of a pair say of the batch."""
-    policy = (values or contract(name)).policy
-    tflite, reference = files(name)
-    return [
-        TFLiteRuntime(tflite.read_bytes(), interface=ModelInterface.of(policy, "tflite")).outputs(batch()),
-        OnnxRuntime(onnx_file or reference, interface=ModelInterface.of(policy, "onnx")).outputs(batch()),
-    ]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -91,24 +58,6 @@ def test_a_pair_is_taken_by_its_contract(name: str) -> None:
     assert contents[0] == files(name)[0].read_bytes()
 
 
-def _rewritten(folder: Path, name: str, change: Callable[[onnx.ModelProto], None]) -> Path:
-    """The ONNX file of a pair with something else inside."""
-    model = onnx.load(files(name)[1])
-    change(model)
-    path = folder / "other.onnx"
-    onnx.save(model, path)
-    return path
-
-
-def _scaled(wanted: str, change: Callable[[np.ndarray], np.ndarray]) -> Callable[[onnx.ModelProto], None]:
-    def rewrite(model: onnx.ModelProto) -> None:
-        for one in model.graph.initializer:
-            if one.name in wanted.split():
-                one.CopyFrom(onnx.numpy_helper.from_array(change(onnx.numpy_helper.to_array(one)).copy(), one.name))
-
-    return rewrite
-
-
 def _swapped_classes(model: onnx.ModelProto) -> None:
     (node,) = [one for one in model.graph.node if one.op_type == "Concat"]
     node.input[:] = list(node.input)[::-1]
@@ -122,8 +71,7 @@ def _swapped_outputs(model: onnx.ModelProto) -> None:
     model.graph.output[0].name, model.graph.output[1].name = second, first
 
 
-NEGATED = _scaled("head bias kernel", lambda values: -values)
-BGR = _scaled("first", lambda values: values[:, ::-1])
+BGR = scaled("first", lambda values: values[:, ::-1])
 # a network this small, all in integers, is further from its float twin than the contract's limits for integers allow
 ROUNDED = {
     "uint8": frozenset(
@@ -150,7 +98,7 @@ def test_parity_sees_a_planted_defect(name: str, change: Callable[..., None], tm
     """Under the contract and without one: the verdict is fail, never pass and never incomplete."""
     contract(name).dump(tmp_path / "contract.yaml")
     tflite, _ = files(name)
-    spoilt = _rewritten(tmp_path, name, change)
+    spoilt = rewritten(tmp_path, name, change)
     report = _parity(f"onnx:{spoilt}", f"tflite:{tflite}", tmp_path / "contract.yaml")
     assert report.verdict == "fail"
     failed = {one.name for one in report.parity.metrics if one.verdict == "fail"}
@@ -175,7 +123,7 @@ def test_an_embedding_is_compared_and_takes_no_part(tmp_path: Path) -> None:
     report = _parity(f"onnx:{reference}", f"tflite:{tflite}", None)
     assert report.parity.other_outputs.pairs == (("embedding", "embedding"),)
     assert report.verdict == "pass"
-    only_embedding = _rewritten(tmp_path, "embedding", _scaled("second", lambda values: values[:, :, ::-1]))
+    only_embedding = rewritten(tmp_path, "embedding", scaled("second", lambda values: values[:, :, ::-1]))
     assert _parity(f"onnx:{only_embedding}", f"tflite:{tflite}", None).verdict == "fail"
 
 
@@ -209,66 +157,68 @@ def test_files_that_contradict_the_contract_are_refused(case: str) -> None:
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_wrong_layout_is_refused(name: str) -> None:
+    """Colours said to be first where they are last, and the other way round; the shape of the file shows it."""
+    said = contract(name).policy.model_interface.input_layout
+    turned = {kind: "NHWC" if layout == "NCHW" else "NCHW" for kind, layout in said.items()}
+    with pytest.raises(RuntimeFileError, match="expected one input picture"):
+        check_pair(*files(name), contract(name).with_values({"model_interface.input_layout": turned}).policy)
+
+
+def test_one_number_that_speaks_for_real_is_turned() -> None:
+    """As MesoNet's sigmoid does; heatmap and logit turn together, and the slope of the fit says so where nobody did."""
+    for name in ("logit", "map"):
+        said = contract_for(*files(name), replace(KINDS[name], fake_index=0), load_contract())[0]
+        assert said.policy.model_interface.class_names == ["fake", "real"]
+        for turned, plain in zip(outputs(name, values=said), outputs(name), strict=True):
+            assert turned.pooled is not None
+            assert plain.pooled is not None
+            assert (turned.pooled == -plain.pooled).all()
+            assert (turned.maps == -plain.maps).all()
+    said = contract_for(*files("logit"), replace(SAID, fake_index=1), load_contract())[0]
+    assert (outputs("logit", values=said)[0].maps == outputs("logit")[0].maps).all()
+
+
+PATCHES = replace(SAID, kind="patch_logits", maps=("heat",), pooling="mean")
+
+
+def test_a_map_decides_where_it_is_said_or_nothing_else_could(tmp_path: Path) -> None:
+    """The rule pools the map in both files; an output beside it that nobody names decides nothing."""
+    named = contract_for(*files("map"), PATCHES, load_contract())[0]
+    assert named.policy.model_interface.ignored_outputs == {"tflite": ["score"], "onnx": ["score"]}
+    check_pair(*files("map"), named.policy)
+    pooled = [pooled_logits(one, named.policy.pooling) for one in outputs("map", values=named)]
+    assert np.abs(pooled[0] - pooled[1]).max() < 1e-4
+    assert np.ptp(pooled[0]) > 0.2
+
+    pair = maps_alone(tmp_path)
+    alone = contract_for(*pair, replace(SAID, pooling="mean"), load_contract())[0]
+    said, grid = alone.policy.model_interface, alone.policy.patch_grid
+    assert (said.output_kind, alone.policy.pooling.rule) == ("patch_logits", "mean")
+    assert said.logit_name == {"tflite": "", "onnx": ""}
+    assert (grid.rows, grid.stride, grid.receptive_field) == (7, 32, "whole_picture")
+    assert check_pair(*pair, alone.policy)[0] == pair[0].read_bytes()
+    narrow = contract_for(*pair, replace(SAID, pooling="mean", geometry=(32, 32, 0)), load_contract())[0]
+    assert narrow.policy.patch_grid.receptive_field == 32
+    with pytest.raises(OnboardingError, match=r"--pooling: how the map becomes one logit"):
+        contract_for(*pair, SAID, load_contract())
+
+
 def test_a_sigmoid_is_not_applied_twice() -> None:
     values = {"model_interface.output_kind": "class_logits"}
     with pytest.raises(RuntimeFileError, match="the output of SOFTMAX; its kind is class_probabilities"):
         check_pair(*files("softmax"), contract("softmax").with_values(values).policy)
 
 
-def test_swapped_outputs_are_refused_by_shape(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "outputs"), [("embedding", "score"), ("map", "heat")])
+def test_swapped_outputs_are_refused_by_shape(name: str, outputs: str, tmp_path: Path) -> None:
     """Two outputs that changed names: no shape fits any more."""
-    spoilt = _rewritten(tmp_path, "embedding", _swapped_outputs)
-    with pytest.raises(RuntimeFileError, match="expected outputs score"):
-        check_pair(files("embedding")[0], spoilt, contract("embedding").policy)
-
-
-def test_everything_that_has_to_be_said_is_asked_for_at_once() -> None:
-    with pytest.raises(OnboardingError) as caught:
-        contract_for(*files("softmax"), Said(), load_contract())
-    text = str(caught.value)
-    assert [line.split(":")[0] for line in text.splitlines()] == ["--scaling", "--crop-margin", "--fake-index"]
-    assert text.count("for example") == 3
+    spoilt = rewritten(tmp_path, name, _swapped_outputs)
+    with pytest.raises(RuntimeFileError, match=f"expected outputs {outputs}"):
+        check_pair(files(name)[0], spoilt, contract(name).policy)
 
 
 def test_a_pooling_rule_needs_a_map() -> None:
     with pytest.raises(ContractError, match=r"pooling\.rule"):
         contract("logit").with_values({"pooling.rule": "mean"})
-
-
-def _shaped(*sides: int | str) -> Callable[[onnx.ModelProto], None]:
-    def rewrite(model: onnx.ModelProto) -> None:
-        (given,) = model.graph.input
-        given.CopyFrom(onnx.helper.make_tensor_value_info(given.name, onnx.TensorProto.FLOAT, list(sides)))
-
-    return rewrite
-
-
-@pytest.mark.parametrize(
-    ("sides", "said"),
-    [(("N", "H", "W", 3), "export it with height, width and colours fixed"), (("N", 224, 112, 3), "a square picture")],
-)
-def test_a_picture_that_no_face_fits_is_refused_with_what_to_do(
-    sides: tuple[int | str, ...], said: str, tmp_path: Path
-) -> None:
-    changed = _rewritten(tmp_path, "logit", _shaped(*sides))
-    with pytest.raises(RuntimeFileError) as caught:
-        contract_for(files("logit")[0], changed, SAID, load_contract())
-    assert said in str(caught.value)
-    assert str(changed) in str(caught.value)
-
-
-def test_weights_in_another_file_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    model = onnx.load(files("logit")[1])
-    path = tmp_path / "outside.onnx"
-    onnx.save(model, path, save_as_external_data=True, location="weights.bin", size_threshold=0)
-    with pytest.raises(RuntimeFileError, match="save them inside"):
-        contract_for(files("logit")[0], path, SAID, load_contract())
-
-
-def test_a_custom_operator_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    def custom(model: onnx.ModelProto) -> None:
-        model.graph.node[1].domain, model.graph.node[1].op_type = "team", "Ours"
-        model.opset_import.append(onnx.helper.make_opsetid("team", 1))
-
-    with pytest.raises(RuntimeFileError, match="standard operators only"):
-        contract_for(files("logit")[0], _rewritten(tmp_path, "logit", custom), SAID, load_contract())

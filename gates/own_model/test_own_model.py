@@ -51,6 +51,7 @@ def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = _build(folder / "bundle", contract, "--data", manifest, "--split", split, "--frozen-on", "2026-11-01")
     assert done.returncode == 0, done.stderr
     assert "no training record" in done.stdout
+    assert "a classifier that sees only format, size, compression" in done.stdout
     return folder
 
 

@@ -40,7 +40,7 @@ BUNDLES = {"bundle", "source", "old", "new", "current", "candidate", "bundle ver
 UNKNOWN_VALUES = {
     "predict": ["--device-class"],
     "bundle build": ["--mode"],
-    "contract init": ["--kind", "--channels", "--scaling", "--method", "--output", "--map"],
+    "contract init": ["--kind", "--channels", "--scaling", "--method", "--output", "--map", "--pooling", "--geometry"],
     "onboard": ["--kind", "--channels", "--scaling"],
     "govern scan": ["--engine"],
     "govern tag": ["--to"],
