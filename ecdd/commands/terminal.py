@@ -62,7 +62,9 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True, colour: str | No
         Of the whole text, where a terminal shows it and NO_COLOR is not set.
     """
     lines = "\n".join(map(printable, text.split("\n")))
-    typer.secho(lines, fg=None if os.environ.get("NO_COLOR") else colour, err=err, nl=nl)
+    if colour and not os.environ.get("NO_COLOR"):
+        lines = typer.style(lines, fg=colour)  # taken out again where the output is no terminal
+    typer.echo(lines, err=err, nl=nl)
 
 
 def note(text: str) -> None:
