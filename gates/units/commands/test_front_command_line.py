@@ -81,7 +81,8 @@ def test_did_you_mean(typed: str, meant: str) -> None:
 def test_shell_completion_can_be_had() -> None:
     shown = subprocess.run(
         [sys.executable, "-m", "ecdd", "--show-completion", "bash"],
-        capture_output=True, text=True, check=False, cwd=ROOT, env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
+        capture_output=True, text=True, check=False, cwd=ROOT,
+        env={**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"},
     )  # fmt: skip
     assert shown.returncode == 0, shown.stderr
     assert "complete" in shown.stdout
