@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from ecdd.contract.pixel_sections import PixelPipeline
 
 _STRIP_PIXELS: Final = 2**20
-_SIXTEEN_BIT_GREY: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
-_GREY: Final = ("1", "L", "LA", *_SIXTEEN_BIT_GREY)
+SIXTEEN_BIT_GREY: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+_GREY: Final = ("1", "L", "LA", *SIXTEEN_BIT_GREY)
 
 
 def to_rgb(stored: Image.Image, bits: int, policy: PixelPipeline, notes: set[str]) -> Image.Image:
@@ -51,7 +51,7 @@ def to_rgb(stored: Image.Image, bits: int, policy: PixelPipeline, notes: set[str
         notes.add("alpha_composited")
         background = tuple(policy.alpha_background)
         change = lambda strip: _over(strip, background)  # noqa: E731
-    if stored.mode in _SIXTEEN_BIT_GREY:
+    if stored.mode in SIXTEEN_BIT_GREY:
         rgb = _by_strips(stored, partial(_sixteen_bit_grey, over=change))
     elif change is not None:
         rgb = _by_strips(stored, change)

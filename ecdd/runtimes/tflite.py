@@ -20,6 +20,7 @@ from ecdd.runtimes.base import (
     RuntimeFileError,
 )
 from ecdd.runtimes.integer_io import AffineQuantisation
+from ecdd.runtimes.litert_messages import without_information
 from ecdd.runtimes.model_file import read_model, recognise
 from ecdd.runtimes.model_interface import OPEN, ModelInterface, TensorFacts, check_answer, check_batch
 
@@ -180,7 +181,8 @@ class TFLiteRuntime:
         if shape[0] != self._batch:
             self._batch = 0  # were the next lines to fail, the following call must not trust the old shape
             self._interpreter.resize_tensor_input(self._input_index, shape, strict=True)
-            self._interpreter.allocate_tensors()
+            with without_information():
+                self._interpreter.allocate_tensors()
             self._batch = shape[0]
 
     def describe(self) -> Description:
@@ -214,7 +216,7 @@ def _interpreter(file: str, content: bytes, threads: int, *, xnnpack: bool, pres
 
     resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        with warnings.catch_warnings():
+        with without_information(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that preserving costs memory: it was asked for
             return Interpreter(
                 model_content=content,

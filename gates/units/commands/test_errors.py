@@ -26,17 +26,17 @@ CALLS_OF = {
     ("bundle build", "--mode"): "--out {new}",
     ("calibrate", "data"): "--split {split} --out {new}",
     ("calibrate", "split"): "--data {manifest} --out {new}",
-    ("govern review label", "history"): "{id} --store {store} --key {key} --is real --reviewer me --reason blur",
+    ("govern review label", "history"): "{id} --store {store} --review-key {key} --is real --reviewer me --reason blur",
     ("monitor reference", "scores"): "--out {new}",
     ("serve", "review_key"): "--review {store}",
 }
 
 
 # paths that a command makes; all others are read
-WRITTEN = {"out", "heatmap", "keep", "cache", "make_keys", "govern review make-key path", "init folder"}
+WRITTEN = {"out", "html", "heatmap", "keep", "cache", "make_keys", "govern review make-key path", "init folder"}
 # paths and addresses that are declared as text
 AS_TEXT = {"url", "log", "monitor check reference", "parity reference", "parity candidate", "parity data"}
-BUNDLES = {"bundle", "source", "old", "new", "current", "candidate", "bundle verify path", "bundle show path"}
+BUNDLES = {"bundle", "named", "source", "old", "new", "current", "candidate", "bundle verify path", "bundle show path"}
 UNKNOWN_VALUES = {
     "predict": ["--device-class"],
     "bundle build": ["--mode"],
@@ -58,8 +58,10 @@ UNKNOWN_VALUES = {
 }
 # what is no fault: (command, parameter, fault or *) and the exit code
 ALLOWED = {
-    ("predict", "paths", "*"): 0,  # a bad picture is a line with its reason
-    ("trace", "path", "*"): 0,
+    ("predict", "paths", "damaged"): 0,  # a bad picture is a line with its reason
+    ("predict", "paths", "deep"): 0,
+    ("trace", "path", "damaged"): 0,
+    ("trace", "path", "deep"): 0,
     ("predict", "log", "missing"): 0,  # a new log is begun
     ("govern review add", "store", "missing"): 0,  # a new store is begun
     ("govern review label", "history", "missing"): 0,  # a new history is begun
