@@ -1,12 +1,13 @@
 """The command line. Thin: every command lives in `ecdd.commands` and is imported only when it runs.
 
-A module of `ecdd.commands` has either ``app`` (a `typer.Typer`) or a function of the command's name.
+A command is the module of its name in `ecdd.commands`, with either ``app`` (a `typer.Typer`) or a function so named.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
+import time
 import traceback
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -17,42 +18,54 @@ os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.renamed import accept_old_names
+from ecdd.commands.terminal import detail, echo, speak
 from ecdd.errors import EcddError
 
 USAGE_ERROR = 2
+_ANYWHERE = frozenset({"-q", "--quiet", "-v", "--verbose"})
 # click's ClickException, a wrong call: newer versions of Typer carry click inside, older ones depend on it
 _WrongCall: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 @dataclass(frozen=True)
 class _Entry:
-    module: str
     help: str
+    panel: str
 
+    def module(self, name: str) -> str:
+        return f"ecdd.commands.{name}"
+
+
+_JUDGE = "Judge pictures"
+_BRING = "Bring a model"
+_RELEASE = "Gates and release"
+_OPERATE = "Operate"
+_WORKSHOP = "Workshop"
 
 COMMANDS: dict[str, _Entry] = {
-    "predict": _Entry("ecdd.commands.predict", "Judge pictures: label, probability, reason codes."),
-    "trace": _Entry("ecdd.commands.trace", "Show the stages S0 to S8 of one picture."),
-    "contract": _Entry("ecdd.commands.contract", "Make, check, show and compare policy contracts."),
-    "onboard": _Entry("ecdd.commands.onboard", "Take your model files to a report: contract, bundle, gates."),
-    "bundle": _Entry("ecdd.commands.bundle", "Build, verify and show bundles."),
-    "govern": _Entry("ecdd.commands.govern", "Lineage tags of a data set, and manual review."),
-    "train": _Entry("ecdd.commands.train", "Train a teacher or a student."),
-    "models": _Entry("ecdd.commands.models", "Read checkpoints of other projects, and store weights smaller."),
-    "forgeries": _Entry("ecdd.commands.forgeries", "Make forgeries and look at them."),
-    "calibrate": _Entry("ecdd.commands.calibrate", "Fit calibration and thresholds on a calibration split."),
-    "export": _Entry("ecdd.commands.export", "Turn a checkpoint into TFLite and ONNX."),
-    "parity": _Entry("ecdd.commands.parity", "Compare two model files on pictures, down to the layers."),
-    "score": _Entry("ecdd.commands.score", "Score a labelled manifest into a table for the release battery."),
-    "release": _Entry("ecdd.commands.release", "Approve a bundle from its evidence and sign it, or refuse it."),
-    "mutants": _Entry("ecdd.commands.mutants", "Plant every known defect: each must turn its gate red."),
-    "gates": _Entry("ecdd.commands.gates", "Run the specification on a bundle: records, report, JUnit."),
-    "init": _Entry("ecdd.commands.init", "Make a team's project: contract, manifest, workflow of a CI service."),
-    "report": _Entry("ecdd.commands.report", "Write the HTML report of a run."),
-    "judge": _Entry("ecdd.commands.judge", "Check stored evidence and hold it to a contract again."),
-    "serve": _Entry("ecdd.commands.serve", "Start the local site."),
-    "monitor": _Entry("ecdd.commands.monitor", "Judge a monitoring log."),
+    "predict": _Entry("Judge pictures: label, probability, reason codes.", _JUDGE),
+    "trace": _Entry("Show the stages S0 to S8 of one picture.", _JUDGE),
+    "serve": _Entry("Start the local site.", _JUDGE),
+    "onboard": _Entry("Take your model files to a report: contract, bundle, gates.", _BRING),
+    "init": _Entry("Make a team's project: contract, manifest, workflow of a CI service.", _BRING),
+    "contract": _Entry("Make, check, show and compare policy contracts.", _BRING),
+    "bundle": _Entry("Build, verify and show bundles.", _BRING),
+    "parity": _Entry("Compare two model files on pictures, down to the layers.", _BRING),
+    "calibrate": _Entry("Fit calibration and thresholds on a calibration split.", _BRING),
+    "gates": _Entry("Run the specification on a bundle: records, report, JUnit.", _RELEASE),
+    "report": _Entry("Write the HTML report of a run.", _RELEASE),
+    "diff": _Entry("Compare two runs: verdicts, metrics, limits, versions.", _RELEASE),
+    "judge": _Entry("Check stored evidence and hold it to a contract again.", _RELEASE),
+    "release": _Entry("Approve a bundle from its evidence and sign it, or refuse it.", _RELEASE),
+    "mutants": _Entry("Plant every known defect: each must turn its gate red.", _RELEASE),
+    "monitor": _Entry("Judge a monitoring log.", _OPERATE),
+    "govern": _Entry("Lineage tags of a data set, and manual review.", _OPERATE),
+    "score": _Entry("Score a labelled manifest into a table for the release battery.", _OPERATE),
+    "train": _Entry("Train a teacher or a student.", _WORKSHOP),
+    "export": _Entry("Turn a checkpoint into TFLite and ONNX.", _WORKSHOP),
+    "models": _Entry("Read checkpoints of other projects, and store weights smaller.", _WORKSHOP),
+    "forgeries": _Entry("Make forgeries and look at them.", _WORKSHOP),
 }
 
 # the extra to install where a library is missing
@@ -84,6 +97,7 @@ EXTRAS = {
     "in_toto_attestation": "gates",
     "google": "gates",
     "model_signing": "release",
+    "av": "video",
 }
 
 
@@ -105,13 +119,14 @@ def load_command(name: str) -> Any:  # noqa: ANN401 - a command object of the li
     ModuleNotFoundError
         A library that the command needs is not installed.
     """
-    module = importlib.import_module(COMMANDS[name].module)
+    module = importlib.import_module(COMMANDS[name].module(name))
     app = getattr(module, "app", None)
     if app is None:
         app = typer.Typer(add_completion=False)
         app.command(name)(getattr(module, name))
     command = typer.main.get_command(app)
     command.name = name
+    accept_old_names(command, name)
     return command
 
 
@@ -119,6 +134,18 @@ class LazyGroup(TyperGroup):
     """Commands by name; listing them imports none of them."""
 
     _listing = False
+
+    def __init__(self, **attrs: Any) -> None:  # noqa: ANN401
+        super().__init__(**attrs)
+        # what a mistyped name is compared with; `get_command` imports the real ones
+        self.commands = {name: TyperCommand(name) for name in COMMANDS}
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401
+        """Take --quiet and --verbose from wherever they stand; what is behind ``--`` is not looked at."""
+        end = args.index("--") if "--" in args else len(args)
+        ours = [word for word in args[:end] if word in _ANYWHERE]
+        rest = [word for word in args[:end] if word not in _ANYWHERE]
+        return list(super().parse_args(ctx, ours + rest + args[end:]))
 
     def list_commands(self, ctx: Any) -> list[str]:  # noqa: ANN401, ARG002
         """List the commands."""
@@ -129,7 +156,7 @@ class LazyGroup(TyperGroup):
         if cmd_name not in COMMANDS:
             return None
         if self._listing:
-            return TyperCommand(cmd_name, help=COMMANDS[cmd_name].help)
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name].help, rich_help_panel=COMMANDS[cmd_name].panel)
         return load_command(cmd_name)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
@@ -142,6 +169,7 @@ class LazyGroup(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401
         """Run a command; what it raises becomes one message and exit code 2, here and nowhere else."""
+        started = time.monotonic()
         try:
             return super().invoke(ctx)
         except (typer.Exit, typer.Abort, _WrongCall, BrokenPipeError):
@@ -151,6 +179,8 @@ class LazyGroup(TyperGroup):
                 traceback.print_exc()
             echo(_message(error), err=True)
             raise typer.Exit(USAGE_ERROR) from None
+        finally:
+            detail(f"{time.monotonic() - started:.1f} s")
 
 
 def _message(error: Exception) -> str:
@@ -180,7 +210,7 @@ app = typer.Typer(
     cls=LazyGroup,
     help="Edge deepfake detection, and the specification that decides whether a detector may ship.",
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 
@@ -201,8 +231,14 @@ def _root(
     with_traceback: Annotated[
         bool, typer.Option("--traceback", help="Where a command fails, also show where in the program; for reports.")
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Answers and errors only; also behind the command's name.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="More details, and the time taken; also behind the command's name.")
+    ] = False,
 ) -> None:
-    pass
+    speak("quiet" if quiet else "verbose" if verbose else "normal")
 
 
 def main() -> None:

@@ -1,8 +1,11 @@
-"""From bytes to a verdict: the parts of the pipeline and of the inference, composed."""
+"""From a picture to a verdict: the parts of the pipeline and of the inference, composed."""
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,18 +15,21 @@ from ecdd import __version__
 from ecdd.bundle.loading import Bundle, load_bundle
 from ecdd.contract.contract_error import ContractError, Problem
 from ecdd.contract.loading import LoadedContract, check_reason_codes, load_contract
+from ecdd.heatmap import Drawing
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.stages import JudgedFace, ModelOutputError, judge
-from ecdd.pipeline.decode import decoder_fingerprint, frozen_decoder, other_libraries, read_file
+from ecdd.pipeline.decode import decoder_fingerprint, frozen_decoder, other_libraries
 from ecdd.pipeline.face_detectors import load_detector
+from ecdd.pipeline.picture_input import Picture, checked, path_of, portable, read_source, refuse_single
 from ecdd.pipeline.preprocess import check_tensor
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
-from ecdd.pipeline.stages import PreparedFace, PreparedPicture, prepare
+from ecdd.pipeline.stages import PreparedFace, PreparedPicture, prepare, prepare_given
 from ecdd.runtimes.registry import RuntimeName, load_runtime
 from ecdd.runtimes.tflite import wants_xnnpack
 from ecdd.tracing import StageRecord
 from ecdd.verdict import DetectorSummary, FaceVerdict, Verdict
+from ecdd.worker_pool import Pool
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -32,7 +38,11 @@ _SECTIONS_OF_EVIDENCE = ("pixel_pipeline", "face_detector", "patch_grid", "pooli
 
 
 class Detector:
-    """A bundle, loaded and warm.
+    """A bundle, loaded and warm. Make one with `Detector.load`, and keep it.
+
+    Threads may share a detector: decoding and each of the two networks serve one of them at a time, so that threads
+    gain little. `predict_many` with ``jobs`` uses processes. Loading takes about half a second, a picture some 20 to
+    100 ms on one core, most of it decoding; a detector and its libraries hold some 120 MB.
 
     Parameters
     ----------
@@ -51,6 +61,19 @@ class Detector:
         Faces sent to the model so far.
     outcomes : dict of str to int
         Pictures so far by outcome; errors are counted on their own.
+
+    Examples
+    --------
+    >>> from ecdd import Detector
+    >>> detector = Detector.load("tiny")
+    >>> detector.predict(b"no picture").reason_codes
+    ('IO-002',)
+    >>> [verdict.label for verdict in detector.predict_many([b"", "missing.jpg"])]
+    ['abstain', 'abstain']
+    >>> detector.predict(42)
+    Traceback (most recent call last):
+    ...
+    TypeError: a picture is a path, bytes, a binary file, an image of Pillow or an array, not int
     """
 
     def __init__(self, bundle: Bundle, contract: LoadedContract, runtime: RuntimeName = "tflite") -> None:
@@ -61,6 +84,7 @@ class Detector:
         self.face_backend = load_detector(self.policy.face_detector, threads=settings.threads)
         self.runtime = load_runtime(bundle, runtime, settings.threads, xnnpack=wants_xnnpack(settings.delegate))
         self.calibration = AppliedCalibration.of(bundle.calibration)
+        self._runtime_name, self._counting = runtime, threading.Lock()
         self.model_calls = 0
         self.outcomes: dict[str, int] = {}
         self._identity = DetectorSummary(**vars(self.face_backend.identity()))
@@ -83,8 +107,9 @@ class Detector:
 
         Parameters
         ----------
-        bundle : path or Bundle, optional
-            Default bundle where not given.
+        bundle : path, str or Bundle, optional
+            A folder, or the name of a bundle that ships with the package (``"lite"``, ``"tiny"``); the default bundle
+            where not given.
         contract : path or LoadedContract, optional
             Overrides the bundle's contract; the verdicts then warn that no evidence covers the pair.
         runtime : str
@@ -107,26 +132,80 @@ class Detector:
             chosen = contract if isinstance(contract, LoadedContract) else load_contract(contract)
         return cls(loaded, chosen, runtime)
 
-    def predict(self, source: bytes | Path, name: str | None = None) -> Verdict:
-        """Judge one picture. Bad input never raises: it abstains with reason codes.
+    def predict(self, source: Picture, name: str | None = None) -> Verdict:
+        """Judge one picture. A bad picture never raises: its verdict abstains, with reason codes.
 
         Parameters
         ----------
-        source : bytes or Path
-            The file's content, or where it is.
+        source : str, path-like, bytes, binary file, PIL.Image.Image or ndarray
+            Where the file is, its content, or pixels: an array of shape (H, W, 3), uint8, RGB. Pixels have no file
+            (``pixels_given`` in the verdict's notes), and how they were compressed before is unknown.
         name : str, optional
             File name for the verdict and for noticing disguised files; the path's own by default.
 
         Returns
         -------
         Verdict
-            Label, probability, reason codes and what led to them.
-        """
-        label = name if name is not None else (str(source) if isinstance(source, Path) else "")
-        return self.summarise(self.examine(source, name), label)
+            Label, probability, reason codes and what led to them. It keeps the deciding face for its heatmap.
 
-    def examine(self, source: bytes | Path, name: str | None = None) -> StageRecord:
-        """Compute S0 to S8 of one picture and keep all of it; never raises for bad input."""
+        Raises
+        ------
+        TypeError
+            What was given is no picture by its type.
+        """
+        return self.verdict(source, name, keep=True)
+
+    def predict_many(self, sources: Iterable[Picture], *, jobs: int = 1, heatmaps: bool = False) -> Iterator[Verdict]:
+        """Judge pictures one after the other; none stops the others.
+
+        Parameters
+        ----------
+        sources : iterable
+            What `predict` takes; read as it is needed, so that it may be endless.
+        jobs : int
+            Worker processes, each with a detector of its own; they live as long as the iterator. With 1 this process
+            does the work. A picture that ends its worker costs its own verdict alone (``error``, ``SY-001``).
+        heatmaps : bool
+            Whether verdicts keep the deciding face, 0.2 MB each.
+
+        Yields
+        ------
+        Verdict
+            In the order of the sources. What is no picture by its type is ``rejected`` with ``IO-010``.
+
+        Raises
+        ------
+        TypeError
+            One picture was given instead of many.
+        ValueError
+            ``jobs`` is below 1.
+        EcddError
+            Processes cannot be started.
+        """
+        refuse_single(sources)
+        if jobs < 1:
+            raise ValueError(f"jobs is {jobs}; 1 or more are needed")
+        work = _Many(self.bundle, self.contract, self._runtime_name, self._unseen(), heatmaps)
+        if jobs == 1:
+            return (work.judge(self, source) for source in sources)
+        return Pool(map(work.sent, sources), work, jobs, fork=False).run()
+
+    def verdict(self, source: Picture, name: str | None = None, *, keep: bool = False) -> Verdict:
+        """As `predict`; ``keep`` says whether the verdict keeps the deciding face for its heatmap."""
+        source = checked(source)
+        record = self.examine(source, name)
+        made = self.summarise(record, path_of(source) if name is None else name)
+        face = made.deciding_face
+        if not keep or face is None or face not in record.judged or record.prepared is None:
+            return made
+        return made.keep(Drawing(record.prepared.faces[face].s3, record.judged[face].patch_map, self.policy))
+
+    def _unseen(self) -> Verdict:
+        """Verdict on nothing: what all verdicts of this detector share."""
+        return self.summarise(StageRecord(self.policy, outcome="error"), "")
+
+    def examine(self, source: Picture, name: str | None = None) -> StageRecord:
+        """Compute S0 to S8 of one picture and keep all of it; never raises for a bad picture."""
         start = time.perf_counter()
         record = StageRecord(self.policy)
         try:
@@ -139,14 +218,17 @@ class Detector:
         except Exception as error:  # noqa: BLE001 - one bad picture must not stop the others; it is counted as an error
             _fail(record, "error", (ReasonCode.INTERNAL_ERROR,), f"{type(error).__name__}: {error}"[:300])
         record.milliseconds["total"] = 1e3 * (time.perf_counter() - start)
-        self.outcomes[record.outcome] = self.outcomes.get(record.outcome, 0) + 1
+        with self._counting:
+            self.outcomes[record.outcome] = self.outcomes.get(record.outcome, 0) + 1
         return record
 
-    def _examine(self, source: bytes | Path, name: str | None, record: StageRecord) -> None:
-        if isinstance(source, Path):
-            name = source.name if name is None else name
-            source = read_file(source, self.policy.pixel_pipeline)
-        prepared = prepare(source, self.policy, self.face_backend, name=name)
+    def _examine(self, source: Picture, name: str | None, record: StageRecord) -> None:
+        content = read_source(source, self.policy.pixel_pipeline)
+        if isinstance(content, bytes):
+            named = Path(path_of(source)).name if name is None else name
+            prepared = prepare(content, self.policy, self.face_backend, name=named or None)
+        else:
+            prepared = prepare_given(content, self.policy, self.face_backend)
         record.prepared = prepared
         record.milliseconds.update(prepared.milliseconds)
         if prepared.judgeable:
@@ -165,7 +247,8 @@ class Detector:
         milliseconds.update(prepared.milliseconds)
         start = time.perf_counter()
         check_tensor(batch, self.policy.pixel_pipeline)
-        self.model_calls += len(batch)
+        with self._counting:
+            self.model_calls += len(batch)
         judged = self.judge_tensors(batch)
         milliseconds["model"] = 1e3 * (time.perf_counter() - start)
         return dict(zip(prepared.judgeable, judged, strict=True))
@@ -226,6 +309,52 @@ class Detector:
             probability=None if judged is None else judged.probability,
             **measured,
         )
+
+    def __repr__(self) -> str:
+        """One line: bundle, runtime and digests."""
+        about = self.bundle.manifest
+        return (
+            f"<Detector {about.name} {about.version}, {self._runtime_name}, payload {self.bundle.payload_digest[:12]}>"
+        )
+
+
+@dataclass(frozen=True)
+class _Many:
+    """What `Detector.predict_many` does with each picture, here or in a worker."""
+
+    bundle: Bundle
+    contract: LoadedContract
+    runtime: RuntimeName
+    unseen: Verdict
+    heatmaps: bool
+
+    def load(self) -> Detector:
+        """Load a worker's detector."""
+        return Detector(self.bundle, self.contract, self.runtime)
+
+    def judge(self, loaded: Detector, item: Any) -> Verdict:  # noqa: ANN401
+        """Verdict on one picture, whatever it is."""
+        if isinstance(item, Verdict):  # it could not be sent
+            return item
+        try:
+            return loaded.verdict(item, keep=self.heatmaps)
+        except TypeError as error:
+            return self.unseen.without_picture("rejected", ReasonCode.UNREADABLE, str(error))
+
+    def sent(self, source: Picture) -> Picture | Verdict:
+        """The picture, to be sent to a worker; the verdict on what cannot be sent."""
+        try:
+            return portable(source, self.contract.policy.pixel_pipeline)
+        except TypeError as error:
+            return self.unseen.without_picture("rejected", ReasonCode.UNREADABLE, str(error))
+        except Rejected as rejected:
+            return self.unseen.without_picture("rejected", rejected.codes[0], rejected.detail)
+
+    def died(self, item: Any, exitcode: int | None) -> Verdict:  # noqa: ANN401
+        """Verdict on a picture whose worker died."""
+        detail = f"the worker process ended with {exitcode} on this picture"
+        lost = self.unseen.without_picture("error", ReasonCode.INTERNAL_ERROR, detail)
+        return lost.model_copy(update={"path": path_of(item)})
 
 
 def _fail(

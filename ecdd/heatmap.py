@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -27,6 +28,28 @@ NO_MAP: Final = "this model gives one number for the whole face: there is no map
 # Blue for real, red for fake, and nothing in between: legible without telling red from green.
 _REAL: Final = np.array([33, 102, 172], np.float64)
 _FAKE: Final = np.array([178, 24, 43], np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Drawing:
+    """A heatmap that is drawn when it is asked for; parameters as for `heatmap`. Holds one face, about 0.2 MB."""
+
+    s3: NDArray[np.uint8]
+    patch_map: NDArray[np.float32]
+    policy: PolicyContract
+
+    def __call__(self, title: str, subtitle: str) -> Image.Image:
+        """Draw it."""
+        return heatmap(self.s3, self.patch_map, self.policy, title, subtitle)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether the same would be drawn."""
+        if not isinstance(other, Drawing):
+            return NotImplemented
+        pairs = ((self.s3, other.s3), (self.patch_map, other.patch_map))
+        return self.policy == other.policy and all(np.array_equal(one, two) for one, two in pairs)
+
+    __hash__ = object.__hash__
 
 
 def heatmap(

@@ -16,6 +16,7 @@ from ecdd.inference.decision import Decision
 from ecdd.inference.patch_grid import cell_box, cell_box_in_picture, standing_for
 from ecdd.inference.stages import argmax_cell, map_checksum
 from ecdd.pipeline.decode import decoder_fingerprint, s1_digest
+from ecdd.pipeline.given_pixels import GIVEN
 from ecdd.pipeline.orientation import box_to_stored
 from ecdd.pipeline.stages import crop_digest
 from ecdd.verdict import PatchMapSummary
@@ -90,8 +91,10 @@ class StageRecord:
         return found
 
     def s0(self) -> dict[str, Any]:
-        """Name and number of the file's bytes."""
+        """Name and number of the file's bytes; pixels that came without a file are *given*."""
         decoded = self._picture.decoded
+        if decoded.sha256 is None:
+            return {"file": GIVEN, "bytes": None}
         return {"file": s0_name(decoded.sha256), "bytes": decoded.n_bytes}
 
     def s1(self) -> dict[str, Any]:
@@ -99,7 +102,7 @@ class StageRecord:
         decoded = self._picture.decoded
         return {
             "image": s1_digest(decoded.image),
-            "decoder": decoder_fingerprint(),
+            "decoder": GIVEN if decoded.sha256 is None else decoder_fingerprint(),
             "orientation": decoded.orientation,
             "notes": list(decoded.notes),
         }

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Callable
+from html import escape
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from ecdd.errors import EcddError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 class _Part(BaseModel):
@@ -95,6 +103,21 @@ class Verdict(_Part):
         One sentence for a person.
     size : tuple of int or None
         Width and height of the upright picture, pixels; None when it was not decoded.
+    file_sha256 : str or None
+        None when the file was not decoded, and for pixels that came without a file (``pixels_given`` in ``notes``).
+
+    Examples
+    --------
+    >>> from ecdd import Detector
+    >>> verdict = Detector.load().predict(b"no picture")
+    >>> verdict
+    <Verdict abstain: IO-002 the file's format is not supported>
+    >>> verdict.label, verdict.outcome, verdict.reason_codes
+    ('abstain', 'rejected', ('IO-002',))
+    >>> verdict.face is None, verdict.heatmap() is None
+    (True, True)
+    >>> verdict.to_dict()["probability"] is None
+    True
     """
 
     path: str
@@ -118,6 +141,79 @@ class Verdict(_Part):
     detector: DetectorSummary
     versions: dict[str, str]
     milliseconds: dict[str, float]
+    _drawing: Callable[[str, str], Image.Image] | None = PrivateAttr(None)
+
+    @property
+    def face(self) -> FaceVerdict | None:
+        """The face that decided; None where none was judged."""
+        return None if self.deciding_face is None else self.faces[self.deciding_face]
+
+    def heatmap(self) -> Image.Image | None:
+        """Draw the map of local logits over the deciding face.
+
+        Returns
+        -------
+        Image or None
+            RGB: face, overlay, colour bar in logits; None where no face was judged. Takes some 20 ms.
+
+        Raises
+        ------
+        EcddError
+            A face was judged, and its pixels were not kept: `Detector.predict` keeps them, `Detector.predict_many`
+            with ``heatmaps=True``, JSON never.
+        """
+        if self.deciding_face is None or self.probability is None:
+            return None
+        if self._drawing is None:
+            raise EcddError(
+                "this verdict kept no pixels of its face: use Detector.predict, or predict_many with heatmaps=True"
+            )
+        which = f", face {self.deciding_face + 1} of {len(self.faces)}" if len(self.faces) > 1 else ""
+        title = f"{self.label}, P(fake) = {self.probability:.3f}{which}"
+        limits = f"real <= {self.thresholds['t_real']:.3f}, fake >= {self.thresholds['t_fake']:.3f}"
+        parts = [PurePath(self.path).name[-60:], limits, " ".join(self.reason_codes)]
+        return self._drawing(title, " ".join(" - ".join(part for part in parts if part).split()))
+
+    def keep(self, drawing: Callable[[str, str], Image.Image] | None) -> Verdict:
+        """Keep what draws the heatmap, from a title and a subtitle; gives this verdict."""
+        self._drawing = drawing
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values of every field, at full precision."""
+        return self.model_dump(mode="json")
+
+    def __repr__(self) -> str:
+        """One line: label, probability or reasons, and path."""
+        said = "" if self.probability is None else f" P(fake)={self.probability:.3f}"
+        why = f": {' '.join(self.reason_codes)} {self.detail}" if self.label == "abstain" else ""
+        where = f" {self.path!r}" if self.path else ""
+        return f"<Verdict {self.label}{said}{why}{where}>"
+
+    __str__ = __repr__
+
+    def _repr_html_(self) -> str:
+        """Table and, where it was kept, heatmap, as a notebook shows them."""
+        probability = "not judged" if self.probability is None else f"{self.probability:.3f}"
+        limits = f"real up to {self.thresholds['t_real']:.3f}, fake from {self.thresholds['t_fake']:.3f}"
+        rows = [("verdict", self.label), ("P(fake)", f"{probability} ({limits})"), ("picture", self.path or "given")]
+        if self.reason_codes:
+            rows.insert(1, ("because", f"{' '.join(self.reason_codes)}: {self.detail}"))
+        rows += [("note", warning) for warning in self.warnings]
+        table = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+        return f"<table>{table}</table>{self._picture_html()}"
+
+    def _picture_html(self) -> str:
+        drawn = None if self._drawing is None else self.heatmap()
+        if drawn is None:
+            return ""
+        import base64
+        import io
+
+        buffer = io.BytesIO()
+        drawn.save(buffer, "PNG")
+        data = base64.b64encode(buffer.getvalue()).decode("ascii")
+        return f'<img alt="heatmap of the face that decided" src="data:image/png;base64,{data}">'
 
     def without_picture(self, outcome: Literal["rejected", "error"], code: str, detail: str) -> Verdict:
         """Verdict of the same system on a file that it never saw.

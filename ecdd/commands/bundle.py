@@ -22,11 +22,13 @@ BundlePath = Annotated[Path | None, typer.Argument(help="Bundle directory; the d
 @app.command()
 def verify(
     path: BundlePath = None,
-    key: Annotated[Path | None, typer.Option(help="Public key; a bundle that it did not sign is then refused.")] = None,
+    key: Annotated[
+        Path | None, typer.Option("--public-key", help="A bundle that its private half did not sign is then refused.")
+    ] = None,
 ) -> None:
     """Check every byte of a bundle and whether its parts agree; exit code 2 where it must not be used.
 
-    What differs is listed as extra, missing and mismatched files. With --key the signature must hold too.
+    What differs is listed as extra, missing and mismatched files. With --public-key the signature must hold too.
     """
     from ecdd.bundle import load_bundle
     from ecdd.release.approving import check_released
@@ -69,10 +71,10 @@ def build(
     *,
     out: Annotated[Path, typer.Option(help="Folder of the new bundle; nothing may be there yet.")],
     mode: Annotated[
-        str | None, typer.Option(help="quantization.mode to ship; one of the variants that --from holds.")
+        str | None, typer.Option(help="quantization.mode to ship; one of the variants that --bundle holds.")
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--from", help="Bundle to begin with; the default bundle where not given.")
+        Path | None, typer.Option("--bundle", help="Bundle to begin with; the default bundle where not given.")
     ] = None,
     tflite: Annotated[Path | None, typer.Option(help="Your model, as it will ship.")] = None,
     onnx: Annotated[Path | None, typer.Option(help="The same model in float32: the reference.")] = None,
@@ -98,19 +100,19 @@ def build(
     """Make a bundle: from your own model, or from another bundle with another mode shipped.
 
     With --tflite, --onnx and --contract the bundle holds your model, calibrated by the contract on --data (scored here)
-    or --scores (taken as given, and said so). With --mode it ships a variant of --from, with that variant's own
+    or --scores (taken as given, and said so). With --mode it ships a variant of --bundle, with that variant's own
     calibration and thresholds.
 
     The new bundle has digests and evidence of its own: freeze its golden outputs and run the gates on it.
     """
     if tflite is None and onnx is None and contract is None:
         if mode is None:
-            raise EcddError("give --mode to ship a variant of --from, or --tflite, --onnx and --contract")
+            raise EcddError("give --mode to ship a variant of --bundle, or --tflite, --onnx and --contract")
         _ship(source, mode, out, name, release)
     elif tflite is None or onnx is None or contract is None or (data is None) == (scores is None) or mode or source:
         raise EcddError(
             "your own model needs --tflite, --onnx, --contract, and one of --data and --scores to calibrate it; "
-            "--mode and --from are for bundles that exist"
+            "--mode and --bundle are for bundles that exist"
         )
     else:
         if split is not None and not split.is_file():

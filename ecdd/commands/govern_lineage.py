@@ -85,7 +85,7 @@ def check(
     echo(f"{len(rows)} pictures, no crossing; split {tags.digest}")
     say_head(own)
     if stores and key is None:
-        echo("review stores: by digest and group alone; give --key to look for near-duplicates too", err=True)
+        echo("review stores: by digest and group alone; give --review-key to look for near-duplicates too", err=True)
 
 
 def say_head(path: Path) -> None:

@@ -1,10 +1,49 @@
-"""The one place that prints. Whatever a terminal would obey in a text is escaped here, wherever the text is from."""
+"""The one place that prints. Whatever a terminal would obey in a text is escaped here, wherever the text is from.
+
+Answers go to standard output; what is said about the work goes to standard error: headers, notes, progress, errors.
+"""
 
 from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 import typer
 
 from ecdd.errors import printable
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+_SHOW_PROGRESS_AFTER: Final = 1.0  # seconds
+_Item = TypeVar("_Item")
+
+
+@dataclass
+class _Speaking:
+    """How much is said: of this process, set once by `ecdd.cli`."""
+
+    level: Literal["quiet", "normal", "verbose"] = "normal"
+
+
+_SPEAKING: Final = _Speaking()
+
+
+def speak(level: Literal["quiet", "normal", "verbose"]) -> None:
+    """Set how much is said: ``quiet`` leaves answers and errors, ``verbose`` adds details."""
+    _SPEAKING.level = level
+
+
+def is_verbose() -> bool:
+    """Whether details were asked for."""
+    return _SPEAKING.level == "verbose"
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True, colour: str | None = None) -> None:
@@ -19,7 +58,89 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True, colour: str | No
     nl : bool
         End with a line end.
     colour : str, optional
-        Of the whole text, where a terminal shows it.
+        Of the whole text, where a terminal shows it and NO_COLOR is not set.
     """
     lines = "\n".join(map(printable, text.split("\n")))
-    typer.secho(lines, fg=colour, err=err, nl=nl)
+    typer.secho(lines, fg=None if os.environ.get("NO_COLOR") else colour, err=err, nl=nl)
+
+
+def note(text: str) -> None:
+    """Say something about the work on standard error, unless ``--quiet``."""
+    if _SPEAKING.level != "quiet":
+        echo(text, err=True)
+
+
+def detail(text: str) -> None:
+    """Say a detail on standard error under ``--verbose``."""
+    if _SPEAKING.level == "verbose":
+        echo(text, err=True)
+
+
+def write_json(value: Any) -> None:  # noqa: ANN401 - JSON values
+    """Print an answer for a program: all digits, nothing cut."""
+    echo(json.dumps(value, indent=1, ensure_ascii=True))
+
+
+def fitted(text: str) -> str:
+    """The text on one line of the terminal, its end cut; whole where standard output is no terminal."""
+    if not sys.stdout.isatty():
+        return text
+    width = shutil.get_terminal_size().columns
+    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+
+
+class Bar:
+    """A progress bar that appears on standard error when the work takes longer than a second and a person watches."""
+
+    def __init__(self, what: str, total: int | None) -> None:
+        self._what, self._total, self._done = what, total, 0
+        self._since = time.monotonic()
+        self._shown: Progress | None = None
+        self._allowed = _SPEAKING.level != "quiet" and sys.stderr.isatty()
+
+    def advance(self, steps: int = 1) -> None:
+        """Say that so many more are done."""
+        self.reach(self._done + steps, self._total)
+
+    def reach(self, done: int, total: int | None = None, what: str | None = None) -> None:
+        """Say how many are done, of how many, and at what."""
+        self._done, self._total, self._what = done, total, what or self._what
+        if self._shown is None and self._allowed and time.monotonic() - self._since > _SHOW_PROGRESS_AFTER:
+            self._shown = _started()
+            self._shown.add_task(self._what)
+        if self._shown is not None:
+            task = self._shown.task_ids[0]
+            self._shown.update(task, completed=self._done, total=self._total, description=printable(self._what))
+
+    def close(self) -> None:
+        """Take the bar away."""
+        if self._shown is not None:
+            self._shown.stop()
+
+
+def _started() -> Progress:
+    from rich.console import Console
+    from rich.progress import Progress
+
+    # verdicts on a redirected standard output must not be drawn into the bar
+    shown = Progress(console=Console(stderr=True), transient=True, redirect_stdout=False)
+    shown.start()
+    return shown
+
+
+@contextlib.contextmanager
+def progress(what: str, total: int | None = None) -> Iterator[Bar]:
+    """Show progress for as long as the block lasts."""
+    bar = Bar(what, total)
+    try:
+        yield bar
+    finally:
+        bar.close()
+
+
+def watched(items: Iterable[_Item], total: int | None, what: str) -> Iterator[_Item]:
+    """Go through items with a progress bar."""
+    with progress(what, total) as bar:
+        for item in items:
+            yield item
+            bar.advance()

@@ -65,7 +65,7 @@ class ReviewKey:
         if path is None:
             text = os.environ.get(KEY_VARIABLE)
             if not text:
-                raise ReviewError("bad_key", f"no key: give --key FILE, or set {KEY_VARIABLE}")
+                raise ReviewError("bad_key", f"no key: give --review-key FILE, or set {KEY_VARIABLE}")
             return cls(_decoded(text, KEY_VARIABLE))
         try:
             mode = stat.S_IMODE(path.stat().st_mode)

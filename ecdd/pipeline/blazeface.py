@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ecdd.pipeline.face import DetectorError, DetectorIdentity, Face, sort_faces, verify_weights
+from ecdd.runtimes.litert_messages import without_information
 
 if TYPE_CHECKING:
     from ecdd.contract.pixel_sections import FaceDetector
@@ -273,7 +274,8 @@ def _open(content: bytes, threads: int, origin: str) -> tuple[Any, int, int, int
     """Open the network and check its shapes against what this module decodes; gives the tensor indices."""
     from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = Interpreter(model_content=content, num_threads=threads)
+    with without_information():
+        interpreter = Interpreter(model_content=content, num_threads=threads)
     interpreter.allocate_tensors()
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     by_shape = {tuple(int(n) for n in item["shape"]): int(item["index"]) for item in outputs}

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ecdd.contract.pixel_sections import PixelPipeline
 
 _STRIP_PIXELS: Final = 2**20
-_SIXTEEN_BIT_GREY: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
+SIXTEEN_BIT_GREY: Final = ("I;16", "I;16B", "I;16L", "I;16N", "I")
 
 
 def to_rgb(stored: Image.Image, bits: int, policy: PixelPipeline, notes: set[str]) -> Image.Image:
@@ -50,7 +50,7 @@ def to_rgb(stored: Image.Image, bits: int, policy: PixelPipeline, notes: set[str
         notes.add("alpha_composited")
         background = tuple(policy.alpha_background)
         change = lambda strip: _over(strip, background)  # noqa: E731
-    if stored.mode in _SIXTEEN_BIT_GREY:
+    if stored.mode in SIXTEEN_BIT_GREY:
         rgb = _by_strips(stored, partial(_sixteen_bit_grey, over=change))
     elif change is not None:
         rgb = _by_strips(stored, change)
@@ -79,7 +79,7 @@ def _note_mode(stored: Image.Image, bits: int, policy: PixelPipeline, notes: set
         notes.add("cmyk")
     if stored.mode in ("P", "PA"):
         notes.add("palette")
-    if stored.mode in ("1", "L", "LA", *_SIXTEEN_BIT_GREY):
+    if stored.mode in ("1", "L", "LA", *SIXTEEN_BIT_GREY):
         notes.add("grey")
     if stored.info.get("icc_profile"):
         notes.add("icc_ignored")

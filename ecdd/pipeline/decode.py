@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Mapping
@@ -26,7 +27,7 @@ from ecdd.pipeline.memory_need import check_memory
 from ecdd.pipeline.orientation import read_orientation, upright
 from ecdd.pipeline.png_stream import lost_rows
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
-from ecdd.pipeline.sniffing import claimed_format, is_cut_signature, sniff
+from ecdd.pipeline.sniffing import VIDEOS, claimed_format, is_cut_signature, sniff
 
 # By Pillow version: the codec libraries that the golden stages were frozen with. Any Pillow of the range in
 # pyproject.toml decodes; evidence exists for the contract's alone.
@@ -37,6 +38,14 @@ FROZEN_CODECS: Final[Mapping[str, Mapping[str, str]]] = {
 # each costs a pointer, an aligned row and a step of the decoder, 660 MiB and 10 s in all.
 MAX_SIDE: Final = 65535
 _TRUNCATED: Final = (ReasonCode.CORRUPT_FILE, ReasonCode.TRUNCATED)
+# What a person can do with a file of a kind that is not judged
+_OTHER_WAYS: Final[Mapping[str, str]] = {
+    "HEIF": ", as phones store photos: export it as JPEG, once and in full size",
+    "AVIF": ": export it as JPEG or PNG, once and in full size",
+    **dict.fromkeys(VIDEOS, ", a video: ecdd.frames judges its frames (experimental, pip install 'ecdd[video]')"),
+}
+# `warnings.catch_warnings` changes what the whole process is warned of: threads decode one after the other
+_WARNINGS: Final = threading.Lock()
 # What Pillow's plugins raise on damaged input; MemoryError comes from sizes that lie.
 _DECODE_ERRORS: Final = (
     OSError,
@@ -65,25 +74,25 @@ class Decoded:
     image : Image
         S1: upright, mode RGB.
     format : str
-        ``"JPEG"``, ``"PNG"`` or ``"WEBP"``.
-    n_bytes : int
-        Size of the file.
-    sha256 : str
-        S0: SHA-256 of the file's bytes.
+        ``"JPEG"``, ``"PNG"`` or ``"WEBP"``; `ecdd.pipeline.given_pixels.GIVEN` for pixels that came without a file.
+    n_bytes : int or None
+        Size of the file; None for given pixels.
+    sha256 : str or None
+        S0: SHA-256 of the file's bytes; None for given pixels.
     stored_size : tuple of int
         Width and height before orientation, pixels.
     orientation : int
         EXIF orientation that was applied, 1 to 8.
     quantisation_tables : tuple of tuple of int, or None
-        JPEG luminance and chrominance tables in the order that Pillow gives; None for PNG and WebP.
+        JPEG luminance and chrominance tables in the order that Pillow gives; None for PNG, WebP and given pixels.
     notes : tuple of str
         Sorted words on what was met: ``"alpha_composited"``, ``"cmyk"``, ``"exif_invalid"``, ``"icc_ignored"`` …
     """
 
     image: Image.Image
     format: str
-    n_bytes: int
-    sha256: str
+    n_bytes: int | None
+    sha256: str | None
     stored_size: tuple[int, int]
     orientation: int
     quantisation_tables: tuple[tuple[int, ...], ...] | None
@@ -186,7 +195,8 @@ def _checked_format(data: bytes, policy: PixelPipeline, name: str | None) -> str
         raise Rejected(codes, f"the extension says {claimed}, the content is not")
     if found not in policy.accepted_formats:
         allowed = ", ".join(policy.accepted_formats)
-        raise Rejected((ReasonCode.UNSUPPORTED_FORMAT,), f"format {found or 'unknown'}; accepted are {allowed}")
+        detail = f"format {found or 'unknown'}{_OTHER_WAYS.get(found or '', '')}; accepted are {allowed}"
+        raise Rejected((ReasonCode.UNSUPPORTED_FORMAT,), detail)
     return str(found)
 
 
@@ -210,7 +220,7 @@ def _decode_pixels(
     # A library in the same process may have switched this on; half a picture must never be judged.
     ImageFile.LOAD_TRUNCATED_IMAGES = False
     notes: set[str] = set()
-    with warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             stored: Image.Image = Image.open(io.BytesIO(data), formats=[image_format])

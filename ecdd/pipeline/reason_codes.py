@@ -107,7 +107,7 @@ class ReasonCode(StrEnum):
         "IO-002",
         "the file's format is not supported",
         "This kind of file is not supported.",
-        "Use a JPEG, PNG or WebP file, as the camera or site made it.",
+        "Use a JPEG, PNG or WebP file, as the camera or site made it; a HEIC photo as JPEG, a frame of a video.",
     )
     FILE_TOO_LARGE = (
         "IO-003",

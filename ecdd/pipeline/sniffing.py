@@ -20,7 +20,14 @@ _SIGNATURES: Final = (
     (b"\xff\x0a", "JXL"),
     (b"\x00\x00\x00\x0cJXL ", "JXL"),
     (b"\x00\x00\x00\x0cjP  ", "JPEG2000"),
+    (b"\x1aE\xdf\xa3", "MKV"),  # WebM too
 )
+# major brands of still pictures among ISO media (ISO/IEC 23008-12); all others are films
+_STILL_BRANDS: Final = {
+    **dict.fromkeys((b"avif", b"avis"), "AVIF"),
+    **dict.fromkeys((b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"), "HEIF"),
+}
+VIDEOS: Final = frozenset({"AVI", "MKV", "MP4"})
 _EXTENSIONS: Final = {
     ".jpg": "JPEG",
     ".jpeg": "JPEG",
@@ -43,6 +50,9 @@ _EXTENSIONS: Final = {
     ".heif": "HEIF",
     ".avif": "AVIF",
     ".svg": "SVG",
+    **dict.fromkeys((".mp4", ".m4v", ".mov", ".3gp"), "MP4"),
+    **dict.fromkeys((".mkv", ".webm"), "MKV"),
+    ".avi": "AVI",
 }
 
 
@@ -60,10 +70,10 @@ def sniff(data: bytes) -> str | None:
         ``"JPEG"``, ``"PNG"``, ``"WEBP"``, the name of another known format, or None when nothing is recognised.
     """
     head = data[:64]
-    if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
-        return "WEBP"
+    if head[:4] == b"RIFF":
+        return {b"WEBP": "WEBP", b"AVI ": "AVI"}.get(head[8:12])
     if head[4:8] == b"ftyp":
-        return "AVIF" if head[8:12] in (b"avif", b"avis") else "HEIF"
+        return _STILL_BRANDS.get(head[8:12], "MP4")
     for signature, name in _SIGNATURES:
         if head.startswith(signature):
             return name

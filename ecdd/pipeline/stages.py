@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from ecdd.pipeline import preprocess
 from ecdd.pipeline.compression import jpeg_quality
 from ecdd.pipeline.decode import Decoded, decode
 from ecdd.pipeline.face import Face, FaceBackend, face_crop_box, is_certain, turned_crop
+from ecdd.pipeline.given_pixels import given_pixels
 from ecdd.pipeline.guardrails import faces_that_count, faces_to_judge, picture_codes, resolution_codes
 from ecdd.pipeline.preprocess import CropBox
 from ecdd.pipeline.quality import FaceQuality, face_codes, is_soft, measure
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from ecdd.contract.pixel_sections import FaceDetector, PixelPipeline
     from ecdd.contract.schema import PolicyContract
     from ecdd.pipeline.reason_codes import ReasonCode
+
+_TIMED: Final = ("decode", "detect", "crop_resize", "quality", "normalise")
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,9 +131,26 @@ def prepare(data: bytes, policy: PolicyContract, detector: FaceBackend, *, name:
     Rejected
         When the file cannot be decoded under the contract. Missing or unfit faces are reason codes, not errors.
     """
-    milliseconds = dict.fromkeys(("decode", "detect", "crop_resize", "quality", "normalise"), 0.0)
+    milliseconds = dict.fromkeys(_TIMED, 0.0)
     with _timed(milliseconds, "decode"):
         decoded = decode(data, policy.pixel_pipeline, name=name)
+    return _prepared(decoded, policy, detector, milliseconds)
+
+
+def prepare_given(
+    pixels: Image.Image | NDArray[np.uint8], policy: PolicyContract, detector: FaceBackend
+) -> PreparedPicture:
+    """As `prepare`, for pixels that came without a file; see `ecdd.pipeline.given_pixels`."""
+    milliseconds = dict.fromkeys(_TIMED, 0.0)
+    with _timed(milliseconds, "decode"):
+        decoded = given_pixels(pixels, policy.pixel_pipeline)
+    return _prepared(decoded, policy, detector, milliseconds)
+
+
+def _prepared(
+    decoded: Decoded, policy: PolicyContract, detector: FaceBackend, milliseconds: dict[str, float]
+) -> PreparedPicture:
+    """S2 and S3 of S1, and the guardrails."""
     if low := resolution_codes(decoded.image.size, policy.quality_gates):
         return PreparedPicture(decoded, (), low, 0, (), (), milliseconds)
     with _timed(milliseconds, "detect"):

@@ -106,7 +106,7 @@ def check_released(bundle: Bundle, public: Path | None) -> str:
         verify(bundle.path, public)
         return f"released and signed{kind}; the signature holds under {public.name}"
     signed = (bundle.path / SIGNATURE).is_file()
-    return f"released{kind}; its signature was not checked: give --key" if signed else f"released{kind} UNSIGNED"
+    return f"released{kind}; its signature was not checked: give --public-key" if signed else f"released{kind} UNSIGNED"
 
 
 def page(decision: Decision, digest: str) -> str:

@@ -20,6 +20,7 @@ from ecdd.runtimes.base import (
     RuntimeFileError,
 )
 from ecdd.runtimes.integer_io import AffineQuantisation
+from ecdd.runtimes.litert_messages import without_information
 from ecdd.runtimes.model_file import read_model, recognise
 from ecdd.runtimes.model_interface import OPEN, ModelInterface, TensorFacts, check_answer, check_batch
 
@@ -214,7 +215,7 @@ def _interpreter(file: str, content: bytes, threads: int, *, xnnpack: bool, pres
 
     resolver = OpResolverType.AUTO if xnnpack else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     try:
-        with warnings.catch_warnings():
+        with without_information(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # that preserving costs memory: it was asked for
             return Interpreter(
                 model_content=content,

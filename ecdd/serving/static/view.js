@@ -74,10 +74,11 @@ function drawScale({ probability, thresholds, label }) {
   );
 }
 
-function reasonItems(codes) {
+function reasonItems({ reason_codes: codes, detail }) {
   return codes.map((code) => {
     const [what, then] = sentence(code);
-    return el("li", {}, el("strong", { textContent: what }), ` ${then} `, el("code", { textContent: code }));
+    const kind = code === "IO-002" ? `: ${detail.split(/[:;]/)[0]}` : ""; // such as "format MP4, a video"
+    return el("li", {}, el("strong", { textContent: what }), ` ${then} `, el("code", { textContent: code + kind }));
   });
 }
 
@@ -88,7 +89,7 @@ export function drawVerdict(answer) {
   byId("verdict-text").textContent = explanation(answer);
   byId("verdict-text").hidden = answer.probability === null;
   drawScale(answer);
-  byId("reasons").replaceChildren(...reasonItems(answer.reason_codes));
+  byId("reasons").replaceChildren(...reasonItems(answer));
   byId("reasons").hidden = answer.reason_codes.length === 0;
   const action = ACTIONS[answer.abstain_action];
   byId("next").textContent = action ?? "";

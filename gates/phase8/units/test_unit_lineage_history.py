@@ -219,11 +219,11 @@ def test_check_refuses_copies_of_reviewed_pictures_by_command(tmp_path: Path) ->
     assert (deleted.exit_code, "1 pictures, 0 lines that tag one AUDIT" in deleted.stderr) == (1, True)
     (tmp_path / "lineage.jsonl").rename(history)
     (tmp_path / "lineage.head").rename(history.with_suffix(".head"))
-    assert "give --key" in by_digest.output
-    found = run.invoke(app, [*check, "--key", str(key)])
+    assert "give --review-key" in by_digest.output
+    found = run.invoke(app, [*check, "--review-key", str(key)])
     assert found.exit_code == 1
     assert f"p0.png ({keys[rows[0]][:12]})" in found.output
     assert item_id in found.output
-    refused = run.invoke(app, [*check, "--key", str(wrong)])
+    refused = run.invoke(app, [*check, "--review-key", str(wrong)])
     assert refused.exit_code == 2
     assert "wrong_key" in refused.output

@@ -267,7 +267,7 @@ def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: GoldenSet)
     picture = next(item.path for item in golden.items if item.set == "in_scope")
     review = ["govern", "review"]
     assert run.invoke(app, [*review, "make-key", str(key)]).exit_code == 0
-    common = ["--store", str(store), "--key", str(key)]
+    common = ["--store", str(store), "--review-key", str(key)]
     refused = run.invoke(app, [*review, "add", str(picture), *common])
     assert refused.exit_code == 2
     assert "no_consent" in refused.output
@@ -301,7 +301,7 @@ def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: GoldenSet)
     record.write_bytes(sealed)
     assert run.invoke(app, [*review, "purge", "--store", str(store)]).stdout == "0 items purged\n"
     assert "deleted" in run.invoke(app, [*review, "opt-out", item_id, "--store", str(store)]).stdout
-    wrong = run.invoke(app, [*review, "status", "--store", str(store), "--key", str(tmp_path / "none")])
+    wrong = run.invoke(app, [*review, "status", "--store", str(store), "--review-key", str(tmp_path / "none")])
     assert wrong.exit_code == 2
     assert "Traceback" not in wrong.output
     assert run.invoke(app, [*review, "protocol", "--out", str(tmp_path / "p.md")]).exit_code == 0

@@ -26,7 +26,7 @@ CALLS_OF = {
     ("bundle build", "--mode"): "--out {new}",
     ("calibrate", "data"): "--split {split} --out {new}",
     ("calibrate", "split"): "--data {manifest} --out {new}",
-    ("govern review label", "history"): "{id} --store {store} --key {key} --is real --reviewer me --reason blur",
+    ("govern review label", "history"): "{id} --store {store} --review-key {key} --is real --reviewer me --reason blur",
     ("monitor reference", "scores"): "--out {new}",
     ("serve", "review_key"): "--review {store}",
 }

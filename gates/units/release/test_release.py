@@ -75,7 +75,7 @@ def test_approved_signed_and_verified(here: Path) -> None:
     assert shown.startswith("# Release approved, partial, self-attested")
     assert "operating_point.max_abstain_rate: 0.3" in shown
     assert read_records(here / "reports")["E1.9"].identity.golden_digest in shown
-    verified = _ecdd("bundle", "verify", here / "bundle", "--key", here / "key.pub.pem")
+    verified = _ecdd("bundle", "verify", here / "bundle", "--public-key", here / "key.pub.pem")
     assert verified.returncode == 0, verified.stderr
     assert "signed, partial, self-attested; the signature holds" in verified.stdout
 
@@ -162,7 +162,7 @@ def test_a_changed_bundle_is_refused_by_name(here: Path, name: str) -> None:
     change, said = CHANGES[name]
     bundle = _released(here)
     change(bundle)
-    verified = _ecdd("bundle", "verify", bundle, "--key", here / "key.pub.pem")
+    verified = _ecdd("bundle", "verify", bundle, "--public-key", here / "key.pub.pem")
     assert verified.returncode == 2
     assert said in verified.stderr
     assert "Traceback" not in verified.stderr
@@ -338,7 +338,7 @@ def test_a_bundle_released_earlier_still_verifies() -> None:
     bundle = load_bundle(folder / "released")
     assert "the signature holds" in check_released(bundle, folder / "released.pub.pem")
     relative = folder.relative_to(ROOT)
-    said = _ecdd("bundle", "verify", relative / "released", "--key", relative / "released.pub.pem")
+    said = _ecdd("bundle", "verify", relative / "released", "--public-key", relative / "released.pub.pem")
     assert said.returncode == 0, said.stderr
 
 
