@@ -50,12 +50,17 @@ def main() -> None:
     bundle = load_bundle(given.bundle)
     IMAGES.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        with sites.opened(bundle.path, bundle.contract, Path(folder)) as running:
-            viewport = {"width": _WIDTH, "height": _HEIGHT}
-            with sites.open_page(*running, reduced_motion="reduce", viewport=viewport) as watched:
-                sites.upload(watched.page, FACE)
-                watched.page.evaluate("scrollTo(0, 0)")
-                keep("page.png", watched.page.screenshot(full_page=True))
+        viewport = {"width": _WIDTH, "height": _HEIGHT}
+        with (
+            sites.serve(bundle.path, bundle.contract, Path(folder)) as address,
+            open_browser(browser_path()) as browser,
+            sites.open_page(browser, address, reduced_motion="reduce", viewport=viewport) as watched,
+        ):
+            sites.upload(watched.page, FACE)
+            watched.page.evaluate("scrollTo(0, 0)")
+            keep("page.png", watched.page.screenshot(full_page=True))
+            if watched.errors:
+                raise SystemExit("\n".join(watched.errors))
         page = Path(folder) / "report.html"
         declared = load_declared(GATES / "declared.yaml")
         today = datetime.datetime.now(datetime.UTC).date()

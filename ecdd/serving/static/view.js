@@ -193,7 +193,7 @@ export function drawFace(answer, index, grid) {
   const decides = index === answer.deciding_face && answer.faces.length > 1 ? ": it decided the verdict" : "";
   byId("face-title").textContent = answer.faces.length > 1 ? `Face ${index + 1} of ${answer.faces.length}${decides}` : "The face";
   byId("face-text").textContent = faceText(face, answer.label);
-  byId("face-reasons").replaceChildren(...reasonItems(face.reason_codes));
+  byId("face-reasons").replaceChildren(...reasonItems({ reason_codes: face.reason_codes, detail: "" }));
   byId("face-reasons").hidden = face.reason_codes.length === 0;
   byId("face-facts").replaceChildren(
     ...Object.entries(faceFacts(face)).flatMap(([name, value]) => [el("dt", { textContent: name }), el("dd", { textContent: value })]),
