@@ -225,10 +225,10 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001 - its callback answers
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
     ] = False,
-    with_traceback: Annotated[
+    with_traceback: Annotated[  # noqa: ARG001 - read in `LazyGroup.invoke`
         bool, typer.Option("--traceback", help="Where a command fails, also show where in the program; for reports.")
     ] = False,
     quiet: Annotated[

@@ -6,13 +6,17 @@ import datetime
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.next_steps import say_how_to_freeze
+from ecdd.commands.terminal import echo, progress, write_json
 from ecdd.errors import EcddError
 from ecdd.specification import SPLIT
+
+if TYPE_CHECKING:
+    from ecdd.bundle import Bundle
 
 app = typer.Typer(help="Build, verify and show bundles.", no_args_is_help=True, add_completion=False)
 
@@ -25,6 +29,8 @@ def verify(
     key: Annotated[
         Path | None, typer.Option("--public-key", help="A bundle that its private half did not sign is then refused.")
     ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Check every byte of a bundle and whether its parts agree; exit code 2 where it must not be used.
 
@@ -36,6 +42,10 @@ def verify(
     bundle = load_bundle(path)
     released = check_released(bundle, key)
     size = sum(entry.bytes for entry in bundle.manifest.files.values())
+    if as_json:
+        about = {"path": str(bundle.path), "payload_digest": bundle.payload_digest, "release": released}
+        write_json(about | {"files": len(bundle.manifest.files), "bytes": size})
+        return
     echo(f"{bundle.path}: good, {len(bundle.manifest.files)} files, {size} bytes")
     echo(f"payload digest {bundle.payload_digest}")
     echo(released)
@@ -45,6 +55,8 @@ def verify(
 def diff(
     old: Annotated[Path, typer.Argument(help="Bundle before.")],
     new: Annotated[Path, typer.Argument(help="Bundle after.")],
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """List what differs between two bundles: files, and contract values; exit code 1 where anything does."""
     from ecdd.bundle import load_bundle
@@ -55,15 +67,26 @@ def diff(
         name: (before.manifest.files.get(name), after.manifest.files.get(name))
         for name in sorted(before.manifest.files.keys() | after.manifest.files.keys())
     }
-    for name, (was, now) in files.items():
-        if was != now:
-            echo(f"{name}: {'added' if was is None else 'removed' if now is None else 'changed'}")
-    for change in changes(before.contract, after.contract):
-        was_value, now_value = (side.contract.values.get(change.key) for side in (before, after))
-        echo(f"contract {change.key}: {was_value} -> {now_value}")
-    if before.payload_digest == after.payload_digest:
+    words = {
+        name: "added" if was is None else "removed" if now is None else "changed"
+        for name, (was, now) in files.items()
+        if was != now
+    }
+    values = {
+        change.key: [side.contract.values.get(change.key) for side in (before, after)]
+        for change in changes(before.contract, after.contract)
+    }
+    same = before.payload_digest == after.payload_digest
+    if as_json:
+        write_json({"same_payload": same, "files": words, "contract": values})
+        raise typer.Exit(int(not same))
+    for name, word in words.items():
+        echo(f"{name}: {word}")
+    for key, (was_value, now_value) in values.items():
+        echo(f"contract {key}: {was_value} -> {now_value}")
+    if same:
         echo(f"the same payload {before.payload_digest}")
-    raise typer.Exit(int(before.payload_digest != after.payload_digest))
+    raise typer.Exit(int(not same))
 
 
 @app.command()
@@ -108,7 +131,7 @@ def build(
     if tflite is None and onnx is None and contract is None:
         if mode is None:
             raise EcddError("give --mode to ship a variant of --bundle, or --tflite, --onnx and --contract")
-        _ship(source, mode, out, name, release)
+        made = _ship(source, mode, out, name, release)
     elif tflite is None or onnx is None or contract is None or (data is None) == (scores is None) or mode or source:
         raise EcddError(
             "your own model needs --tflite, --onnx, --contract, and one of --data and --scores to calibrate it; "
@@ -119,19 +142,17 @@ def build(
             raise EcddError(f"{split}: no such file; give lineage tags with --split")
         tags = split or SPLIT
         pair = _Pair(tflite, onnx, contract, data, tags, scores, training, architecture, small_logits)
-        _build_own(pair, out, frozen_on, name or "own-model", release or "0.1.0")
-    echo(
-        f"next: ecdd gates G3 --bundle {out} -- --snapshot-update freezes its golden outputs; "
-        f"then ecdd gates --bundle {out}"
-    )
+        made = _build_own(pair, out, frozen_on, name or "own-model", release or "0.1.0")
+    say_how_to_freeze(made, out)
 
 
-def _ship(source: Path | None, mode: str, out: Path, name: str | None, release: str | None) -> None:
+def _ship(source: Path | None, mode: str, out: Path, name: str | None, release: str | None) -> Bundle:
     from ecdd.bundle import load_bundle
     from ecdd.bundle.variants import ship
 
     made = ship(load_bundle(source), mode, out, name=name, release=release)
     echo(f"{out}: ships {mode}, payload digest {made.payload_digest}")
+    return made
 
 
 @dataclass(frozen=True)
@@ -149,10 +170,7 @@ class _Pair:
     small_logits: bool
 
 
-def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name: str, release: str) -> None:
-    from rich.progress import Progress
-
-    from ecdd.bundle import load_bundle
+def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name: str, release: str) -> Bundle:
     from ecdd.contract.loading import load_contract
     from ecdd.export.own_model import OwnModel, build, calibration_pictures
     from ecdd.files import read_text
@@ -162,20 +180,15 @@ def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name
     text = read_text(pair.contract)
     pictures = calibration_pictures(pair.data, pair.split, pair.scores)
     own = OwnModel(pair.tflite, pair.onnx, text, name, release, pair.architecture, pair.training, pair.small_logits)
-    with Progress(transient=True) as bar:
-        task = bar.add_task("scoring", total=len(pictures))
-        made, fitted = build(own, out, pictures, day, lambda: bar.advance(task))
+    with progress("scoring", len(pictures)) as bar:
+        made, fitted = build(own, out, pictures, day, bar.advance)
     for line in (*fitted.calibrator.warnings, fitted.calibrator.reason, *fitted.thresholds.notes):
         echo(line)
-    if made.contract.preprocessing_digest != load_bundle().contract.preprocessing_digest:
-        echo(
-            "the contract makes other pixels or faces than the default one: first freeze S0 to S4 of a golden set of "
-            "your own, ecdd gates G1 --golden COPY -- --snapshot-update, and give --golden COPY to every run"
-        )
     if pair.training is None:
         echo("the bundle has no training record: nothing says what this model was trained on")
     echo("the bundle has no weights: what looks into them is not tested by the gates")
     echo(f"{out}: {name} {release}, payload digest {made.payload_digest}")
+    return made
 
 
 @app.command()

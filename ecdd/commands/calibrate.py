@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.next_steps import say_how_to_freeze
+from ecdd.commands.terminal import echo, progress
 from ecdd.errors import EcddError
 from ecdd.specification import CONFIGS, SPLIT
 
@@ -50,8 +51,6 @@ def calibrate(
     With --data the CALIBRATION pictures are scored by the exported model; without it the bundle's committed logits are
     calibrated again. Exit code 2 where that cannot be, with what to do.
     """
-    from rich.progress import Progress
-
     from ecdd.bundle import bundle_path, load_bundle
     from ecdd.calibration.unseen_sources import CROSS_FITTED_FILE
     from ecdd.contract.loading import load_contract
@@ -97,16 +96,12 @@ def calibrate(
         if cache is not None:
             policy, settings = load_contract(contract or source / "policy_contract.yaml"), load_config(config)
             more = lambda model, applied: harmonised_metrics(rows, policy, settings, cache, model, applied)  # noqa: E731
-        with Progress(transient=True) as bar:
-            task = bar.add_task(
-                "scoring", total=2 * len(rows)
-            )  # the float model first, then what was quantised on its pictures
-            fitted = build_bundle(weights, rows, new, more_metrics=more, progress=lambda _: bar.advance(task))
+        # the float model first, then what was quantised on its pictures
+        with progress("scoring", 2 * len(rows)) as bar:
+            fitted = build_bundle(weights, rows, new, more_metrics=more, progress=lambda _: bar.advance())
     _show(fitted)
-    echo(
-        f"{out}: bundle {new.name} {new.release}; freeze its golden outputs: "
-        f"ecdd gates G3 --bundle {out} -- --snapshot-update"
-    )
+    echo(f"{out}: bundle {new.name} {new.release}")
+    say_how_to_freeze(load_bundle(out), out)
 
 
 def _chosen(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecdd.commands import onboard
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, write_json
 from ecdd.errors import EcddError, printable
 
 if TYPE_CHECKING:
@@ -53,12 +53,20 @@ def init(
 def check(
     path: ContractPath = None,
     release: Annotated[bool, typer.Option("--release", help="Refuse proposed values, as a release does.")] = False,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Check a contract; exit code 2 where it is wrong, 1 where --release finds a proposed value."""
     from ecdd.contract.loading import load_contract
 
     contract = load_contract(path)
     proposed = contract.proposed
+    if as_json:
+        digests = {"digest": contract.digest, "preprocessing_digest": contract.preprocessing_digest}
+        write_json(
+            {"path": str(contract.path), "values": len(contract.provenance), "proposed": list(proposed)} | digests
+        )
+        raise typer.Exit(int(release and bool(proposed)))
     echo(f"{contract.path}: {len(contract.provenance)} values, {len(proposed)} proposed")
     echo(f"digest {contract.digest}")
     echo(f"preprocessing digest {contract.preprocessing_digest}")

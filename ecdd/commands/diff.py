@@ -26,7 +26,8 @@ def diff(
 ) -> None:
     """Compare two runs: verdicts that changed, metrics that moved beyond noise, limits, versions.
 
-    Noise is three standard errors for a share of n pictures, a quarter for a time or memory, and rounding for all else.
+    Noise is three standard errors for a share of n pictures, a quarter for a time or memory, a hundredth of
+    its limit for another number with digits, and rounding for all else.
     Exit code 0 where no verdict became worse, 1 where one did or lost its record, 2 for a folder that is no run or was
     edited.
     """

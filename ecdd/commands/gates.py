@@ -38,7 +38,7 @@ def gates(  # noqa: PLR0917 - options of the command line
     contract: Annotated[Path | None, typer.Option(help="Contract to judge by; the bundle's own.")] = None,
     golden: Annotated[Path | None, typer.Option(help="Golden set; the specification's.")] = None,
     data: Annotated[Path | None, typer.Option(help="Labelled pictures: manifest.csv or its folder.")] = None,
-    workers: Annotated[str, typer.Option("-n", help="Processes: a number, or auto.")] = "0",
+    workers: Annotated[str, typer.Option("--jobs", "-n", help="Worker processes: a number, or auto.")] = "0",
     out: Annotated[
         Path | None, typer.Option(help="Folder of records, report and JUnit; ./reports/runs/<payload digest>.")
     ] = None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, write_json
 from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
@@ -28,7 +28,8 @@ def check(
         list[Path] | None, typer.Option(help="Review store: its pictures are AUDIT and nothing else; may be repeated.")
     ] = None,
     key: Annotated[
-        Path | None, typer.Option(help="Key of the review stores: their near-duplicates are looked for too.")
+        Path | None,
+        typer.Option("--review-key", help="Key of the review stores: their near-duplicates are looked for too."),
     ] = None,
     hold_out: Annotated[
         list[str] | None, typer.Option(help="Source that must be TEST-NEVER-TOUCH as a whole; may be repeated.")
@@ -45,6 +46,7 @@ def check(
             help="Digest that a change printed as head of its history; found where it lost lines. Repeatable."
         ),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Fail where anything crosses a lineage boundary; every crossing is named with both its ends.
 
@@ -81,7 +83,12 @@ def check(
     except LineageError as crossing:  # the answer to what was asked, not a fault of what was given
         for line in crossing.problems:
             echo(line, err=True)
+        if as_json:
+            write_json({"pictures": len(rows), "split": tags.digest, "crossings": crossing.problems})
         raise typer.Exit(1) from None
+    if as_json:
+        write_json({"pictures": len(rows), "split": tags.digest, "crossings": []})
+        return
     echo(f"{len(rows)} pictures, no crossing; split {tags.digest}")
     say_head(own)
     if stores and key is None:

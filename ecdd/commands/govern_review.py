@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Manual review of pictures, with consent and sealed.", no_args_is_help=True)
 
 _Store = Annotated[Path, typer.Option(help="Folder of the review store.")]
-_Key = Annotated[Path | None, typer.Option(help="Key file, mode 600; the variable ECDD_REVIEW_KEY where not given.")]
+_Key = Annotated[
+    Path | None,
+    typer.Option("--review-key", help="Key file, mode 600; the variable ECDD_REVIEW_KEY where not given."),
+]
 _Contract = Annotated[Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")]
 _History = Annotated[
     Path | None, typer.Option(help="Lineage history that gets the AUDIT tags; STORE/lineage.jsonl where not given.")

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, progress, write_json
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # processes, not threads, share the work
 
@@ -28,6 +28,7 @@ def scan(
     contract: Annotated[
         Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Find copies: turned, mirrored, re-encoded, resized, and in sets of up to 4000 pictures cropped.
 
@@ -50,24 +51,26 @@ def scan(
         given = [path for path in (manifest_path(data), split, contract) if path is not None]
         check_output(out, [*given, *(row.path for row in rows)])
     files = [(row.sha256, row.path) for row in rows]
-    found = scan_files(files, policy.pixel_pipeline, policy.dataset_governance, Work(jobs, engine, keep, _say))
+    with progress("hashing", len(files)) as bar:
+        work = Work(jobs, engine, keep, bar.reach)
+        found = scan_files(files, policy.pixel_pipeline, policy.dataset_governance, work)
     names = {row.sha256: row.name for row in rows}
     lineage = {row.sha256: tags.get(row.sha256) or (row.lineage.value if row.lineage else "") for row in rows}
-    for pair in found.pairs:
+    groups = len(set(found.groups.values()))
+    wrong = crossings(found.pairs, lineage, names)
+    if as_json:
+        pairs = [{"first": names[p.first], "second": names[p.second], "bits": p.distance} for p in found.pairs]
+        write_json({"pictures": len(rows), "groups": groups, "pairs": pairs, "crossings": wrong, "crops": found.crops})
+    for pair in () if as_json else found.pairs:
         how = f"{pair.distance} bits, {pair.shared_points} points"
         echo(f"{names[pair.first]} = {names[pair.second]} ({how})")
-    if not found.crops:
+    if not found.crops and not as_json:
         echo(f"crops were not looked for: {len(rows)} pictures, compared are at most {CROPS_UP_TO}")
-    wrong = crossings(found.pairs, lineage, names)
     for line in wrong:
         echo(f"crosses a boundary: {line}", err=True)
-    groups = len(set(found.groups.values()))
-    echo(f"{len(rows)} pictures in {groups} groups, {len(found.pairs)} pairs, {len(wrong)} across lineage")
+    if not as_json:
+        echo(f"{len(rows)} pictures in {groups} groups, {len(found.pairs)} pairs, {len(wrong)} across lineage")
     if wrong:
         raise typer.Exit(1)
     if out is not None:
         write_groups(out, rows, found)
-
-
-def _say(done: int, expected: int) -> None:
-    echo(f"{done} of {expected} hashed", err=True)

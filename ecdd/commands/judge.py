@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, write_json
 from ecdd.errors import EcddError, ListedError
 
 
@@ -16,6 +16,8 @@ def judge(
     contract: Annotated[
         Path | None, typer.Option(help="Contract whose limits to judge by; without it the stored limits stand.")
     ] = None,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Check that no record was edited and judge the stored metrics again by a contract's limits.
 
@@ -36,17 +38,25 @@ def judge(
         raise ListedError(["refused: the evidence is not as the run wrote it", *edits])
     records = read_records(folder)
     after = {key: judge_record(record) for key, record in records.items()}
+    said: list[str] = []
     if contract is not None:
         loaded = load_contract(contract)
         found = rejudge(records, loaded)
         after = dict(found.after)
-        for line in found.moved:
-            echo(line)
+        said += found.moved
         if any(record.identity.contract_digest != loaded.digest for record in records.values()):
-            echo(f"judged by contract {loaded.digest[:16]}; changed keys other than limits need a run of the gates")
+            said.append(
+                f"judged by contract {loaded.digest[:16]}; changed keys other than limits need a run of the gates"
+            )
+    good = sum(verdict == "pass" for verdict in after.values())
+    if as_json:
+        verdicts = {key: {"verdict": verdict, "stored": records[key].verdict} for key, verdict in after.items()}
+        write_json({"verdicts": verdicts, "passed": good, "of": len(after), "moved": said})
+        raise typer.Exit(int(good < len(after) or not after))
+    for line in said:
+        echo(line)
     for key, verdict in after.items():
         was = records[key].verdict
         echo(f"{key}  {verdict.upper()}" + (f" (was {was})" if was != verdict else ""))
-    good = sum(verdict == "pass" for verdict in after.values())
     echo(f"{good} of {len(after)} experiments pass")
     raise typer.Exit(int(good < len(after) or not after))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, progress, write_json
 
 if TYPE_CHECKING:
     from ecdd.bundle.loading import Bundle
@@ -33,6 +34,7 @@ def canary(
     without_latency: Annotated[
         bool, typer.Option("--without-latency", help="Promote though latency was not measured; tables hold none.")
     ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Compare two bundles on one labelled stream by the current contract's limits.
 
@@ -61,7 +63,10 @@ def canary(
     else:
         rows = _tables(serving, scores or [])
     found = compare(rows[0], rows[1], serving.contract.policy, groups=groups, latency=not without_latency)
-    _say(found)
+    if as_json:
+        write_json(_as_json(found))
+    else:
+        _say(found)
     raise typer.Exit(EXIT_CODES[found.decision])
 
 
@@ -69,7 +74,8 @@ def _answers(serving: Bundle, newer: Bundle, data: Path, transforms: bool):  # t
     from ecdd.evaluation.scoring import Request
     from ecdd.monitoring.canary_scoring import answers
 
-    return answers(serving, newer, Request(data, serving, None, transforms))
+    with progress("judging") as bar:
+        return answers(serving, newer, Request(data, serving, None, transforms), bar.reach)
 
 
 def _tables(serving: Bundle, paths: list[Path]):  # type: ignore[no-untyped-def]  # noqa: ANN202
@@ -84,6 +90,15 @@ def _tables(serving: Bundle, paths: list[Path]):  # type: ignore[no-untyped-def]
         if one != other:
             raise CanaryError(f"{what} is {one[:12]} and {other[:12]}: the tables are not of one stream")
     return [table.rows for table in tables]
+
+
+def _as_json(found: Comparison) -> dict[str, Any]:
+    changes = [
+        {name: None if isinstance(value, float) and not math.isfinite(value) else value for name, value in one.items()}
+        for one in map(asdict, found.changes)
+    ]
+    outcomes = {name: list(pair) for name, pair in found.outcomes.items()}
+    return {"decision": found.decision, "reasons": list(found.reasons), "changes": changes, "outcomes": outcomes}
 
 
 def _say(found: Comparison) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, progress
 from ecdd.errors import EcddError
 from ecdd.specification import GOLDEN, SPLIT
 
@@ -102,7 +102,9 @@ def onboard(
     gate: Annotated[
         list[str] | None, typer.Option(help="Gates to run; may be repeated; G1 to G6 where not given.")
     ] = None,
-    workers: Annotated[str, typer.Option("-n", help="Processes of the gates: a number, or auto.")] = "0",
+    workers: Annotated[
+        str, typer.Option("--jobs", "-n", help="Worker processes of the gates: a number, or auto.")
+    ] = "0",
 ) -> None:
     """Take a pair of model files through everything: contract, parity, bundle, golden outputs, gates, report.
 
@@ -197,8 +199,6 @@ def _tags(data: Path, split: Path | None, out: Path) -> Path:
 
 
 def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: Path) -> None:
-    from rich.progress import Progress
-
     from ecdd.export.own_model import OwnModel, build, calibration_pictures
     from ecdd.files import read_text
 
@@ -206,9 +206,8 @@ def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: 
     pictures = calibration_pictures(data, tags, None)
     own = OwnModel(tflite, onnx, text, "own-model", "0.1.0")
     today = datetime.datetime.now(datetime.UTC).date()
-    with Progress(transient=True) as bar:
-        task = bar.add_task("scoring", total=len(pictures))
-        _, fitted = build(own, bundle, pictures, today, lambda: bar.advance(task))
+    with progress("scoring", len(pictures)) as bar:
+        _, fitted = build(own, bundle, pictures, today, bar.advance)
     for line in (*fitted.calibrator.warnings, fitted.calibrator.reason, *fitted.thresholds.notes):
         echo(line)
 

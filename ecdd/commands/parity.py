@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import note, watched, write_json
 
 if TYPE_CHECKING:
     from ecdd.parity.parity_metric import ParityMetric
@@ -53,6 +52,7 @@ def parity(
     t_fake: Annotated[float | None, typer.Option(help="Fake at or above.")] = None,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Of each runtime.")] = 1,
     xnnpack: Annotated[bool, typer.Option(help="Whether XNNPACK computes in TFLite.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Write what --out holds as parity.json.")] = False,
 ) -> None:
     """Compare two model files on pictures: patch maps, pooled logits, probabilities, decisions, layers.
 
@@ -84,9 +84,12 @@ def parity(
     )
     report = _run(request)
     files = [] if out is None else report.write(out)
-    show(report)
+    if as_json:
+        write_json(report.stored())
+    else:
+        show(report)
     for file in files:
-        echo(str(file))
+        note(f"written: {file}")
     raise typer.Exit(int(report.verdict != "pass"))
 
 
@@ -101,17 +104,9 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 def _run(request: ParityRequest) -> ParityReport:
     """Compare, with a progress bar where a person watches."""
-    from rich.console import Console
-    from rich.progress import track
-
     from ecdd.parity.parity_run import run_parity
 
-    console = Console(stderr=True)
-
-    def watched(rows: Iterable[tuple[str, Path]], total: int) -> Iterator[tuple[str, Path]]:
-        yield from track(rows, "comparing", total, console=console, transient=True, disable=not console.is_terminal)
-
-    return run_parity(request, watched)
+    return run_parity(request, lambda rows, total: watched(rows, total, "comparing"))
 
 
 def show(report: ParityReport) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, write_json
 from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ def release(  # noqa: PLR0917 - options of the command line
     make_keys: Annotated[
         Path | None, typer.Option(help="Write a new key pair NAME.pem and NAME.pub.pem, and stop.")
     ] = None,
+    named: Annotated[Path | None, typer.Option("--bundle", help="The same as BUNDLE, by its option.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the decision as JSON.")] = False,
 ) -> None:
     """Approve a bundle and sign it, or refuse it with every reason; exit code 1 on refusal.
 
@@ -46,7 +48,7 @@ def release(  # noqa: PLR0917 - options of the command line
     signature of who ran the gates is self-attested; both stand in its title.
     """
     from ecdd.bundle import load_bundle
-    from ecdd.evidence.attestation import same_key
+    from ecdd.evidence.attestation import load_public, same_key
     from ecdd.release.approval import decide
     from ecdd.release.approving import release as write_release
     from ecdd.release.waivers import load_waivers
@@ -57,19 +59,50 @@ def release(  # noqa: PLR0917 - options of the command line
     if not dry_run and (key is None) != unsigned:
         raise EcddError("give --key FILE to sign, or --unsigned to release without a signature")
     day = as_of.date() if as_of is not None else datetime.datetime.now(datetime.UTC).date()
-    loaded = load_bundle(bundle)
+    if bundle is not None and named is not None:
+        raise EcddError(f"{bundle} and --bundle {named}: name the bundle once")
+    loaded = load_bundle(bundle or named)
     if key is not None and evidence_key is not None and same_key(key, evidence_key):
         raise EcddError(f"--evidence-key {evidence_key} is the pair of --key {key}: who releases may not attest")
     asked = load_waivers(waivers) if waivers is not None else []
-    folders = records or [Path("reports") / "runs" / loaded.payload_digest[:16]]
+    if evidence_key is not None:
+        load_public(evidence_key)
+    folders = records or [_own_run(loaded, bundle or named)]
     decision = decide(loaded, folders, asked, day, evidence_key=evidence_key, partial=partial)
-    say(loaded, decision)
+    if as_json:
+        write_json(_as_json(loaded, decision))
+    else:
+        say(loaded, decision)
     if not decision.approved:
         raise typer.Exit(1)
     if not dry_run:
         write_release(loaded, decision, key)
     if unsigned and not dry_run:
         echo("UNSIGNED: nobody can tell whether this bundle was changed after this approval", err=True)
+
+
+def _own_run(bundle: Bundle, named: Path | None) -> Path:
+    """Where `ecdd gates` writes the bundle's run from this folder."""
+    folder = Path("reports") / "runs" / bundle.payload_digest[:16]
+    if not (folder / "index.json").is_file():
+        option = "" if named is None else f" --bundle {named}"
+        raise EcddError(
+            f"{folder}: no run of this bundle; run `ecdd gates{option}` first, or give a run's folder with --records"
+        )
+    return folder
+
+
+def _as_json(bundle: Bundle, decision: Decision) -> dict[str, Any]:
+    return {
+        "approved": decision.approved,
+        "title": decision.title,
+        "payload_digest": bundle.payload_digest,
+        "reasons": list(decision.reasons),
+        "supported": list(decision.supported),
+        "not_claimed": list(decision.not_claimed),
+        "never_tested_on": list(decision.never_tested_on),
+        "looser": [list(one) for one in decision.looser],
+    }
 
 
 def say(bundle: Bundle, decision: Decision, most: int | None = None) -> None:

@@ -8,22 +8,30 @@ from typing import Annotated, Literal
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, progress, write_json
+from ecdd.errors import EcddError
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers are forked, see `ecdd.commands.predict`
 
 
 def score(
-    manifest: Annotated[Path, typer.Argument(help="CSV with path,label,scope,source, or its folder.")],
+    manifest: Annotated[Path | None, typer.Argument(hidden=True)] = None,
+    *,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Labelled pictures: CSV with path,label,scope,source, or its folder. Needed.", show_default=False
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Parquet file to write; it appears when all is scored.")],
     bundle: Annotated[Path | None, typer.Option(help="Bundle; the default one where not given.")] = None,
     contract: Annotated[Path | None, typer.Option(help="Contract in place of the bundle's.")] = None,
     jobs: Annotated[int, typer.Option(min=1, max=256, help="Processes, or Ray actors.")] = 1,
     engine: Annotated[Literal["local", "ray"], typer.Option(help="Where they run.")] = "local",
-    *,
     transforms: Annotated[bool, typer.Option("--transforms", help="The whole transform suite too.")] = False,
     split: Annotated[Path | None, typer.Option(help="Split with lineage tags; needs --lineage.")] = None,
     lineage: Annotated[list[str] | None, typer.Option(help="Only rows with this tag; may be repeated.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Write the counts as JSON.")] = False,
 ) -> None:
     """Score pictures into a table. A run that was stopped goes on where it was.
 
@@ -40,9 +48,29 @@ def score(
     loaded = load_bundle(bundle)
     chosen = None if contract is None else load_contract(contract)
     selection = _selection(split, lineage or [])
-    request = Request(manifest, loaded, chosen, transforms, selection)
-    plan = score_manifest(request, out, jobs=jobs, engine=engine, progress=_say)
-    echo(f"{out}: {plan.n_expected} rows, {_counts(out)}")
+    request = Request(_data(manifest, data), loaded, chosen, transforms, selection)
+    with progress("scoring") as bar:
+        plan = score_manifest(request, out, jobs=jobs, engine=engine, progress=bar.reach)
+    counts = _counts(out)
+    if as_json:
+        write_json({"out": str(out), "rows": plan.n_expected, "outcomes": counts})
+        return
+    echo(f"{out}: {plan.n_expected} rows, {', '.join(f'{count} {outcome}' for outcome, count in counts.items())}")
+
+
+def _data(manifest: Path | None, data: Path | None) -> Path:
+    """The labelled pictures; named without an option as before version 0.2, or by ``--data``."""
+    if manifest is not None and data is None:
+        echo(
+            "warning: ecdd score MANIFEST is now ecdd score --data MANIFEST; the old way goes with version 0.3",
+            err=True,
+        )
+    if (manifest is None) == (data is None):
+        given = "--data" if data is None else f"{manifest} and --data {data}"
+        raise EcddError(f"{given}: name the labelled pictures once, with --data MANIFEST")
+    chosen = data or manifest
+    assert chosen is not None
+    return chosen
 
 
 def _selection(split: Path | None, lineage: list[str]):  # type: ignore[no-untyped-def]  # noqa: ANN202 - lazily imported
@@ -57,12 +85,8 @@ def _selection(split: Path | None, lineage: list[str]):  # type: ignore[no-untyp
     return Selection({key: row.lineage.value for key, row in load_split(split).rows.items()}, frozenset(lineage))
 
 
-def _say(done: int, expected: int) -> None:
-    echo(f"{done} of {expected}", err=True)
-
-
-def _counts(out: Path) -> str:
+def _counts(out: Path) -> dict[str, int]:
     import pyarrow.parquet as parquet  # noqa: PLR0402 - its stubs name no submodule
 
     counts = parquet.read_table(out, columns=["outcome"]).column("outcome").value_counts().to_pylist()
-    return ", ".join(f"{entry['counts']} {entry['values']}" for entry in sorted(counts, key=lambda e: str(e["values"])))
+    return {str(entry["values"]): entry["counts"] for entry in sorted(counts, key=lambda e: str(e["values"]))}

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
 _SHOW_PROGRESS_AFTER: Final = 1.0  # seconds
+_SAY_PROGRESS_EVERY: Final = 30.0  # seconds, where nobody watches: a log of a CI service
 _Item = TypeVar("_Item")
 
 
@@ -90,13 +91,13 @@ def fitted(text: str) -> str:
 
 
 class Bar:
-    """A progress bar that appears on standard error when the work takes longer than a second and a person watches."""
+    """Progress on standard error: a bar from the first second on where a person watches, else a line now and then."""
 
     def __init__(self, what: str, total: int | None) -> None:
         self._what, self._total, self._done = what, total, 0
-        self._since = time.monotonic()
+        self._since = self._said = time.monotonic()
         self._shown: Progress | None = None
-        self._allowed = _SPEAKING.level != "quiet" and sys.stderr.isatty()
+        self._watched = sys.stderr.isatty()
 
     def advance(self, steps: int = 1) -> None:
         """Say that so many more are done."""
@@ -105,7 +106,15 @@ class Bar:
     def reach(self, done: int, total: int | None = None, what: str | None = None) -> None:
         """Say how many are done, of how many, and at what."""
         self._done, self._total, self._what = done, total, what or self._what
-        if self._shown is None and self._allowed and time.monotonic() - self._since > _SHOW_PROGRESS_AFTER:
+        if _SPEAKING.level == "quiet":
+            return
+        now = time.monotonic()
+        if not self._watched:
+            if now - self._said > _SAY_PROGRESS_EVERY:
+                self._said = now
+                note(f"{self._what}: {done}" + ("" if total is None else f" of {total}"))
+            return
+        if self._shown is None and now - self._since > _SHOW_PROGRESS_AFTER:
             self._shown = _started()
             self._shown.add_task(self._what)
         if self._shown is not None:

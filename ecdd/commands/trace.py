@@ -18,8 +18,13 @@ def trace(
     as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
 ) -> None:
     """Show S0 to S8 of one picture with the digest or the values of each stage."""
+    from ecdd.commands.given_paths import STDIN, refuse_missing
     from ecdd.detector import Detector
+    from ecdd.errors import EcddError
 
+    refuse_missing([path])
+    if path == STDIN or path.is_dir():
+        raise EcddError(f"{path}: one picture is needed, as a file")
     detector = Detector.load(bundle, contract)
     record = detector.examine(path)
     rows = record.rows()

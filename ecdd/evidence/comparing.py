@@ -16,8 +16,9 @@ _STANDARD_ERRORS: Final = 3.0
 _COST_NOISE: Final = 0.25
 _COST_UNITS: Final = frozenset({"ms", "s", "MB", "MiB", "pictures/s"})
 _SHARE_UNITS: Final = frozenset({"rate", "share", "AUC"})
-# Libraries that compute in another order move a float by less.
+# Libraries that compute in another order move a float by less; and what moves by less of its limit is no news.
 _ROUNDING: Final = 1e-5
+_OF_LIMIT: Final = 0.01
 # 0 says yes, 2 says no
 _BADNESS: Final = {"pass": 0, "not_applicable": 0, "incomplete": 1, "not_tested": 1, ABSENT: 1, "fail": 2}
 
@@ -151,7 +152,7 @@ def compare(before: Mapping[str, ExperimentRecord], after: Mapping[str, Experime
     return RunDiff(identity, tuple(verdicts), tuple(limits), tuple(metrics), tuple(lost), tuple(new), len(both))
 
 
-def noise_of(metric: Metric, other: Metric) -> tuple[float, Literal["share", "cost", "rounding"]]:
+def noise_of(metric: Metric, other: Metric) -> tuple[float, Literal["share", "cost", "limit", "rounding"]]:
     """The difference between two values of a metric that says nothing.
 
     Parameters
@@ -163,7 +164,8 @@ def noise_of(metric: Metric, other: Metric) -> tuple[float, Literal["share", "co
     -------
     float
         ``share``: three standard errors of the difference of two shares of n samples. ``cost``: a quarter of the larger
-        time or memory. ``rounding``: 1e-5 of the larger value, for all that is computed and counted anew.
+        time or memory. ``limit``: a hundredth of the limit of a number with digits. ``rounding``: 1e-5 of the larger
+        value, for all else; a count differs by more.
     str
         Which of them.
     """
@@ -174,6 +176,8 @@ def noise_of(metric: Metric, other: Metric) -> tuple[float, Literal["share", "co
         return _STANDARD_ERRORS * (2 * share * (1 - share) / min(sizes)) ** 0.5, "share"
     if metric.unit in _COST_UNITS:
         return _COST_NOISE * max(abs(one), abs(two)), "cost"
+    if isinstance(metric.value, float) and isinstance(other.value, float) and metric.op != "==" and metric.limit:
+        return _OF_LIMIT * abs(metric.limit), "limit"
     return _ROUNDING * max(abs(one), abs(two)), "rounding"
 
 
@@ -222,6 +226,5 @@ def _identity(before: RunIdentity | None, after: RunIdentity | None) -> dict[str
 
 
 def _flat(identity: RunIdentity) -> dict[str, str]:
-    content = identity.model_dump()
-    versions = content.pop("versions")
-    return {name: "" if value is None else str(value) for name, value in content.items()} | versions
+    content = identity.model_dump(exclude={"versions"})
+    return {name: "" if value is None else str(value) for name, value in content.items()} | identity.versions

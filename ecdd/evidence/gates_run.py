@@ -138,7 +138,7 @@ def _check(request: GatesRequest) -> None:
             msg = f"the gates need {library}, which is not installed; pip install 'ecdd[gates]'"
             raise WrongCallError(msg)
     if request.workers != "auto" and not request.workers.isdigit():
-        raise WrongCallError(f"-n {request.workers}: give a number of processes, or auto")
+        raise WrongCallError(f"--jobs {request.workers}: give a number of processes, or auto")
     if request.data is not None and not request.data.exists():
         raise WrongCallError(f"--data {request.data}: no such file or folder")
     try:
@@ -154,7 +154,8 @@ def _check(request: GatesRequest) -> None:
         was, now = frozen.preprocessing_digest[:16], contract.preprocessing_digest[:16]
         msg = (
             f"{golden.root}: golden set of another contract: frozen with preprocessing digest {was or 'none'}, this "
-            f"contract has {now}; freeze a copy with this contract: ecdd gates G1 --golden COPY -- {_FREEZE}"
+            f"contract has {now}; freeze a copy with this contract: ecdd gates G1 --bundle {bundle.path} --golden COPY "
+            f"{'' if request.contract is None else f'--contract {request.contract} '}-- {_FREEZE}"
         )
         raise WrongCallError(msg)
 

@@ -61,7 +61,7 @@ CALLS: Final = {
     "calibrate": "--out {new}",
     "export": "--checkpoint {weights} --out {new}",
     "parity": "--data {picture}",
-    "score": "{manifest} --out {new}",
+    "score": "--data {manifest} --out {new}",
     "release": "--dry-run",
     "mutants": "",
     "gates": "",
