@@ -1,4 +1,4 @@
-"""Markdown of what `gates.benchmarks.runtimes.results` keeps; the section of docs/speed.md is made here and nowhere else."""
+"""Markdown of what `gates.benchmarks.runtimes.results` keeps; only this makes the table of docs/speed.md."""
 
 from __future__ import annotations
 
