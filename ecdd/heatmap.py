@@ -24,6 +24,7 @@ _BAR_SPACE: Final = 110
 _BACKGROUND: Final = (250, 250, 250)
 _INK: Final = (25, 28, 32)
 _STRENGTH: Final = 0.62
+NO_MAP: Final = "this model gives one number for the whole face: there is no map"
 # Blue for real, red for fake, and nothing in between: legible without telling red from green.
 _REAL: Final = np.array([33, 102, 172], np.float64)
 _FAKE: Final = np.array([178, 24, 43], np.float64)
@@ -71,7 +72,8 @@ def heatmap(
     -------
     Image
         RGB: face and overlay, a colour bar in logits (full colour from the 99th percentile on), and the box of the
-        largest cell. Pixels that no cell sees stay uncoloured.
+        largest cell. Pixels that no cell sees stay uncoloured. Of a model with one number for the whole face there is
+        no map: the face stays as it is, and a line says so.
     """
     side = s3.shape[0]
     limit = colour_limit(patch_map)
@@ -85,13 +87,17 @@ def heatmap(
     draw = ImageDraw.Draw(canvas)
     draw.text((_MARGIN, 10), title, fill=_INK, font=ImageFont.load_default(22))
     draw.text((_MARGIN, 38), subtitle, fill=_INK, font=ImageFont.load_default(15))
+    foot = (_MARGIN, _HEADER + side * _SCALE + 10)
+    if not has_cells(patch_map):
+        draw.text(foot, NO_MAP, fill=_INK, font=ImageFont.load_default(14))
+        return canvas
     _draw_bar(canvas, draw, (left + side * _SCALE + _MARGIN, _HEADER), side * _SCALE, limit)
     row, col = argmax_cell(patch_map)
     box = cell_box(row, col, standing_for(policy.patch_grid, side))
     text = f"box: largest cell ({row}, {col}), rows {box.y0}-{box.y1 - 1}, columns {box.x0}-{box.x1 - 1}; "
     unseen = unseen_from(policy.patch_grid)[0]
     text += "every cell sees the whole face" if unseen >= side else f"no cell sees rows and columns from {unseen} on"
-    draw.text((_MARGIN, _HEADER + side * _SCALE + 10), text, fill=_INK, font=ImageFont.load_default(14))
+    draw.text(foot, text, fill=_INK, font=ImageFont.load_default(14))
     return canvas
 
 
@@ -110,13 +116,21 @@ def overlay(s3: NDArray[np.uint8], patch_map: NDArray[np.float32], policy: Polic
     Returns
     -------
     Image
-        RGB, two pixels wide and high for each of the model's; full colour from `colour_limit` on.
+        RGB, two pixels wide and high for each of the model's; full colour from `colour_limit` on. The bare face where
+        the model has no map.
     """
     side = s3.shape[0]
+    if not has_cells(patch_map):
+        return Image.fromarray(s3).resize((side * _SCALE, side * _SCALE))
     face = Image.fromarray(_blend(s3, patch_map, policy, colour_limit(patch_map)))
     face = face.resize((side * _SCALE, side * _SCALE))
     _draw_largest_cell(ImageDraw.Draw(face), patch_map, policy)
     return face
+
+
+def has_cells(patch_map: NDArray[np.float32]) -> bool:
+    """Whether there is a map: one cell is one number for the whole face, and coloured it would only look like one."""
+    return patch_map.size > 1
 
 
 def colour_limit(patch_map: NDArray[np.float32]) -> float:

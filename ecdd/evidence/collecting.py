@@ -121,7 +121,8 @@ class Evidence:
             {key: value if isinstance(value, str | bool) else finite(value) for key, value in row.items()}
             for row in rows
         )
-        self.tables.append(Table(name=name, test=self.test, rows=plain))
+        columns = tuple(dict.fromkeys(key for row in plain for key in row))
+        self.tables.append(Table(name=name, test=self.test, rows=plain, columns=columns))
 
     def figure(self, name: str, figure: Any, caption: str) -> None:  # noqa: ANN401 - a Matplotlib figure or PNG bytes
         """Store a figure as PNG beside the record."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from ecdd.evidence.records import Metric
+
+_OF_A_CONTRACT: Final = re.compile(r"[a-z0-9_]+(\.[a-z0-9_]+)+")
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,30 @@ def closest_metric(metrics: Iterable[Metric]) -> Metric | None:
     Metric or None
         A failing one before a passing one. Among these: without a number; then the smallest margin relative to the
         limit; then limits of zero and equalities, where a pass has no room by its nature and says little. The first of
-        several alike; None without metrics.
+        several alike. How much was looked at (`counts_what_was_seen`) is shown only where it failed. None without any.
     """
-    return min(metrics, key=_order, default=None)
+    telling = (metric for metric in metrics if metric.verdict == "fail" or not counts_what_was_seen(metric))
+    return min(telling, key=_order, default=None)
+
+
+def counts_what_was_seen(metric: Metric) -> bool:
+    """Whether a metric asks only that a test had something to look at, as ``modules_scanned >= 20`` does.
+
+    Such a metric keeps a test from passing on nothing and says nothing of the bundle: a whole number that must reach a
+    limit which is the clause's own and no key of the contract.
+
+    Parameters
+    ----------
+    metric : Metric
+        As stored.
+
+    Returns
+    -------
+    bool
+        False for a limit of the contract, for example ``calibration.min_samples_per_class``.
+    """
+    whole = isinstance(metric.value, int) and metric.op in {">=", ">"}
+    return whole and _OF_A_CONTRACT.fullmatch(metric.clause) is None
 
 
 def _order(metric: Metric) -> tuple[bool, int, float]:

@@ -63,11 +63,28 @@ class Measurement(Stored):
 
 
 class Table(Stored):
-    """Rows for a reader."""
+    """Rows for a reader; ``columns`` is their order, since a record's text sorts its keys.
+
+    Records of before have none: words are then shown before numbers.
+    """
 
     name: str
     test: str
     rows: tuple[dict[str, Scalar], ...]
+    columns: tuple[str, ...] = ()
+
+    @property
+    def shown_columns(self) -> tuple[str, ...]:
+        """The columns as a reader wants them."""
+        first = self.rows[0] if self.rows else {}
+        return self.columns or tuple(sorted(first, key=lambda key: not isinstance(first[key], str)))
+
+    @model_serializer(mode="wrap")
+    def _without_no_columns(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = plain(self)
+        if not content["columns"]:
+            del content["columns"]
+        return content
 
 
 class Figure(Stored):

@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from ecdd.bundle import BundleError
+from ecdd.bundle.loading import read_record
+from ecdd.bundle.manifest import DESCRIPTION_FILE, BundleDescription
 from ecdd.contract.loading import ContractError, LoadedContract, load_contract
 from ecdd.evidence.chain import EVIDENCE_FILE
 from ecdd.evidence.claims import Claims, compare_claims, never_tested_on, not_claimed
@@ -106,10 +109,14 @@ def _content(
         "gates": gate_cards(rows),
         "claims": claims,
         "not_claimed": claims.not_claimed if claims is not None else not_claimed((), (), declared),
+        "bundle_name": _name(_bundle_of(options)),
+        "days": _days(options.folder),
         "never_tested_on": never_tested_on(_bundle_of(options)),
-        "not_tested": [(key, entry) for key, record in records.items() for entry in record.not_tested]
+        "not_tested": [(key, entry) for key, record in records.items() for entry in dict.fromkeys(record.not_tested)]
         + _stages_not_tested(options),
-        "not_applicable": [(key, entry) for key, record in records.items() for entry in record.not_applicable],
+        "not_applicable": [
+            (key, entry) for key, record in records.items() for entry in dict.fromkeys(record.not_applicable)
+        ],
         "edits": edits,
         "mutants": mutants,
         "why_no_mutants": why_no_mutants,
@@ -177,6 +184,23 @@ def _unsound(folder: Path) -> list[str]:
         return unsound_runs(read_head(folder)[0].runs)
     except (RecordError, OSError):
         return []
+
+
+def _days(folder: Path) -> list[str]:
+    """The days on which the runs in a folder ended, first to last; empty where its head cannot be read."""
+    try:
+        return sorted({run.ended.partition("T")[0] for run in read_head(folder)[0].runs})
+    except (RecordError, OSError):
+        return []
+
+
+def _name(bundle: Path) -> str:
+    """Name and version of a bundle; what the gates say of one that cannot be read is in the records."""
+    try:
+        description = read_record(bundle, DESCRIPTION_FILE, BundleDescription)
+    except BundleError:
+        return "a bundle without a readable name"
+    return f"{description.name} {description.version}"
 
 
 def _bundle_of(options: RunOptions) -> Path:

@@ -178,7 +178,7 @@ class GoldenSamples:
     def _heatmap(self, name: str, face: int | None) -> tuple[Picture | None, str]:
         from ecdd.golden.golden_hashes import read_s3, s3_path
         from ecdd.golden.golden_outputs import OUTPUTS_FOLDER, read_index, read_npy, why_not_comparable
-        from ecdd.heatmap import colour_limit, overlay
+        from ecdd.heatmap import NO_MAP, colour_limit, has_cells, overlay
 
         assert self._bundle is not None
         if why := why_not_comparable(read_index(self._bundle), self._judged.golden_digest):
@@ -198,6 +198,8 @@ class GoldenSamples:
             s3 = read_s3(s3_path(self._options.golden, name, face).read_bytes())
         except (EcddError, OSError, ValueError, KeyError, IndexError, TypeError) as error:
             return None, f"no heatmap: a stored stage cannot be read ({type(error).__name__})"
+        if not has_cells(patch_map):
+            return None, f"no heatmap: {NO_MAP}"
         drawn = overlay(s3, patch_map, self._bundle.contract.policy).resize((_HEATMAP, _HEATMAP))
         s5, probability = stored["faces"][face]["S5"], stored["faces"][face]["S7"]["probability"]
         caption = f"face {face}, P(fake) = {probability:.3f}; box: largest cell {tuple(s5['argmax'])}, "

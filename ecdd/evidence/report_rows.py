@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ecdd.evidence.declarations import Declared, Expected, difference
 from ecdd.evidence.edits import edited_figure
+from ecdd.evidence.gate_names import gate_name
 from ecdd.evidence.margins import Margin, closest_metric, margin_of
 from ecdd.evidence.merging import experiment_order
 from ecdd.evidence.records import ExperimentRecord, Figure, Metric, RunIdentity, Scalar
@@ -16,7 +17,7 @@ from ecdd.evidence.report_pictures import GoldenSamples, Picture, Pictures, Samp
 from ecdd.evidence.verdicts import judge_gate
 
 NEAR: Final = 0.05  # of the limit; closer than that a pass is marked
-_DIGITS: Final = 6
+_DIGITS: Final = 4
 _ALL_DIGITS: Final = 17
 
 
@@ -133,7 +134,7 @@ def _ran(
         closest=None if closest is None else rows[id(closest)],
         worst=None if named is None else rows[id(named)],
         figures=tuple(_figure(figure, folder, pictures) for figure in record.figures),
-        expected=entry if entry is not None and not difference(record, expected) else None,
+        expected=entry if entry and entry.verdict != "pass" and not difference(record, expected) else None,
     )
 
 
@@ -155,7 +156,7 @@ def gate_cards(rows: Iterable[ExperimentRow]) -> list[dict[str, Any]]:
 
 def _card(gate: str, members: Sequence[ExperimentRow]) -> dict[str, Any]:
     state, passed, total = judge_gate([row.state for row in members])
-    return {"name": gate, "state": state, "passed": passed, "total": total, "rows": members}
+    return {"key": gate, "name": gate_name(gate), "state": state, "passed": passed, "total": total, "rows": members}
 
 
 def shown(value: Scalar, beside: Scalar = None) -> str:
@@ -166,12 +167,12 @@ def shown(value: Scalar, beside: Scalar = None) -> str:
     value : float, int, bool, str or None
         To show.
     beside : number, optional
-        What it is compared with: where six digits make the two look alike, more are shown.
+        What it is compared with: where four digits make the two look alike, more are shown.
 
     Returns
     -------
     str
-        Six significant digits.
+        Four significant digits.
     """
     if value is None:
         return "nothing finite"

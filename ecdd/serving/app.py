@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
+from ecdd.evidence.claims import never_tested_on
 from ecdd.serving import metrics, openapi
 from ecdd.serving.headers import Guard
 from ecdd.serving.judging_process import Judge
@@ -209,4 +210,5 @@ def _bundle_content(judge: Judge) -> dict[str, Any]:
         "preprocessing_digest": manifest.preprocessing_digest,
         "model": manifest.model.model_dump(mode="json"),
         "thresholds": {"t_real": point.t_real, "t_fake": point.t_fake},
+        "never_tested_on": list(never_tested_on(judge.bundle.path)),
     }

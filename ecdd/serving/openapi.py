@@ -218,6 +218,7 @@ def _schemas() -> Node:
             preprocessing_digest=_SHA256,
             model={"type": "object"},
             thresholds=_object(t_real=number, t_fake=number),
+            never_tested_on={"type": "array", "items": text, "minItems": 1},
             review={"type": "boolean"},
         ),
         "Stored": _object(item={"type": "string"}, retention_days={"type": "integer", "minimum": 1}),

@@ -227,7 +227,9 @@ async function begin() {
     site.review = bundle.review === true;
     byId("retention").textContent = knob("dataset_governance.review_retention_days");
     byId("unless").hidden = !site.review;
-    byId("identity").textContent = `Bundle ${bundle.payload_digest.slice(0, 12)} · contract ${contract.digest.slice(0, 12)}`;
+    byId("untested").querySelector("ul").replaceChildren(...bundle.never_tested_on.map((text) => el("li", { textContent: text })));
+    byId("untested").hidden = false;
+    byId("identity").textContent = `${bundle.name} ${bundle.version} · bundle ${bundle.payload_digest.slice(0, 12)} · contract ${contract.digest.slice(0, 12)}`;
   } catch {
     complain("The site is not ready.", "It did not say which detector it runs.", "Wait a moment, then load this page again.");
     return;

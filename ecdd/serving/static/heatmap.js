@@ -17,6 +17,11 @@ function largest(map) {
   return best;
 }
 
+// One cell stands for the whole face: that is a number, and coloured over a face it would only look like a map.
+export function hasCells(map) {
+  return map.length * map[0].length > 1;
+}
+
 // Draws for a crop of `side` pixels; cell (i, j) sees rows stride*i to stride*i + field - 1. Rows and columns that no
 // cell sees stay uncoloured.
 export function drawMap(canvas, map, { side, stride, field }) {

@@ -1,6 +1,6 @@
 // Draws an answer of the site. Text goes into the page as text, never as markup.
 
-import { cellBox, drawMap } from "./heatmap.js";
+import { cellBox, drawMap, hasCells } from "./heatmap.js";
 import { boxAsDrawn } from "./orientation.js";
 import { ACTIONS, sentence } from "./reasons.js";
 
@@ -32,16 +32,26 @@ function title(answer) {
   return TITLES[answer.label];
 }
 
+// Without a verdict a number is a score and no statement about a person: nobody is "fake with 80 %" here.
 function explanation(answer) {
-  const { probability, thresholds, faces, label } = answer;
+  const { probability, thresholds, faces, label, reason_codes } = answer;
   if (probability === null) return "";
-  const who = faces.length > 1 ? `The most suspicious of ${faces.length} faces is fake` : "The face is fake";
-  const limit = {
-    real: `, at or below the limit for real (${percent(thresholds.t_real)}).`,
-    fake: `, at or above the limit for fake (${percent(thresholds.t_fake)}).`,
-    abstain: ".",
-  }[label];
-  return `${who} with a probability of ${percent(probability)}${limit}`;
+  const { t_real: low, t_fake: high } = thresholds;
+  const several = faces.length > 1 ? `, that of the most suspicious of ${faces.length} faces,` : "";
+  if (label === "abstain") {
+    return reason_codes.includes("MD-001")
+      ? `The score${several} lies between the limits for real (${percent(low)}) and fake (${percent(high)}): this detector cannot tell.`
+      : `A score was computed${several.slice(0, -1)}, but nothing may be concluded from it: the reason stands below.`;
+  }
+  const most = faces.length > 1 ? `The most suspicious of ${faces.length} faces` : "The face";
+  return label === "real"
+    ? `${most} is fake with a probability of only ${percent(probability)}, at or below the limit for real (${percent(low)}).`
+    : `${most} is fake with a probability of ${percent(probability)}, at or above the limit for fake (${percent(high)}).`;
+}
+
+function faceText({ probability }, label) {
+  if (probability === null) return "This face was not judged.";
+  return label === "abstain" ? `Score ${percent(probability)}, from 0 % (real) to 100 % (fake); no verdict rests on it.` : `Fake with a probability of ${percent(probability)}.`;
 }
 
 function drawScale({ probability, thresholds, label }) {
@@ -60,7 +70,7 @@ function drawScale({ probability, thresholds, label }) {
   const zone = label === "abstain" && (probability <= low || probability >= high) ? "" : `, in the zone ${label === "abstain" ? "no verdict" : label}`;
   byId("scale-bar").setAttribute(
     "aria-label",
-    `Probability of fake ${percent(probability)}${zone}; real up to ${percent(low)}, fake from ${percent(high)}`,
+    `${label === "abstain" ? "Score" : "Probability of fake"} ${percent(probability)}${zone}; real up to ${percent(low)}, fake from ${percent(high)}`,
   );
 }
 
@@ -176,13 +186,14 @@ export function drawFace(answer, index, grid) {
   const face = answer.faces[index];
   byId("crop").src = pixels(face);
   byId("crop").alt = `Face ${index + 1} as the model saw it`;
-  const mapped = Boolean(face.patch_map);
+  const mapped = Boolean(face.patch_map) && hasCells(face.patch_map);
   for (const id of ["map", "cell", "map-controls", "map-text"]) byId(id).hidden = !mapped;
+  byId("no-map").hidden = mapped || !face.patch_map;
   if (mapped) place(byId("cell"), cellBox(drawMap(byId("map"), face.patch_map, grid), grid));
   const decides = index === answer.deciding_face && answer.faces.length > 1 ? ": it decided the verdict" : "";
   byId("face-title").textContent = answer.faces.length > 1 ? `Face ${index + 1} of ${answer.faces.length}${decides}` : "The face";
-  byId("face-text").textContent = face.probability === null ? "This face was not judged." : `Fake with a probability of ${percent(face.probability)}.`;
-  byId("face-reasons").replaceChildren(...reasonItems(face.reason_codes));
+  byId("face-text").textContent = faceText(face, answer.label);
+  byId("face-reasons").replaceChildren(...reasonItems({ reason_codes: face.reason_codes, detail: "" }));
   byId("face-reasons").hidden = face.reason_codes.length === 0;
   byId("face-facts").replaceChildren(
     ...Object.entries(faceFacts(face)).flatMap(([name, value]) => [el("dt", { textContent: name }), el("dd", { textContent: value })]),

@@ -1,4 +1,4 @@
-"""Markdown of what `gates.benchmarks.runtimes.results` keeps; the README's section is made here and nowhere else."""
+"""Markdown of what `gates.benchmarks.runtimes.results` keeps; only this makes the table of docs/speed.md."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ END: Final = "<!-- end of what is made -->"
 _SIGNS: Final = {"<=": "≤", ">=": "≥"}
 
 
-def readme_section(result: Row) -> str:
-    """What stands in the README, with its two marks."""
+def page_section(result: Row) -> str:
+    """What stands on the page, with its two marks."""
     student, teacher = (_ways(result, name, 1) for name in ("student", "teacher"))
     text = [
         BEGIN,
@@ -36,19 +36,19 @@ def readme_section(result: Row) -> str:
     return "\n".join(text)
 
 
-def in_readme(readme: str, result: Row) -> str:
-    """The README with its section made anew.
+def in_page(page: str, result: Row) -> str:
+    """The page with its section made anew.
 
     Raises
     ------
     ValueError
         If the two marks do not stand in it once each, in this order.
     """
-    if readme.count(BEGIN) != 1 or readme.count(END) != 1 or readme.index(BEGIN) > readme.index(END):
-        msg = f"README.md: the marks {BEGIN!r} and {END!r} must stand in it once each; put them where the table belongs"
+    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
+        msg = f"docs/speed.md: the marks {BEGIN!r} and {END!r} must stand in it once each, where the table belongs"
         raise ValueError(msg)
-    before, _, rest = readme.partition(BEGIN)
-    return before + readme_section(result) + rest.partition(END)[2]
+    before, _, rest = page.partition(BEGIN)
+    return before + page_section(result) + rest.partition(END)[2]
 
 
 def report(result: Row) -> str:

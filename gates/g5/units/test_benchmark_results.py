@@ -16,7 +16,7 @@ from ecdd.runtimes.base import ModelOutputs
 from gates.benchmarks.runtimes.answers import Reference, WrongAnswer, check, difference, joined
 from gates.benchmarks.runtimes.results import Promise, pareto
 from gates.benchmarks.runtimes.run import JSON_NAME, ROOT
-from gates.benchmarks.runtimes.tables import in_readme, report
+from gates.benchmarks.runtimes.tables import in_page, report
 from gates.support.mode_parity import SameTensors
 
 KEPT = ROOT / "reports" / "default" / JSON_NAME
@@ -28,26 +28,26 @@ def kept() -> Any:
     return json.loads(KEPT.read_text("utf-8"))
 
 
-def test_the_readme_shows_the_kept_numbers(kept: Any) -> None:
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert in_readme(readme, kept) == readme, "README.md is stale: run `python -m gates.benchmarks.runtimes.run`"
+def test_the_page_shows_the_kept_numbers(kept: Any) -> None:
+    page = (ROOT / "docs" / "speed.md").read_text("utf-8")
+    assert in_page(page, kept) == page, "docs/speed.md is stale: run `python -m gates.benchmarks.runtimes.run`"
 
 
 def test_the_report_shows_the_kept_numbers(kept: Any) -> None:
     assert KEPT.with_suffix(".md").read_text("utf-8") == report(kept)
 
 
-def test_another_number_makes_another_readme(kept: Any) -> None:
+def test_another_number_makes_another_page(kept: Any) -> None:
     changed = copy.deepcopy(kept)
     changed["promises"][0]["value"] += 1
-    readme = (ROOT / "README.md").read_text("utf-8")
-    assert in_readme(readme, changed) != readme
+    page = (ROOT / "docs" / "speed.md").read_text("utf-8")
+    assert in_page(page, changed) != page
 
 
-@pytest.mark.parametrize("readme", ["no marks", "<!-- end of what is made -->"])
-def test_a_readme_without_the_marks_is_refused(kept: Any, readme: str) -> None:
+@pytest.mark.parametrize("page", ["no marks", "<!-- end of what is made -->"])
+def test_a_page_without_the_marks_is_refused(kept: Any, page: str) -> None:
     with pytest.raises(ValueError, match="marks"):
-        in_readme(readme, kept)
+        in_page(page, kept)
 
 
 def test_verdicts_follow_from_the_kept_numbers(kept: Any) -> None:

@@ -18,10 +18,13 @@ import pytest
 
 from ecdd.bundle.loading import default_bundle_path, load_bundle
 from ecdd.evidence.claims import compare_claims
+from ecdd.evidence.collecting import Evidence
 from ecdd.evidence.declarations import load_declared, load_expected
+from ecdd.evidence.gate_names import GATE_NAMES
+from ecdd.evidence.head import read_head
 from ecdd.evidence.merging import read_records, write_records
 from ecdd.evidence.mutation_table import MUTANTS_FILE, MutantRow, MutationTable, write_mutants
-from ecdd.evidence.records import ExperimentRecord, Figure, Table
+from ecdd.evidence.records import Absent, ExperimentRecord, Figure, Table
 from ecdd.evidence.report import render, verdict_of, write_report
 from ecdd.evidence.session import RunOptions, identify
 from gates.support.browser import browser_path, open_browser
@@ -79,6 +82,11 @@ def opened(browser: Browser, page_file: Path, width: int = 1280, scheme: Any = "
     return page, [text for text in said if text != page_file.as_uri() and not text.startswith("data:")]
 
 
+def open_folds(page: Page) -> None:
+    """Open every gate, as a reader does with a click."""
+    page.evaluate("document.querySelectorAll('details.gate').forEach((gate) => { gate.open = true; })")
+
+
 def change(folder: Path, key: str, **fields: Any) -> ExperimentRecord:
     """Store a record again with other fields, as a run would have written it."""
     record = read_records(folder)[key].model_copy(update=fields)
@@ -100,9 +108,58 @@ def test_a_browser_shows_it_alone(run: Path, browser: Browser, width: int, schem
     page.context.close()
 
 
+def test_a_telephone_does_not_scroll_for_ever(run: Path, browser: Browser) -> None:
+    page, _ = opened(browser, write_report(options_of(run), DECLARED, EXPECTED), 390)
+    folded = page.evaluate("document.documentElement.scrollHeight")
+    assert folded < 8000
+    open_folds(page)
+    assert page.evaluate("document.documentElement.scrollHeight") > folded
+    page.context.close()
+
+
+def test_it_is_named_and_has_contents(run: Path, browser: Browser) -> None:
+    page, _ = opened(browser, write_report(options_of(run), DECLARED, EXPECTED))
+    bundle = load_bundle(default_bundle_path()).manifest
+    assert page.inner_text("h1") == f"{bundle.name} {bundle.version}"
+    assert read_head(run)[0].runs[-1].ended.partition("T")[0] in page.inner_text("body").splitlines()[0]
+    first, verdict = page.inner_text(".verdict").partition("ecdd release")[0], page.locator(".verdict")
+    assert "Never tested on:" in first
+    assert verdict.count() == 1
+    contents = page.inner_text("nav")
+    for name in GATE_NAMES.values():
+        assert name in contents
+        assert page.locator("details.gate > summary", has_text=name).count() == 1
+    page.click("nav >> text=G4 calibration and thresholds")
+    assert page.locator("details.gate", has_text="G4 calibration").first.get_attribute("id") in page.url
+    page.context.close()
+
+
+def test_one_reason_is_told_once(copy: Path) -> None:
+    twice = (Absent(what="faces of every framing", why="second_look is off"),) * 4
+    change(copy, "E1.9", not_tested=twice)
+    listed = rendered(copy).partition('id="not-tested"')[2].partition('id="defects"')[0]
+    assert listed.count("faces of every framing") == 1
+
+
+def test_columns_stand_as_they_were_measured(copy: Path) -> None:
+    rows: tuple[dict[str, Any], ...] = ({"source": "a", "n": 3, "auc": 0.5}, {"source": "b", "auc": 0.25, "why": "few"})
+    collector = Evidence("E1.9", "test_a", copy)
+    collector.table("by source", rows)
+    change(copy, "E1.9", tables=tuple(collector.tables))
+    shown = rendered(copy).partition("by source")[2].partition("</table>")[0]
+    assert re.findall("<th>(.*?)</th>", shown) == ["source", "n", "auc", "why"]
+    assert re.findall("<td>(.*?)</td>", shown) == ["a", "3", "0.5", "", "b", "", "0.25", "few"]
+
+
+def test_a_table_of_before_has_words_before_numbers() -> None:
+    old = Table.model_validate_json('{"name": "t", "test": "test_a", "rows": [{"auc": 0.5, "n": 3, "source": "a"}]}')
+    assert old.shown_columns == ("source", "auc", "n")
+    assert "columns" not in old.model_dump()
+
+
 def test_it_says_what_the_run_found(run: Path, browser: Browser) -> None:
     page, _ = opened(browser, write_report(options_of(run), DECLARED, EXPECTED))
-    top = page.inner_text("body").partition("Overview")[0]
+    top = page.inner_text("body").partition("A gate opens")[0]
     assert "No release can rest on this run" in top
     assert re.search(r"Supported:\s*E1\.9\.", top)
     for said in ("NNAPI delegate", "GPU delegate", "device split", "abstain rate real = 0.81", "must be ≤ 0.3"):
@@ -118,6 +175,7 @@ def test_it_says_what_the_run_found(run: Path, browser: Browser) -> None:
 
 def test_worst_samples_have_thumbnail_and_heatmap(run: Path, browser: Browser) -> None:
     page, _ = opened(browser, write_report(options_of(run), DECLARED, EXPECTED))
+    open_folds(page)
     row = page.locator('[id="o-E1.9"]')
     assert row.locator("svg use").count() == 2
     assert "of real_" in " ".join(filter(None, [svg.get_attribute("aria-label") for svg in row.locator("svg").all()]))
@@ -167,7 +225,8 @@ def test_names_are_no_markup(copy: Path, browser: Browser) -> None:
     change(copy, "E1.9", title=HOSTILE, metrics=metrics, tables=tables, failures=(HOSTILE,))
     page, said = opened(browser, write_report(options_of(copy), DECLARED, EXPECTED))
     assert said == []
-    assert page.title() == "ECDD evidence"
+    assert page.title().endswith("ECDD evidence")
+    open_folds(page)
     assert page.locator("script, img, [onload], [onerror]").count() == 0
     assert page.inner_text('[id="o-E1.9"]').count("onerror=alert(1)") >= 2
     page.context.close()
@@ -216,7 +275,7 @@ def test_mutants_of_anything_else_are_not(copy: Path) -> None:
         text = rendered(copy)
         assert "not run for this bundle" in text, said
         assert said in text
-        assert "killed" not in text.partition("Planted defects")[2].partition("Experiments")[0]
+        assert "killed" not in text.partition('id="defects"')[2].partition('id="provenance"')[0]
 
 
 def test_a_record_of_another_bundle_supports_nothing(copy: Path) -> None:
@@ -239,7 +298,7 @@ def test_edited_evidence_is_said_first(copy: Path) -> None:
 def test_a_decoder_without_evidence_is_said_first(copy: Path) -> None:
     versions = read_records(copy)["E1.9"].identity.versions
     reidentify(copy, versions={**versions, "libjpeg_turbo": "2.1.5"})
-    page_one = rendered(copy).partition("<h2>Gates</h2>")[0]
+    page_one = rendered(copy).partition('id="gates"')[0]
     assert "no evidence covers (libjpeg_turbo 2.1.5, frozen with 3.2.0): E1.9, E6.1; run the gates" in page_one
     assert "Evidence not intact" not in page_one
 

@@ -14,9 +14,9 @@ from ecdd.evidence.verdicts import judge_metric
 NUMBERS = st.one_of(st.integers(-1000, 1000), st.floats(-1e6, 1e6, allow_nan=False))
 
 
-def metric(value: float | None, op: Operator, limit: float | None, name: str = "m") -> Metric:
+def metric(value: float | None, op: Operator, limit: float | None, name: str = "m", clause: str = "E1.3") -> Metric:
     verdict = judge_metric(value, op, limit, 1)
-    return Metric(name=name, test="test_a", value=value, op=op, limit=limit, n=1, verdict=verdict)
+    return Metric(name=name, test="test_a", value=value, op=op, limit=limit, n=1, verdict=verdict, clause=clause)
 
 
 BY_HAND = [
@@ -65,7 +65,7 @@ ORDER = [
     metric(0.1, "<=", 0.0, "above zero"),
     metric(1, "==", 0, "not equal"),
     metric(0.99, "<=", 1.0, "near"),
-    metric(13, ">=", 5, "far"),
+    metric(13, ">=", 5, "far", "calibration.min_samples_per_class"),
     metric(0.0, "<=", 0.0, "zero"),
     metric(4, "==", 4, "equal"),
 ]
@@ -84,6 +84,14 @@ def test_the_closest_metric(metrics: list[Metric]) -> None:
 
 def test_no_metric_is_closest_of_none() -> None:
     assert closest_metric([]) is None
+
+
+def test_what_was_looked_at_is_shown_only_where_it_failed() -> None:
+    seen, equal = metric(20, ">=", 20, "modules scanned"), metric(4, "==", 4, "equal")
+    assert closest_metric([seen]) is None
+    assert closest_metric([seen, equal]) is equal
+    too_few = metric(3, ">=", 20, "modules scanned")
+    assert closest_metric([equal, too_few]) is too_few
 
 
 def test_a_near_miss_shows_enough_digits() -> None:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ecdd.bundle import load_bundle
-from ecdd.heatmap import heatmap
+from ecdd.heatmap import heatmap, overlay
 from ecdd.inference.patch_grid import cell_box
 
 POLICY = load_bundle("tiny").contract.policy
@@ -99,3 +99,12 @@ def test_the_bar_runs_from_fake_to_real() -> None:
 def test_a_map_of_zeros_is_drawn() -> None:
     pixels = drawn(np.zeros((31, 31), np.float32))
     assert at(pixels, 100, 100).tolist() == [128, 128, 128]
+
+
+def test_one_number_is_no_map() -> None:
+    one = np.full((1, 1), 3.0, np.float32)
+    assert (np.asarray(overlay(GREY, one, POLICY)) == 128).all(), "no colour, no box"
+    pixels, mapped = drawn(one), drawn(np.full((31, 31), 3.0, np.float32))
+    assert at(pixels, 100, 100).tolist() == [128, 128, 128]
+    assert (pixels[:, LEFT + 512 + 1 :] == 250).all(), "no colour bar"
+    assert (pixels[TOP + 512 :] != mapped[TOP + 512 :]).any(), "another line below the faces"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ecdd.evidence.claims import never_tested_on
 from ecdd.pipeline.orientation import box_to_stored
 from gates.support import site as sites
 
@@ -55,7 +56,32 @@ def test_the_scale_shows_the_probability_against_both_limits(page: Any, picture:
         assert f"in the zone {'no verdict' if label == 'abstain' else label}" in (
             page.locator("#scale-bar").get_attribute("aria-label")
         )
+        sentence, face = page.inner_text("#verdict-text"), page.inner_text("#face-text")
+        for text in (sentence, face, page.inner_text("#status")):
+            assert ("fake with a probability of" in text.lower()) == (label != "abstain"), text
         page.unroute("**/v1/predict*")
+
+
+def test_it_says_what_was_never_tested(page: Any, picture: Any, bundle: Any) -> None:
+    sites.upload(page, picture("real_collins"))
+    listed = page.locator("#untested li").all_inner_texts()
+    assert listed == list(never_tested_on(bundle.path))
+    assert page.locator("#untested li").first.is_visible()
+
+
+def test_one_number_is_no_map_on_the_page(page: Any, picture: Any) -> None:
+    page.route("**/v1/predict*", _one_cell)
+    sites.upload(page, picture("real_collins"))
+    assert "there is no map of it" in page.inner_text("#face")
+    assert not page.locator("#map").is_visible()
+    page.unroute("**/v1/predict*")
+
+
+def _one_cell(route: Any) -> None:
+    answer = route.fetch()
+    content = answer.json()
+    content["faces"] = [{**face, "patch_map": [[1.5]]} for face in content["faces"]]
+    route.fulfill(response=answer, json=content)
 
 
 def _says(label: str, probability: float, route: Any) -> None:
