@@ -44,6 +44,8 @@ COMMANDS: dict[str, _Entry] = {
     "calibrate": _Entry("ecdd.commands.calibrate", "Fit calibration and thresholds on a calibration split."),
     "export": _Entry("ecdd.commands.export", "Turn a checkpoint into TFLite and ONNX."),
     "parity": _Entry("ecdd.commands.parity", "Compare two model files on pictures, down to the layers."),
+    "device": _Entry("ecdd.commands.device", "Prove another implementation: pack a kit, dump stages, judge a dump."),
+    "web": _Entry("ecdd.commands.web", "Build a page that judges in the browser."),
     "score": _Entry("ecdd.commands.score", "Score a labelled manifest into a table for the release battery."),
     "release": _Entry("ecdd.commands.release", "Approve a bundle from its evidence and sign it, or refuse it."),
     "mutants": _Entry("ecdd.commands.mutants", "Plant every known defect: each must turn its gate red."),
