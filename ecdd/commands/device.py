@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -29,9 +30,10 @@ def pack(
     """Write a kit: model, contract as JSON, golden pictures, frozen stages as a dump."""
     from ecdd.bundle.loading import load_bundle
     from ecdd.golden.golden_sets import load_checked
-    from ecdd.parity.device_kit import pack_kit
+    from ecdd.parity.device_kit import check_new_folder, pack_kit
     from ecdd.parity.device_reference import load_reference
 
+    check_new_folder(out)
     reference = load_reference(load_bundle(bundle), load_checked(golden))
     files = pack_kit(reference, out)
     frozen, n = len(reference.frozen), len(reference.dump.head.pictures)
@@ -55,9 +57,13 @@ def dump(
     from ecdd.bundle.loading import load_bundle
     from ecdd.detector import Detector
     from ecdd.golden.golden_sets import load_checked
-    from ecdd.parity.device_dump import Platform, write_npz
+    from ecdd.parity.device_dump import PLATFORM_NAME, Platform, write_npz
     from ecdd.parity.device_reference import make_dump
 
+    if not re.fullmatch(PLATFORM_NAME, platform):
+        raise typer.BadParameter(
+            f"--platform {platform}: letters, digits and . _ + -, at most 80, a letter or digit first"
+        )
     loaded, pictures = load_bundle(bundle), load_checked(golden)
     if unknown := set(picture or ()) - {item.id for item in pictures.items}:
         raise typer.BadParameter(f"--picture {', '.join(sorted(unknown))}: not in the golden set")

@@ -26,6 +26,7 @@ from ecdd.files import read_json, write_output
 DUMP_VERSION: Final = 1
 HEAD: Final = "dump.json"
 FLAT: Final = "dump.bin"
+PLATFORM_NAME: Final = r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}"
 MAX_ARRAY_BYTES: Final = 2**28
 _DTYPES: Final = {"S1": "uint8", "S3": "uint8", "S4": "float32", "S5": "float32"}
 _DIMENSIONS: Final = {"S1": 3, "S3": 3, "S4": 3, "S5": 2}
@@ -55,7 +56,7 @@ class Platform(_Strict):
         Versions, delegate, anything a reader wants to know.
     """
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,79}$")]
+    name: Annotated[str, Field(pattern=f"^{PLATFORM_NAME}$")]
     kind: Literal["device", "emulated", "browser"]
     about: dict[str, str] = {}
 

@@ -25,6 +25,19 @@ _READ_ME: Final = """ECDD device kit, version {version}, of bundle {name} {relea
 """
 
 
+def check_new_folder(out: Path) -> None:
+    """Make a folder, or take an empty one; before work that takes long.
+
+    Raises
+    ------
+    EcddError
+        It holds something already.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise EcddError(f"--out {out}: exists and is not an empty folder; name a new one")
+    out.mkdir(parents=True, exist_ok=True)
+
+
 def pack_kit(reference: Reference, out: Path) -> dict[str, str]:
     """Write a kit.
 
@@ -45,9 +58,7 @@ def pack_kit(reference: Reference, out: Path) -> dict[str, str]:
     EcddError
         The folder holds something already.
     """
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise EcddError(f"--out {out}: exists and is not an empty folder; name a new one")
-    out.mkdir(parents=True, exist_ok=True)
+    check_new_folder(out)
     bundle = reference.bundle
     for name in (MODEL_FILE, CALIBRATION_FILE, CONTRACT_FILE):
         write_output(out / name, bundle.read(name))

@@ -106,6 +106,7 @@ def build_site(bundle: Bundle, out: Path, cache: Path) -> dict[str, str]:
         raise SiteError("\n".join(["the page cannot do what this bundle's contract asks for:", *wrong]))
     if out.exists() and (not out.is_dir() or (any(out.iterdir()) and not (out / LIST).is_file())):
         raise SiteError(f"--out {out}: holds something that is no page of ecdd web build; name a new folder")
+    out.parent.mkdir(parents=True, exist_ok=True)  # said before npm is asked
     vendor = vendored_files(cache)
     networks = {
         "finder": ("finder.tflite", blazeface.WEIGHTS.read_bytes()),

@@ -65,7 +65,8 @@ def opened_site(site: Path, browser: Path) -> Iterator[OpenedPage]:
             route.fulfill(body=files[name], content_type=_TYPES[Path(name).suffix])
 
         context.route("**/*", answer)
-        found.page.on("console", lambda m: found.errors.append(m.text) if m.type == "error" else None)
+        # the runtime writes its notes as errors too
+        found.page.on("console", lambda m: found.errors.append(m.text) if _is_error(m) else None)
         found.page.on("pageerror", lambda error: found.errors.append(str(error)))
         found.page.set_default_timeout(_TIMEOUT)
         found.page.goto(f"{ORIGIN}/")
@@ -111,6 +112,10 @@ def dump_in_browser(opened: OpenedPage, items: Sequence[GoldenItem], *, pixels: 
     platform = Platform(name=f"chromium-{opened.version}", kind="browser", about={"runtime": "LiteRT.js, wasm SIMD"})
     head = DumpHead(dump_version=1, platform=platform, bundle_digest=opened.bundle_digest, pictures=pictures)
     return Dump(head, arrays)
+
+
+def _is_error(message: Any) -> bool:
+    return message.type == "error" and not message.text.startswith(("INFO:", "WARNING:"))
 
 
 def _array(one: dict[str, Any]) -> NDArray[Any]:

@@ -35,7 +35,7 @@ def half_precision() -> None:
 
     def planted(s3: Any, policy: Any) -> Any:
         right = really(s3, policy)
-        return np.clip(right.astype(np.float16).astype(np.float32), right.min(), right.max())
+        return np.clip(right.astype(np.float16).astype(np.float32), right.min(axis=(0, 1)), right.max(axis=(0, 1)))
 
     preprocess.normalise = planted
 

@@ -227,6 +227,7 @@ async function begin() {
     site.review = bundle.review === true;
     byId("retention").textContent = knob("dataset_governance.review_retention_days");
     byId("unless").hidden = !site.review;
+    byId("on-device").hidden = bundle.device !== true;
     byId("identity").textContent = `Bundle ${bundle.payload_digest.slice(0, 12)} · contract ${contract.digest.slice(0, 12)}`;
   } catch {
     complain("The site is not ready.", "It did not say which detector it runs.", "Wait a moment, then load this page again.");
