@@ -46,12 +46,12 @@ class Configuration:
 
 # cortex-a76 has dot products of bytes, cortex-a72 has not: XNNPACK takes other integer kernels
 CONFIGURATIONS: Final = (
-    Configuration("cortex-a76", "float32", xnnpack=True, whole=True),
     Configuration("cortex-a76", "float32", xnnpack=False),
     Configuration("cortex-a76", "full_int8", xnnpack=True),
     Configuration("cortex-a76", "full_int8", xnnpack=False),
     Configuration("cortex-a72", "float32", xnnpack=True),
     Configuration("cortex-a72", "full_int8", xnnpack=True),
+    Configuration("cortex-a76", "float32", xnnpack=True, whole=True),
 )
 
 
