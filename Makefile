@@ -18,7 +18,7 @@ compile = -m compileall -qq -j 0
 # hundreds of short processes read the same modules: compiled once, whatever the shell says
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-begins test lint specification documentation docs nightly evidence bench clean
+.PHONY: demo demo-begins test lint specification documentation docs nightly edge evidence bench clean
 
 $(DEMO_VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_VENV)
@@ -61,7 +61,13 @@ docs: documentation  ## build the documentation and show it at http://127.0.0.1:
 nightly: $(VENV)/.ready  ## every reference pair of gates/own_model through ecdd onboard and G1 to G5
 	$(VENV)/bin/pytest gates/own_model/nightly_any_model.py -n 2
 
-evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle
+edge: $(VENV)/.ready  ## the golden set on emulated ARM64 and in a browser: dumps for E5.6, the page for E5.7, their records
+	PYTHON=$(abspath $(VENV))/bin/python gates/edge/arm64_root.sh build/edge/arm64
+	$(VENV)/bin/python -m gates.edge.run --root build/edge/arm64 --dumps build/edge/dumps $(bundle_option)
+	$(VENV)/bin/ecdd web build --out build/edge/site $(bundle_option)
+	$(VENV)/bin/pytest gates/g5/test_e5_6_another_machine.py gates/g5/test_e5_7_browser.py $(bundle_option)
+
+evidence: $(VENV)/.ready edge  ## rewrite reports/default, the committed evidence of the shipped bundle
 	$(if $(DATA),,$(error make evidence needs DATA=, labelled manifests or their folders: the sweeps run on them))
 	$(VENV)/bin/ecdd govern merge $(foreach one,$(DATA),--data $(one)) --out build/data.csv
 	$(VENV)/bin/pytest $(gates) -n 2 --dist worksteal --data build/data.csv --report-dir reports/default --expected gates/expected_verdicts.yaml

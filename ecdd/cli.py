@@ -59,6 +59,8 @@ COMMANDS: dict[str, _Entry] = {
     "judge": _Entry("Check stored evidence and hold it to a contract again.", _RELEASE),
     "release": _Entry("Approve a bundle from its evidence and sign it, or refuse it.", _RELEASE),
     "mutants": _Entry("Plant every known defect: each must turn its gate red.", _RELEASE),
+    "web": _Entry("Build a page that judges in the browser.", _OPERATE),
+    "device": _Entry("Prove another implementation: pack a kit, dump stages, judge a dump.", _OPERATE),
     "monitor": _Entry("Judge a monitoring log.", _OPERATE),
     "govern": _Entry("Lineage tags of a data set, and manual review.", _OPERATE),
     "score": _Entry("Score a labelled manifest into a table for the release battery.", _OPERATE),

@@ -36,6 +36,9 @@ def serve(
     review: Annotated[
         Path | None, typer.Option(help="Folder for pictures that a person agrees to have reviewed, encrypted.")
     ] = None,
+    device_site: Annotated[
+        Path | None, typer.Option(help="Page of ecdd web build, offered as: judge on this device.")
+    ] = None,
     review_key: Annotated[Path | None, typer.Option(help="Key of that folder; else ECDD_REVIEW_KEY.")] = None,
 ) -> None:
     """Start the local site: a page and an API that judge pictures in memory.
@@ -60,9 +63,20 @@ def serve(
         raise typer.BadParameter("--review-key opens the folder of --review; give both")
     logged = None if log is None else _event_log(log, device_class, judge.in_force)
     store = None if review is None else _review_store(review, review_key, judge.in_force)
-    server = make_server(judge, host, port, workers, logged, store, allow_host or ())
+    device = None if device_site is None else _device_files(device_site, judge.bundle.payload_digest)
+    server = make_server(judge, host, port, workers, logged, store, allow_host or (), device)
     if not serve_until_stopped(server):
         raise typer.Exit(2)
+
+
+def _device_files(folder: Path, digest: str) -> dict[str, bytes]:
+    """Files of a built page, which must be of the bundle that is served."""
+    from ecdd.web.building import SiteError, read_site
+
+    theirs, files = read_site(folder)
+    if theirs != digest:
+        raise SiteError(f"--device-site {folder}: of bundle {theirs[:16]}, served is {digest[:16]}; build it again")
+    return files
 
 
 def _event_log(url: str, device_class: str, contract: LoadedContract) -> Callable[[Verdict], None]:

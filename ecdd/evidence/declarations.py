@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,6 +66,8 @@ class Expected(_Entry):
     without : str
         Words of the reason for which it may be not tested on a machine, for example ``"no Chromium"``. Only for
         ``pass``; not tested for any other reason stays another verdict.
+    asked_by : str
+        Environment variable that makes it needed in CI, with the value ``true``; without one, CI always needs it.
     """
 
     verdict: Literal["fail", "not_tested", "not_applicable", "pass"]
@@ -72,6 +75,12 @@ class Expected(_Entry):
     reason: Annotated[str, Field(min_length=10)]
     metrics: dict[str, float | int | None] = {}
     without: str = ""
+    asked_by: str = ""
+
+    @property
+    def is_needed_in_ci(self) -> bool:
+        """Whether CI must be able to test it although other machines may lack what it needs."""
+        return bool(self.without) and (not self.asked_by or os.environ.get(self.asked_by) == "true")
 
     @model_validator(mode="after")
     def _names_its_metrics(self) -> Expected:

@@ -34,6 +34,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--contract", type=Path, help="contract to judge by (default: the bundle's own)")
     group.addoption("--golden", type=Path, help="golden set (default: the specification's)")
     group.addoption("--data", type=Path, help="labelled pictures: manifest.csv or its folder (default: none)")
+    group.addoption("--dumps", type=Path, help="dumps of other machines, *.npz (default: where make edge puts them)")
     group.addoption("--report-dir", type=Path, help="where records go (default: reports/runs/<payload digest>)")
     group.addoption("--expected", type=Path, help="judge the run by this file of expected verdicts")
     group.addoption("--as-of", type=datetime.date.fromisoformat, help="day for ages and expiries (default: today)")
@@ -49,7 +50,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if is_freezing(config) and (run.is_worker or (getattr(config.option, "numprocesses", None) or 0) > 1):
         msg = "--snapshot-update runs in one process: repeat it with -n 0"
         raise pytest.UsageError(msg)
-    for name in ("bundle", "contract", "golden", "data", "expected"):
+    for name in ("bundle", "contract", "golden", "data", "expected", "dumps"):
         path = getattr(run.options, name)
         if path is not None and config.getoption(f"--{name}") is not None and not path.exists():
             msg = f"--{name} {path}: no such file or folder"

@@ -35,6 +35,7 @@ CHANGED = pytest.StashKey[list[str]]()
 JUNIT = "junit.xml"
 EXPECTED_RED = "expected red: "
 _INPUT = "ecdd_run"
+DUMPS = "build/edge/dumps"  # where make edge puts them
 
 
 class Run:
@@ -70,7 +71,7 @@ class Run:
         except DeclarationError as error:
             self.harness_errors.append(str(error))
         if os.environ.get("CI") == "true":  # there everything must be testable
-            self.expected = {key: entry for key, entry in self.expected.items() if not entry.without}
+            self.expected = {key: entry for key, entry in self.expected.items() if not entry.is_needed_in_ci}
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_configure_node(self, node: Any) -> None:  # noqa: ANN401 - xdist may be absent
@@ -268,4 +269,5 @@ def _options(config: pytest.Config) -> RunOptions:
         report_dir=absolute("report_dir"),
         expected=absolute("expected"),
         as_of=given["as_of"] or datetime.datetime.now(datetime.UTC).date(),
+        dumps=absolute("dumps") or config.rootpath.resolve() / DUMPS,
     )

@@ -22,7 +22,7 @@ _UNKNOWN: Final = "unknown"
 DECLARED_FILE: Final = "declared.yaml"
 # what judges: clauses, their support and the package; not what a wheel leaves out, nor what judges the gates themselves
 _CODE: Final = frozenset({".py", ".yaml", ".j2", ".parquet"})
-_NO_CLAUSES: Final = frozenset({"_specification", "__pycache__", "units", "benchmarks", "own_model", "mutants"})
+_NO_CLAUSES: Final = frozenset({"_specification", "__pycache__", "units", "benchmarks", "own_model", "mutants", "edge"})
 # pytest run on the specification wherever it stands, untouched by settings of the project around it
 SPECIFICATION_ARGUMENTS: Final = (
     *("-p", "ecdd.evidence.pytest_plugin", "-p", "no:cacheprovider", "--strict-markers", "-ra"),
@@ -46,6 +46,8 @@ class RunOptions:
         Expected verdicts to judge against.
     as_of : date
         Day at which ages and expiries are judged.
+    dumps : Path or None
+        Folder with dumps of other machines.
     """
 
     root: Path
@@ -56,6 +58,7 @@ class RunOptions:
     report_dir: Path | None
     expected: Path | None
     as_of: datetime.date
+    dumps: Path | None = None
 
     @property
     def folder(self) -> Path:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from ecdd.serving.judging_process import Judge
 from ecdd.serving.prediction import EventLog, Predictions
 from ecdd.serving.problems import MEDIA_TYPE, ServingError
 from ecdd.serving.review import Reviews
-from ecdd.serving.static_files import INDEX, StaticFile, load_files
+from ecdd.serving.static_files import DEVICE_POLICY, INDEX, StaticFile, device_files, load_files
 from ecdd.serving.workers import WorkerDied, WorkerPool, WorkerTimedOut
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Site:
         Takes every verdict.
     review : ReviewStore, optional
         Takes the pictures that a person agreed to have reviewed; without it none can be stored.
+    device : mapping of str to bytes, optional
+        Files of a page of ``ecdd web build``, which then is offered below ``/device/``.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Site:
         workers: int | None = None,
         log: EventLog | None = None,
         review: ReviewStore | None = None,
+        device: Mapping[str, bytes] | None = None,
     ) -> None:
         contract = judge.in_force
         self.metrics = metrics.Metrics()
@@ -61,8 +64,10 @@ class Site:
         self._reviews = None if review is None else Reviews(self.predictions, review, days)
         self._files = load_files()
         self._contract = _json(_contract_content(judge))
-        self._bundle = _json(_bundle_content(judge) | {"review": review is not None})
-        self._openapi = _json(openapi.document(review=review is not None))
+        self._device = None if device is None else device_files(device)
+        offered = {"review": review is not None, "device": device is not None}
+        self._bundle = _json(_bundle_content(judge) | offered)
+        self._openapi = _json(openapi.document(**offered))
 
     @asynccontextmanager
     async def lifespan(self, _app: object) -> AsyncIterator[None]:
@@ -81,8 +86,10 @@ class Site:
     def routes(self) -> list[Route]:
         """List the routes; `openapi.document` describes the same ones."""
         review = [] if self._reviews is None else [Route("/v1/review", self._reviews.review, methods=["POST"])]
+        device = [] if self._device is None else [Route("/device/{name:path}", self._on_device, methods=["GET"])]
         return [
             *review,
+            *device,
             Route("/", self._index, methods=["GET"]),
             Route("/static/{name}", self._static, methods=["GET"]),
             Route("/v1/predict", self.predictions.predict, methods=["POST"]),
@@ -99,6 +106,11 @@ class Site:
 
     async def _static(self, request: Request) -> Response:
         return _file(request, self._files.get(request.path_params["name"]))
+
+    async def _on_device(self, request: Request) -> Response:
+        answer = _file(request, (self._device or {}).get(request.path_params["name"]))
+        answer.headers["content-security-policy"] = DEVICE_POLICY
+        return answer
 
     async def _ready(self, _request: Request) -> Response:
         ready, wanted = self.pool.ready, self.pool.count
@@ -123,6 +135,7 @@ def create_app(
     log: EventLog | None = None,
     review: ReviewStore | None = None,
     allowed_hosts: Iterable[str] = (),
+    device: Mapping[str, bytes] | None = None,
 ) -> ASGIApp:
     """Make the application.
 
@@ -138,13 +151,15 @@ def create_app(
         Where pictures go that a person agreed to have reviewed.
     allowed_hosts : iterable of str
         Host names beside the loopback ones.
+    device : mapping of str to bytes, optional
+        Files of a page of ``ecdd web build``.
 
     Returns
     -------
     ASGI application
         With a lifespan that starts and ends the workers.
     """
-    site = Site(judge, workers, log, review)
+    site = Site(judge, workers, log, review, device)
     router = Router(site.routes(), redirect_slashes=False, lifespan=site.lifespan)
     handlers: dict[Any, Any] = {ServingError: _on_refusal, HTTPException: _on_http_error}
 

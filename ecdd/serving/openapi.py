@@ -20,13 +20,15 @@ _STATIC_TYPES: Final = ("text/javascript", "text/css", "text/html", "image/svg+x
 Node = dict[str, Any]
 
 
-def document(*, review: bool = False) -> Node:
+def document(*, review: bool = False, device: bool = False) -> Node:
     """Describe the API.
 
     Parameters
     ----------
     review : bool
         Whether the site stores pictures for manual review.
+    device : bool
+        Whether it offers the page that judges in the browser.
 
     Returns
     -------
@@ -42,7 +44,9 @@ def document(*, review: bool = False) -> Node:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "paths": _paths() | ({"/v1/review": {"post": _review()}} if review else {}),
+        "paths": _paths()
+        | ({"/v1/review": {"post": _review()}} if review else {})
+        | ({"/device/{name}": {"get": _device()}} if device else {}),
         "components": {"schemas": _schemas()},
     }
 
@@ -116,6 +120,15 @@ def _predict() -> Node:
             "429": {**_problem("Too many requests of this client."), "headers": _RETRY},
             "503": {"description": busy, "content": both, "headers": _RETRY},
         },
+    }
+
+
+def _device() -> Node:
+    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
+    content = {"text/html": {"schema": {"type": "string"}}, "*/*": {"schema": {"type": "string"}}}
+    return {
+        **_get("device", "A file of the page that judges in the browser.", content, missing=True),
+        "parameters": [name],
     }
 
 
@@ -220,6 +233,7 @@ def _schemas() -> Node:
             thresholds=_object(t_real=number, t_fake=number),
             never_tested_on={"type": "array", "items": text, "minItems": 1},
             review={"type": "boolean"},
+            device={"type": "boolean"},
         ),
         "Stored": _object(item={"type": "string"}, retention_days={"type": "integer", "minimum": 1}),
         "Health": _object(status={"const": "ok"}),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Final
 
 import uvicorn
@@ -30,6 +30,7 @@ def make_server(
     log: EventLog | None = None,
     review: ReviewStore | None = None,
     allowed_hosts: Iterable[str] = (),
+    device: Mapping[str, bytes] | None = None,
 ) -> uvicorn.Server:
     """Make the server of the site.
 
@@ -49,6 +50,8 @@ def make_server(
         Takes pictures that a person agreed to have reviewed.
     allowed_hosts : iterable of str
         Host names beside the loopback ones.
+    device : mapping of str to bytes, optional
+        Files of a page that judges in the browser.
 
     Returns
     -------
@@ -57,7 +60,7 @@ def make_server(
     """
     policy = judge.in_force.policy
     config = uvicorn.Config(
-        create_app(judge, workers, log, review, allowed_hosts),
+        create_app(judge, workers, log, review, allowed_hosts, device),
         host=host,
         port=port,
         http=limited_protocol(policy.serving, policy.pixel_pipeline.max_bytes),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,6 +21,8 @@ _TYPES: Final = {
     ".svg": "image/svg+xml",
     ".png": "image/png",
     ".webmanifest": "application/manifest+json",
+    ".json": "application/json",
+    ".wasm": "application/wasm",
 }
 
 
@@ -30,6 +33,26 @@ class StaticFile:
     content: bytes
     media_type: str
     etag: str
+
+
+# the page that judges in the browser compiles a runtime; nothing else is allowed that the site's own page is not
+DEVICE_POLICY: Final = (
+    "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self' blob: data:; "
+    "connect-src 'self'; form-action 'none'; frame-ancestors 'none'; base-uri 'none'"
+)
+
+
+def device_files(contents: Mapping[str, bytes]) -> dict[str, StaticFile]:
+    """Files of a page of ``ecdd web build``, by their path below ``/device/``; ``""`` is the page itself."""
+    found = {
+        name: StaticFile(content, _TYPES.get(Path(name).suffix, "application/octet-stream"), _tag(content))
+        for name, content in contents.items()
+    }
+    return found | {"": found[INDEX]}
+
+
+def _tag(content: bytes) -> str:
+    return f'"{hashlib.sha256(content).hexdigest()[:32]}"'
 
 
 def load_files(folder: Path = FOLDER) -> dict[str, StaticFile]:
@@ -53,8 +76,7 @@ def load_files(folder: Path = FOLDER) -> dict[str, StaticFile]:
     contents[REASON_CODES] = reason_codes_script().encode()
     found = {}
     for name, content in contents.items():
-        tag = f'"{hashlib.sha256(content).hexdigest()[:32]}"'
-        found[name] = StaticFile(content, _TYPES[Path(name).suffix], tag)
+        found[name] = StaticFile(content, _TYPES[Path(name).suffix], _tag(content))
     return found
 
 

@@ -61,6 +61,10 @@ CALLS: Final = {
     "calibrate": "--out {new}",
     "export": "--checkpoint {weights} --out {new}",
     "parity": "--data {picture}",
+    "device pack": "{bundle} --out {new}",
+    "device dump": "--bundle {bundle} --out {new} --platform here --picture real_oath_a",
+    "device judge": "{dump} --bundle {bundle}",
+    "web build": "--bundle {bundle} --out {new}",
     "score": "--data {manifest} --out {new}",
     "release": "--dry-run",
     "mutants": "",
@@ -122,6 +126,7 @@ def write_files(folder: Path) -> dict[str, str]:
         "split": _write_csv(folder / "split.csv", header, sorted(tagged)),
         "config": ROOT / "configs" / "smoke.yaml",
         "run": ROOT / "reports" / "default",
+        "dump": folder / "dump.npz",
         "key": folder / "key",
         "store": folder / "store",
         "log": log,
@@ -144,6 +149,8 @@ def write_files(folder: Path) -> dict[str, str]:
     made = {name: str(path) for name, path in files.items()}
     assert call("govern review make-key", [made["key"]]).exit_code == 0
     assert call("monitor reference", [made["log"], "--out", made["reference"]]).exit_code == 0
+    dumped = CALLS["device dump"].format(**made | {"new": made["dump"]}).split()
+    assert call("device dump", dumped).exit_code == 0
     words = CALLS["govern review add"].format(**made).split()
     # the second one still waits for review when the first one has its label
     added, more = (call("govern review add", [str(golden.root / one.path), *words[1:]]) for one in faces[:2])

@@ -229,6 +229,7 @@ async function begin() {
     byId("unless").hidden = !site.review;
     byId("untested").querySelector("ul").replaceChildren(...bundle.never_tested_on.map((text) => el("li", { textContent: text })));
     byId("untested").hidden = false;
+    byId("on-device").hidden = bundle.device !== true;
     byId("identity").textContent = `${bundle.name} ${bundle.version} · bundle ${bundle.payload_digest.slice(0, 12)} · contract ${contract.digest.slice(0, 12)}`;
   } catch {
     complain("The site is not ready.", "It did not say which detector it runs.", "Wait a moment, then load this page again.");

@@ -52,6 +52,7 @@ UNKNOWN_VALUES = {
     "calibrate": ["--method"],
     "export": ["--mode", "--float-layer"],
     "parity": ["--limits", "--input-size"],
+    "device dump": ["--platform", "--kind", "--picture", "--about"],
     "score": ["--engine", "--lineage"],
     "serve": ["--device-class", "--port"],
     "monitor purge": ["--as-of"],
@@ -94,6 +95,7 @@ NOT_REACHED = {
     ("report", "golden"),
     ("serve", "log"),  # where it is new the site starts
     ("serve", "review"),
+    ("web build", "cache"),  # npm would be asked first
     ("train student", "init"),
     ("train student", "out"),
     ("train student", "teacher"),

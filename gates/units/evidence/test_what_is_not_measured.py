@@ -39,6 +39,18 @@ def test_not_testable_here_is_no_other_verdict(project: Project, monkeypatch: py
     assert project.run("gates", option).ret == 1, "a test that broke is not one that could not run"
 
 
+def test_ci_may_lack_what_only_a_variable_asks_for(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `make edge`, which takes longer than all the rest: needed in CI only where it is asked for."""
+    project.write("gates/test_2.py", OTHER_NOT_TESTED)
+    entry = {"verdict": "pass", "value": "tested", "reason": "needs a device", "without": "no such device"}
+    option = project.expect({"E2.1": entry | {"asked_by": "ECDD_ASKED"}})
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.delenv("ECDD_ASKED", raising=False)
+    assert project.run("gates", option).ret == 0
+    monkeypatch.setenv("ECDD_ASKED", "true")
+    assert project.run("gates", option).ret == 1
+
+
 OTHER_NOT_TESTED = """
 import pytest
 

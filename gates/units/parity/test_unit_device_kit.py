@@ -1,0 +1,143 @@
+"""The device kit: dumps in both forms, what the judge says of right ones and of each planted mistake, and the pack."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from ecdd import cli
+from ecdd.bundle.loading import Bundle, load_bundle
+from ecdd.golden.golden_sets import GoldenSet, load_checked
+from ecdd.parity.device_dump import Dump, DumpError, read_dump, write_flat, write_npz
+from ecdd.parity.device_kit import pack_kit
+from ecdd.parity.device_reference import Reference, load_reference
+from ecdd.parity.device_report import judge_dump
+from gates.support.dumped_defects import DEFECTS, PICTURES, dump_of
+
+
+@pytest.fixture(scope="module")
+def golden() -> GoldenSet:
+    return load_checked()
+
+
+@pytest.fixture(scope="module", params=("tiny",))
+def bundle(request: pytest.FixtureRequest) -> Bundle:
+    return load_bundle(request.param)
+
+
+@pytest.fixture(scope="module")
+def reference(bundle: Bundle, golden: GoldenSet) -> Reference:
+    return load_reference(bundle, golden, PICTURES)
+
+
+@pytest.fixture(scope="module")
+def right(bundle: Bundle, golden: GoldenSet, tmp_path_factory: pytest.TempPathFactory) -> Dump:
+    items = [golden.item(name) for name in PICTURES]
+    return read_dump(dump_of("", bundle, items, tmp_path_factory.mktemp("right") / "right.npz"))
+
+
+def test_a_right_dump_passes(right: Dump, reference: Reference) -> None:
+    report = judge_dump(right, reference)
+    assert report.passes, report.as_json()
+    assert report.cause is None
+    assert not report.other_decisions
+
+
+@pytest.mark.parametrize("name", DEFECTS)
+def test_a_mistake_is_named(name: str, bundle: Bundle, golden: GoldenSet, reference: Reference, tmp_path: Path) -> None:
+    items = [golden.item(one) for one in PICTURES]
+    report = judge_dump(read_dump(dump_of(name, bundle, items, tmp_path / "dump.npz")), reference)
+    assert report.first is not None
+    assert report.cause is not None
+    wanted = DEFECTS[name]
+    assert (report.first.stage, report.cause.kind) == (wanted.stage, wanted.kind), report.cause
+
+
+def test_both_forms_hold_the_same(right: Dump, tmp_path: Path) -> None:
+    write_npz(tmp_path / "dump.npz", right)
+    write_flat(tmp_path / "flat", right)
+    for path in (tmp_path / "dump.npz", tmp_path / "flat"):
+        again = read_dump(path)
+        assert again.head == right.head
+        assert again.arrays.keys() == right.arrays.keys()
+        assert all(np.array_equal(again.arrays[name], values) for name, values in right.arrays.items())
+
+
+def test_what_a_dump_lacks_is_no_pass(right: Dump, reference: Reference) -> None:
+    fewer = right.head.model_copy(
+        update={"pictures": {k: v for k, v in right.head.pictures.items() if k != PICTURES[0]}}
+    )
+    kept = {name: values for name, values in right.arrays.items() if not name.startswith(PICTURES[0])}
+    report = judge_dump(Dump(fewer, kept), reference)
+    assert report.missing == (PICTURES[0],)
+    assert not report.passes
+    without = judge_dump(Dump(right.head, {n: v for n, v in right.arrays.items() if not n.endswith("S5")}), reference)
+    assert "S5" in without.not_dumped
+    assert not without.passes
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"dump_version": 2}, "dump_version is 2"),
+        ({"bundle_digest": "x"}, "bundle_digest"),
+        ({"pictures": {}}, "pictures"),
+        ({"more": 1}, "more"),
+    ],
+)
+def test_a_wrong_dump_names_the_key(right: Dump, tmp_path: Path, change: dict[str, object], told: str) -> None:
+    write_flat(tmp_path, right)
+    head = json.loads((tmp_path / "dump.json").read_text())
+    (tmp_path / "dump.json").write_text(json.dumps(head | change))
+    with pytest.raises(DumpError, match=told):
+        read_dump(tmp_path)
+
+
+def test_arrays_of_another_kind_or_place_are_refused(right: Dump, tmp_path: Path) -> None:
+    name = f"{PICTURES[0]}/face0/S3"
+    for wrong in ({name: right.arrays[name].astype(np.float32)}, {"nobody/face0/S3": right.arrays[name]}):
+        write_npz(tmp_path / "dump.npz", Dump(right.head, {**right.arrays, **wrong}))
+        with pytest.raises(DumpError, match="array"):
+            read_dump(tmp_path / "dump.npz")
+    write_flat(tmp_path / "flat", right)
+    (tmp_path / "flat" / "dump.bin").write_bytes(b"short")
+    with pytest.raises(DumpError, match="5 bytes"):
+        read_dump(tmp_path / "flat")
+
+
+def test_a_dump_of_another_bundle_is_refused(right: Dump, reference: Reference) -> None:
+    other = replace(right, head=right.head.model_copy(update={"bundle_digest": "0" * 64}))
+    with pytest.raises(DumpError, match="bundle_digest"):
+        judge_dump(other, reference)
+
+
+def test_the_kit_holds_what_is_needed(reference: Reference, tmp_path: Path) -> None:
+    files = pack_kit(reference, tmp_path / "kit")
+    assert {
+        "model.tflite",
+        "contract.json",
+        "pictures.json",
+        "reference/dump.json",
+        "reference/dump.bin",
+    } <= files.keys()
+    listed = json.loads((tmp_path / "kit" / "pictures.json").read_text())
+    assert listed.keys() == set(PICTURES)
+    assert all((tmp_path / "kit" / one["file"]).is_file() for one in listed.values())
+    report = judge_dump(read_dump(tmp_path / "kit" / "reference"), reference)
+    assert report.first is None
+    with pytest.raises(Exception, match="not an empty folder"):
+        pack_kit(reference, tmp_path / "kit")
+
+
+def test_judging_ends_with_the_rule_s_exit_codes(right: Dump, tmp_path: Path) -> None:
+    write_npz(tmp_path / "dump.npz", right)
+    part = CliRunner().invoke(cli.app, ["device", "judge", str(tmp_path / "dump.npz"), "--bundle", "tiny"])
+    assert part.exit_code == 1, part.output  # five pictures are not the golden set
+    assert "missing" in part.output
+    none = CliRunner().invoke(cli.app, ["device", "judge", str(tmp_path / "none.npz"), "--bundle", "tiny"])
+    assert none.exit_code == 2
