@@ -18,7 +18,7 @@ compile = -m compileall -qq -j 0
 # hundreds of short processes read the same modules: compiled once, whatever the shell says
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-begins test lint specification nightly evidence bench clean
+.PHONY: demo demo-begins test lint specification nightly mutation evidence bench clean
 
 $(DEMO_VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_VENV)
@@ -54,6 +54,11 @@ specification: $(VENV)/.ready
 
 nightly: $(VENV)/.ready  ## every reference pair of gates/own_model through ecdd onboard and G1 to G5
 	$(VENV)/bin/pytest gates/own_model/nightly_any_model.py -n 2
+
+MUTANTS ?= 600
+
+mutation: $(VENV)/.ready  ## mutants that nobody chose, in the modules that decide; MUTANTS=0 for all; resumes where it was cut
+	$(VENV)/bin/python -m gates.mutants.systematic.campaign --count $(MUTANTS) --out reports/default/mutation.json
 
 evidence: $(VENV)/.ready  ## rewrite reports/default, the committed evidence of the shipped bundle
 	$(if $(DATA),,$(error make evidence needs DATA=, labelled manifests or their folders: the sweeps run on them))
