@@ -18,7 +18,7 @@ compile = -m compileall -qq -j 0
 # hundreds of short processes read the same modules: compiled once, whatever the shell says
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-begins test lint specification documentation docs nightly edge evidence bench clean
+.PHONY: demo demo-begins test lint specification documentation docs nightly edge mutation evidence bench clean
 
 $(DEMO_VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(DEMO_VENV)
@@ -66,6 +66,11 @@ edge: $(VENV)/.ready  ## the golden set on emulated ARM64 and in a browser: dump
 	$(VENV)/bin/python -m gates.edge.run --root build/edge/arm64 --dumps build/edge/dumps $(bundle_option)
 	$(VENV)/bin/ecdd web build --out build/edge/site $(bundle_option)
 	$(VENV)/bin/pytest gates/g5/test_e5_6_another_machine.py gates/g5/test_e5_7_browser.py $(bundle_option)
+
+MUTANTS ?= 600
+
+mutation: $(VENV)/.ready  ## mutants that nobody chose, in the modules that decide; MUTANTS=0 for all; resumes where it was cut
+	$(VENV)/bin/python -m gates.mutants.systematic.campaign --count $(MUTANTS) --out reports/default/mutation.json
 
 evidence: $(VENV)/.ready edge  ## rewrite reports/default, the committed evidence of the shipped bundle
 	$(if $(DATA),,$(error make evidence needs DATA=, labelled manifests or their folders: the sweeps run on them))

@@ -19,8 +19,8 @@ from ecdd.evidence.mutation_table import MutantRow, MutationTable, write_mutants
 from ecdd.evidence.session import RunOptions, identify
 from ecdd.files import check_output
 from gates.mutants.catalogue import MUTANTS
+from gates.mutants.forked import ROOT
 from gates.mutants.killing import Outcome, control, control_files, kill
-from gates.mutants.warm_processes import ROOT
 
 
 def run(gate: str | None, jobs: int, options: list[str], console: Console) -> list[Outcome]:

@@ -7,18 +7,15 @@ of this project.
 
 from __future__ import annotations
 
-import contextlib
 import multiprocessing
-import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ecdd.evidence.session import SPECIFICATION_ARGUMENTS
+from gates.mutants.forked import run
 
-ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT = 300.0  # seconds; the longest run takes below 30 on two shared cores
 _PLUGINS = ("syrupy", "_hypothesis_pytestplugin", "pytest_benchmark.plugin")
 
@@ -38,6 +35,8 @@ def run_pytest(
     mutant: str | None = None,
     options: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    first: Sequence[str] = (),
+    timeout: float = TIMEOUT,
 ) -> Finished:
     """Run tests in a process of their own, with a defect planted where one is named.
 
@@ -53,11 +52,15 @@ def run_pytest(
         For pytest.
     environment : mapping of str to str, optional
         Variables to add.
+    first : sequence of str
+        Plugins that begin before anything of the project is imported.
+    timeout : float
+        Seconds.
 
     Returns
     -------
     Finished
-        Exit code -9 after `TIMEOUT` seconds.
+        Exit code -9 after `timeout` seconds.
     """
     folder.mkdir(parents=True, exist_ok=True)
     arguments = [*tests, *SPECIFICATION_ARGUMENTS, "--report-dir", str(folder), "-q", *options]
@@ -65,10 +68,11 @@ def run_pytest(
         arguments += ["-p", "gates.mutants.planting", "--mutant", mutant, "--no-summary"]
     for plugin in _PLUGINS:
         arguments += ["-p", plugin]
+    arguments = [*(part for plugin in first for part in ("-p", plugin)), *arguments]
     output = folder / "output.txt"
-    process = _server().Process(target=_child, args=(arguments, str(output), dict(environment or {})))
+    process = _server().Process(target=run, args=(arguments, str(output), dict(environment or {})))
     process.start()
-    process.join(TIMEOUT)
+    process.join(timeout)
     if process.is_alive():
         process.kill()
         process.join()
@@ -80,22 +84,3 @@ def _server() -> Any:
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["gates.mutants.preloaded"])
     return context
-
-
-def _child(arguments: list[str], output: str, environment: dict[str, str]) -> None:
-    with Path(output).open("w", encoding="utf-8") as stream:
-        os.dup2(stream.fileno(), 1)
-        os.dup2(stream.fileno(), 2)
-        sys.stdout = sys.stderr = stream
-        os.chdir(ROOT)
-        os.environ.update(environment, PYTEST_DISABLE_PLUGIN_AUTOLOAD="1")
-        for name in [name for name in os.environ if name.startswith("PYTEST_XDIST")]:
-            del os.environ[name]
-        if str(ROOT) not in sys.path:
-            sys.path.insert(0, str(ROOT))
-        import pytest
-
-        with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-            code = int(pytest.main(arguments))
-            stream.flush()
-    os._exit(code)  # threads of the runtimes have nothing left to do

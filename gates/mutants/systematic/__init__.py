@@ -1,0 +1,6 @@
+"""Mutation testing of the modules that decide: mutants that nobody chose, against every test that can see them."""
+
+from typing import Final
+
+LINES: Final = "lines.sqlite"  # of one test file: which test runs which line
+OUTCOMES: Final = "outcomes.json"  # of one test file: how each test ends without a mutant, and after how many seconds

@@ -1,0 +1,137 @@
+"""Run a seeded sample of mutants: ``python -m gates.mutants.systematic.campaign``, which ``make mutation`` calls."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.progress import Progress
+
+from gates.mutants.systematic.coverage_map import CoverageMap, Seen, test_files, trace
+from gates.mutants.systematic.planting import VARIABLE
+from gates.mutants.systematic.sites import DECIDING, ROOT, Site, mutated, sample
+from gates.mutants.systematic.table import Result, Verdict, read_results, write_table
+from gates.mutants.warm_processes import run_pytest
+
+RESULTS: Final = "results.jsonl"
+_PLUGIN: Final = "gates.mutants.systematic.planting"
+
+
+def main() -> int:
+    """Command line; resumes where a run was cut, since every result is a line that is kept."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=600, help="mutants; 0 for all")
+    parser.add_argument("--seed", type=int, default=20261129)
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--packages", nargs="+", default=list(DECIDING), choices=DECIDING)
+    parser.add_argument("--seconds", type=float, default=5400.0, help="begin no mutant after so many")
+    parser.add_argument("--unit-seconds", type=float, default=60.0, help="of unit tests, per mutant")
+    parser.add_argument("--folder", type=Path, default=ROOT / "build" / "mutation")
+    parser.add_argument("--out", type=Path, help="table, as JSON and as Markdown beside it")
+    given = parser.parse_args()
+    console, begun = Console(), time.monotonic()
+    given.folder.mkdir(parents=True, exist_ok=True)
+    _trace(given, console)
+    drawn = sample(given.count or sys.maxsize, given.seed, given.packages)
+    results = given.folder / RESULTS
+    known = {result.name for result in read_results(results)}
+    _run([site for site in drawn if site.name not in known], given, begun, console)
+    names = {site.name for site in drawn}
+    found = [result for result in read_results(results) if result.name in names]
+    console.print(f"{len(found)} of {len(drawn)} mutants run; {time.monotonic() - begun:.0f} s")
+    if given.out is not None:
+        write_table(given.out, found, drawn=len(drawn), seed=given.seed)
+    return 0
+
+
+def _trace(given: argparse.Namespace, console: Console) -> None:
+    with Progress(console=console) as progress:
+        task = progress.add_task("which test runs which line", total=len(test_files()))
+        trace(given.folder / "map", given.jobs, lambda _: progress.advance(task))
+
+
+def _run(todo: list[Site], given: argparse.Namespace, begun: float, console: Console) -> None:
+    seen = CoverageMap(given.folder / "map")
+    selections = {site: seen.seen_by(site) for site in todo}
+    with (
+        Progress(console=console) as progress,
+        ThreadPoolExecutor(given.jobs) as pool,
+        (given.folder / RESULTS).open("a", encoding="utf-8") as stream,
+    ):
+        task = progress.add_task("mutants", total=len(todo))
+
+        def one(site: Site) -> Result | None:
+            if time.monotonic() - begun > given.seconds:
+                return None
+            return judge(site, selections[site], given.unit_seconds)
+
+        for future in as_completed([pool.submit(one, site) for site in todo]):
+            if (result := future.result()) is not None:
+                stream.write(result.model_dump_json() + "\n")
+                stream.flush()
+            progress.advance(task)
+
+
+def judge(site: Site, selections: list[Seen], unit_seconds: float) -> Result:
+    """Run the tests that see one mutant, experiments first, until one is red.
+
+    Parameters
+    ----------
+    site : Site
+        The mutant.
+    selections : list of Seen
+        From the coverage map.
+    unit_seconds : float
+        Unit tests beyond this sum of usual durations are not tried: the mutant then counts as survived.
+    """
+    begun, spent, tried = time.monotonic(), 0.0, 0
+    source = mutated(site)
+    try:
+        compile(source, site.path, "exec")
+    except SyntaxError as error:
+        return _result(site, "no_program", str(error), begun)
+    for seen in selections:
+        if not seen.experiment and spent > unit_seconds:
+            break
+        spent += 0.0 if seen.experiment else seen.seconds
+        tried += len(seen.tests)
+        with tempfile.TemporaryDirectory(prefix="ecdd-mutation-") as folder:
+            red = _red(site, source, seen, Path(folder))
+        if red:
+            return _result(site, "experiment" if seen.experiment else "test", red, begun)
+    what = f"{tried} tests green" if tried else "no test runs this line"
+    return _result(site, "survived", what, begun)
+
+
+def _red(site: Site, source: str, seen: Seen, folder: Path) -> str:
+    planted = folder / "mutant.json"
+    path = ROOT / site.path
+    module = site.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    planted.write_text(json.dumps({"module": module, "path": str(path), "source": source}), encoding="utf-8")
+    limit = 20.0 + 5.0 * seen.seconds
+    environment = {VARIABLE: str(planted)}
+    options = ("-x", "--no-summary")
+    finished = run_pytest(
+        seen.tests, folder / "run", first=(_PLUGIN,), options=options, environment=environment, timeout=limit
+    )
+    if finished.exit_code == 0:
+        return ""
+    lines = [line for line in finished.output.splitlines() if line.startswith(("E  ", "FAILED", "ERROR"))]
+    said = lines[0] if lines else f"exit code {finished.exit_code}"
+    return f"{seen.tests[0].partition('::')[0]}: {said}"[:300]
+
+
+def _result(site: Site, verdict: Verdict, said: str, begun: float) -> Result:
+    values: dict[str, Any] = {"line": site.line, "package": site.package, "operator": site.operator}
+    return Result(name=site.name, verdict=verdict, said=said, seconds=round(time.monotonic() - begun, 1), **values)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

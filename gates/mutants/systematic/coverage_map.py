@@ -1,0 +1,101 @@
+"""Which tests can see a line: each test file run once, in a process of its own, under coverage."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import coverage
+
+from gates.mutants.systematic import LINES, OUTCOMES
+from gates.mutants.systematic.sites import ROOT, Site
+from gates.mutants.warm_processes import run_pytest
+
+# they judge the tree itself, build wheels or run mutants: no mutant in memory reaches them
+_OUTSIDE: Final = ("gates/mutants/", "gates/units/package/", "gates/own_model/nightly")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One selection of tests that run a line.
+
+    Attributes
+    ----------
+    tests : tuple of str
+        Node ids of one file, in the file's order.
+    seconds : float
+        What they took without a mutant, under coverage.
+    experiment : bool
+        They are parts of an experiment's clause: red means that its record is red.
+    """
+
+    tests: tuple[str, ...]
+    seconds: float
+    experiment: bool
+
+
+class CoverageMap:
+    """What was traced in a folder, by test file.
+
+    Only tests that pass without a mutant count: a test that is red anyway kills nothing.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._files: list[tuple[coverage.CoverageData, dict[str, dict[str, object]]]] = []
+        for traced in sorted(folder.glob(f"*/{OUTCOMES}")):
+            data = coverage.CoverageData(basename=str(traced.with_name(LINES)))
+            data.read()
+            self._files.append((data, json.loads(traced.read_text(encoding="utf-8"))))
+        if not self._files:
+            msg = f"{folder}: no traced tests; run the campaign without --keep-map"
+            raise FileNotFoundError(msg)
+
+    def seen_by(self, site: Site) -> list[Seen]:
+        """Tests that run the mutated line: experiments first, then the quickest.
+
+        Where a line runs while a module is imported or a fixture is made, every test of the file may depend on it.
+        """
+        path, found = str(ROOT / site.path), []
+        for data, outcomes in self._files:
+            contexts = data.contexts_by_lineno(path).get(site.line, [])
+            if not contexts:
+                continue
+            called = {context.rpartition("|")[0] for context in contexts if context.endswith("|call")}
+            shared = any(not context.endswith("|call") for context in contexts)
+            for experiment in (True, False):
+                tests = [
+                    test
+                    for test, outcome in outcomes.items()
+                    if outcome["passed"] and outcome["experiment"] is experiment and (shared or test in called)
+                ]
+                if tests:
+                    seconds = sum(float(str(outcomes[test]["seconds"])) for test in tests)
+                    found.append(Seen(tuple(tests), seconds, experiment))
+        return sorted(found, key=lambda one: (not one.experiment, one.seconds, one.tests))
+
+
+def test_files() -> list[Path]:
+    """Every test file that a mutant in memory can reach, sorted."""
+    found = (path.relative_to(ROOT) for path in (ROOT / "gates").rglob("test_*.py"))
+    return sorted(path for path in found if not path.as_posix().startswith(_OUTSIDE))
+
+
+def trace(folder: Path, jobs: int, done: Callable[[str], None]) -> None:
+    """Run every test file that is not traced yet; ``done`` is told each file's name."""
+
+    def one(path: Path) -> None:
+        into = folder / path.with_suffix("").as_posix().replace("/", ".")
+        if not (into / OUTCOMES).is_file():
+            into.mkdir(parents=True, exist_ok=True)
+            environment = {"ECDD_TRACE": str(into), "CI": os.environ.get("CI", "")}  # as the session
+            plugins = ("gates.mutants.systematic.tracing",)
+            run_pytest([str(path)], into / "run", first=plugins, options=("--no-summary",), environment=environment)
+        done(path.as_posix())
+
+    with ThreadPoolExecutor(jobs) as pool:
+        list(pool.map(one, test_files()))

@@ -1,0 +1,66 @@
+"""Pytest plugin that gives one module another source before anything of the project is read: ``ECDD_MUTATION``.
+
+The files stay as they are, so what hashes them (the evidence, the gates' digest) sees the tree that it judges.
+Processes that a test starts anew read the file and not the mutant: what only they would see counts as survived.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec, SourceFileLoader
+from pathlib import Path
+from types import CodeType, ModuleType
+
+VARIABLE = "ECDD_MUTATION"  # path of a JSON file: {"module": dotted name, "path": file, "source": text}
+
+
+class _Loader(SourceFileLoader):
+    def __init__(self, module: str, path: str, source: str) -> None:
+        super().__init__(module, path)
+        self._source = source
+
+    def get_code(self, _fullname: str) -> CodeType:  # never from a cached .pyc
+        return compile(self._source, self.path, "exec", dont_inherit=True)
+
+
+class _Finder(importlib.abc.MetaPathFinder):
+    def __init__(self, module: str, path: str, source: str) -> None:
+        self._module, self._path, self._source = module, path, source
+
+    def find_spec(
+        self, fullname: str, _path: Sequence[str] | None, _target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != self._module:
+            return None
+        package = Path(self._path).name == "__init__.py"
+        places = [str(Path(self._path).parent)] if package else None
+        return importlib.util.spec_from_file_location(
+            fullname,
+            self._path,
+            loader=_Loader(fullname, self._path, self._source),
+            submodule_search_locations=places,
+        )
+
+
+def install(module: str, path: str, source: str) -> None:
+    """Let the next import of a module run another source.
+
+    Raises
+    ------
+    RuntimeError
+        The module was imported before: the mutant would not take effect.
+    """
+    if module in sys.modules:
+        msg = f"{module} was imported before its mutant could be planted"
+        raise RuntimeError(msg)
+    sys.meta_path.insert(0, _Finder(module, path, source))
+
+
+if given := os.environ.get(VARIABLE):
+    install(**json.loads(Path(given).read_text(encoding="utf-8")))

@@ -1,0 +1,110 @@
+"""The mutation campaign: places, samples, planting and rates."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from gates.mutants.systematic import planting, sites, table
+from gates.mutants.systematic.sites import Site
+from gates.mutants.systematic.table import Result, Verdict
+
+SOURCE = '''"""Doc 1."""
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy
+
+
+@dataclass(frozen=True)
+class Limit:
+    value: float
+
+
+def above(score: float | int, limit: float = 3) -> bool | None:
+    return score >= limit
+'''
+
+
+@pytest.fixture
+def made_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(sites, "ROOT", tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    path = tmp_path / "ecdd" / "pipeline" / "made_above.py"
+    path.parent.mkdir(parents=True)
+    path.write_text(SOURCE, encoding="utf-8")
+    return path
+
+
+def test_mutants_change_numbers_and_comparisons_but_nothing_that_only_types_read(made_module: Path) -> None:
+    found = sites.sites(made_module)
+    assert {site.operator for site in found} == {
+        "NumberReplacer", "ReplaceComparisonOperator_GtE_Gt", "ReplaceComparisonOperator_GtE_Lt",
+    }  # fmt: skip
+    assert {site.line for site in found} == {15, 16}
+    for site in found:
+        pairs = zip(SOURCE.splitlines(), sites.mutated(site).splitlines(), strict=True)
+        assert [number for number, (old, new) in enumerate(pairs, 1) if old != new] == [site.line]
+
+
+def test_a_place_that_is_gone_is_refused(made_module: Path) -> None:
+    site = sites.sites(made_module)[0]
+    made_module.write_text("x = True\n", encoding="utf-8")
+    with pytest.raises(LookupError, match="draw the sample anew"):
+        sites.mutated(site)
+
+
+def test_a_sample_repeats_and_a_longer_one_begins_with_it() -> None:
+    short, long = (sites.sample(count, 7, ["inference", "bundle"]) for count in (20, 60))
+    assert long[:20] == short
+    assert {site.package for site in short} == {"inference", "bundle"}
+    assert len({(site.path, site.line) for site in short}) == 20
+
+
+def test_a_planted_module_runs_the_mutant_and_its_file_is_kept(
+    made_module: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site("ecdd/pipeline/made_above.py", 16, "ReplaceComparisonOperator_GtE_Gt", 0)
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
+    planting.install("made_above", str(made_module), sites.mutated(site))
+    module = importlib.import_module("made_above")
+    try:
+        assert module.above(3.0) is False
+        assert made_module.read_text(encoding="utf-8") == SOURCE
+        with pytest.raises(RuntimeError, match="imported before"):
+            planting.install("made_above", str(made_module), SOURCE)
+    finally:
+        del sys.modules["made_above"]
+
+
+def _result(verdict: Verdict, package: str, number: int) -> Result:
+    name = f"ecdd/{package}/x.py:AddNot:{number}"
+    return Result(name=name, line=1, package=package, operator="AddNot", verdict=verdict, said="", seconds=1.0)
+
+
+def test_the_bar_of_a_deciding_part_asks_for_experiments_too() -> None:
+    verdicts: list[Verdict] = ["experiment"] * 69 + ["test"] * 30 + ["survived"]
+    judged = [_result(verdict, package, i) for package in ("release", "parity") for i, verdict in enumerate(verdicts)]
+    judged.append(_result("no_program", "release", 100))
+    parity, release = table.rates(judged)
+    assert (parity.package, parity.killed_share, parity.met) == ("parity", 0.99, True)
+    assert (release.mutants, release.experiment_share, release.met) == (100, 0.69, False)
+
+
+def test_an_argued_mutant_counts_again_when_its_line_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "equivalent.json"
+    file.write_text('{"ecdd/errors.py:AddNot:0": {"code": "no such line", "why": "argued"}}', encoding="utf-8")
+    monkeypatch.setattr(table, "EQUIVALENT", file)
+    assert table.equivalent() == {}
+
+
+def test_a_line_cut_off_while_written_is_run_again(tmp_path: Path) -> None:
+    whole = _result("test", "bundle", 0).model_dump_json()
+    file = tmp_path / "results.jsonl"
+    file.write_text(f"{whole}\n{whole[:-20]}", encoding="utf-8")
+    assert [one.verdict for one in table.read_results(file)] == ["test"]
