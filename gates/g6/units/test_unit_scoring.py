@@ -181,7 +181,7 @@ def test_ray_gives_the_same_rows(data: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="the extra `scale` is not installed")
     score(request_of(data), tmp_path / "local.parquet")
     code = "from ecdd.cli import main; main()"  # a process of its own: a cluster is started and stopped
-    command = [sys.executable, "-c", code, "score", str(data), "--engine", "ray", "--jobs", "2"]
+    command = [sys.executable, "-c", code, "score", str(data), "--engine", "ray", "--jobs", "2", "--bundle", "tiny"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"}
     done = subprocess.run(
         [*command, "--out", str(tmp_path / "ray.parquet")],

@@ -50,7 +50,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def predict(*arguments: str | Path, override: Path) -> Result:
-    return CliRunner().invoke(app, ["predict", *map(str, arguments), "--contract", str(override)])
+    return CliRunner().invoke(app, ["predict", *map(str, arguments), "--bundle", "tiny", "--contract", str(override)])
 
 
 def lines(text: str) -> list[dict[str, Any]]:
@@ -121,7 +121,7 @@ def test_names_that_are_no_text_are_valid_json(tmp_path: Path, override: Path) -
         (place / os.fsdecode(name)).write_bytes(ONE)
     (place / os.fsdecode(b"bad\xc3.jpg")).write_bytes(b"damaged")
     out = tmp_path / "out.jsonl"
-    done = process("predict", place, "--json", "--out", out, "--contract", override, "--jobs", "2")
+    done = process("predict", place, "--json", "--out", out, "--bundle", "tiny", "--contract", override, "--jobs", "2")
     assert done.returncode == 0, done.stderr.decode()
     assert done.stdout.isascii()
     found = lines(done.stdout.decode("ascii"))
@@ -196,8 +196,8 @@ def comparable(text: bytes) -> list[dict[str, Any]]:
 
 
 def test_two_jobs_give_the_lines_of_one(folder: Path, override: Path) -> None:
-    one = process("predict", folder, "--json", "--contract", override)
-    two = process("predict", folder, "--json", "--contract", override, "--jobs", "2")
+    one = process("predict", folder, "--json", "--bundle", "tiny", "--contract", override)
+    two = process("predict", folder, "--json", "--bundle", "tiny", "--contract", override, "--jobs", "2")
     assert (one.returncode, two.returncode) == (0, 0), two.stderr.decode()
     assert comparable(one.stdout) == comparable(two.stdout)
     assert len(comparable(two.stdout)) == 5
@@ -221,7 +221,7 @@ KILLED = """
     if __name__ == "__main__":
         Detector.examine = killed
         folder, jobs = Path(sys.argv[1]), int(sys.argv[3])
-        settings = Settings(load_bundle(), load_contract(sys.argv[2]))
+        settings = Settings(load_bundle("tiny"), load_contract(sys.argv[2]))
         for line in judge_all(sorted(folder.iterdir()), settings, jobs):
             print(json.dumps(line), flush=True)
 """
@@ -261,7 +261,7 @@ def test_no_worker_outlives_the_command(tmp_path: Path, override: Path, by: sign
     for index in range(400):
         (place / f"{index:03d}.jpg").write_bytes(ONE)
     command = subprocess.Popen(
-        [sys.executable, "-m", "ecdd", "predict", place, "--jobs", "2", "--contract", override],
+        [sys.executable, "-m", "ecdd", "predict", place, "--jobs", "2", "--bundle", "tiny", "--contract", override],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,

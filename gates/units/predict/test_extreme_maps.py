@@ -65,7 +65,7 @@ class Overflowing:
 
 
 def test_an_overflow_is_no_fake() -> None:
-    detector = Detector.load(None, contract({**FAKE, "pooling.rule": "mean"}))  # type: ignore[dict-item]
+    detector = Detector.load("tiny", contract({**FAKE, "pooling.rule": "mean"}))  # type: ignore[dict-item]
     detector.runtime = Overflowing(detector.runtime)
     verdict = detector.predict(portrait(1))
     assert (verdict.outcome, verdict.label, verdict.reason_codes) == ("error", "abstain", ("MD-002",))

@@ -40,7 +40,9 @@ def test_every_heatmap_is_found_under_its_printed_name(tmp_path: Path, override:
     place.mkdir()
     for name in NAMES:
         (place / name).write_bytes(ONE)
-    done = run("predict", place, "--json", "--heatmap", maps, "--contract", override, "--jobs", str(jobs))
+    done = run(
+        "predict", place, "--json", "--heatmap", maps, "--bundle", "tiny", "--contract", override, "--jobs", str(jobs)
+    )
     assert done.returncode == 0, done.stderr.decode()
     drawn = [json.loads(line)["heatmap"] for line in done.stdout.splitlines()]
     assert len(set(drawn)) == len(NAMES)
@@ -56,7 +58,18 @@ def test_two_pictures_of_one_name_keep_two_heatmaps(tmp_path: Path, override: Pa
     for folder, content in (("a", ONE), ("b", TWO)):
         (tmp_path / folder).mkdir()
         (tmp_path / folder / "face.jpg").write_bytes(content)
-    done = run("predict", tmp_path / "a", tmp_path / "b", "--json", "--heatmap", tmp_path / "m", "--contract", override)
+    done = run(
+        "predict",
+        tmp_path / "a",
+        tmp_path / "b",
+        "--json",
+        "--heatmap",
+        tmp_path / "m",
+        "--bundle",
+        "tiny",
+        "--contract",
+        override,
+    )
     drawn = {json.loads(line)["heatmap"] for line in done.stdout.splitlines()}
     assert len(drawn) == 2
 
@@ -67,7 +80,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, override: P
         (tmp_path / f"{index}.jpg").write_bytes(ONE)
     taken = tmp_path / "taken.txt"
     taken.write_text("a file, no folder")
-    done = run("predict", tmp_path, "--heatmap", taken, "--contract", override, "--jobs", str(jobs))
+    done = run("predict", tmp_path, "--heatmap", taken, "--bundle", "tiny", "--contract", override, "--jobs", str(jobs))
     assert done.returncode == 2
     assert b"Traceback" not in done.stderr
     assert "taken.txt" in done.stderr.decode()
@@ -82,7 +95,7 @@ def test_a_detector_that_cannot_be_loaded_is_one_message(tmp_path: Path, jobs: i
     pictures.mkdir()
     for index in range(4):
         (pictures / f"{index}.jpg").write_bytes(ONE)
-    done = run("predict", pictures, "--contract", undecidable, "--jobs", str(jobs))
+    done = run("predict", pictures, "--bundle", "tiny", "--contract", undecidable, "--jobs", str(jobs))
     assert done.returncode == 2
     assert done.stdout == b""
     assert b"Traceback" not in done.stderr

@@ -51,7 +51,7 @@ def largest_cell(detector: Detector, content: bytes) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector.load(None, contract(FAKE))
+    return Detector.load("tiny", contract(FAKE))
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -76,7 +76,7 @@ def test_the_largest_cell_is_found_in_the_file(detector: Detector, orientation: 
 
 
 def test_a_turned_crop_names_no_box_of_the_picture() -> None:
-    turned = Detector.load(None, contract({**FAKE, "face_detector.crop_alignment": "eye_line"}))  # type: ignore[dict-item]
+    turned = Detector.load("tiny", contract({**FAKE, "face_detector.crop_alignment": "eye_line"}))  # type: ignore[dict-item]
     row = largest_cell(turned, stored_png(scene((420, 380), [(70, 60, 260)], seed=3, noise=6), 1))
     assert "argmax_in_s4" in row
     assert "argmax_in_picture" not in row

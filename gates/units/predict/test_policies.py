@@ -26,7 +26,7 @@ def large_one_blurred() -> bytes:
 
 def predict(policy: str, values: dict[str, float], content: bytes = LARGE_AND_SMALL) -> Verdict:
     chosen = contract({**values, "quality_gates.multi_face_policy": policy})  # type: ignore[dict-item]
-    return Detector.load(None, chosen).predict(content)
+    return Detector.load("tiny", chosen).predict(content)
 
 
 def test_the_picture_has_a_large_and_a_small_face() -> None:
@@ -57,7 +57,7 @@ def test_under_largest_face_no_other_takes_its_place() -> None:
 
 def test_reject_multi_judges_nobody() -> None:
     chosen = contract({**FAKE, "quality_gates.multi_face_policy": "reject_multi"})  # type: ignore[dict-item]
-    detector = Detector.load(None, chosen)
+    detector = Detector.load("tiny", chosen)
     verdict = detector.predict(LARGE_AND_SMALL)
     assert (verdict.label, verdict.reason_codes, verdict.probability) == ("abstain", ("GR-007",), None)
     assert detector.model_calls == 0
@@ -66,4 +66,4 @@ def test_reject_multi_judges_nobody() -> None:
 def test_a_threshold_that_the_contract_does_not_hold_is_refused() -> None:
     chosen = contract({"quality_gates.low_quality_policy": "stricter_threshold"})  # type: ignore[dict-item]
     with pytest.raises(ContractError, match=r'quality_gates\.low_quality_policy.*allowed here: "abstain"'):
-        Detector.load(None, chosen)
+        Detector.load("tiny", chosen)

@@ -22,7 +22,7 @@ TWO = portrait(2, faces=2)
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector.load(None, contract(FAKE))
+    return Detector.load("tiny", contract(FAKE))
 
 
 def test_every_stage_of_every_face_is_listed(detector: Detector) -> None:
@@ -76,7 +76,7 @@ def test_the_command_writes_text_and_json(tmp_path: Path) -> None:
     path = tmp_path / "two.jpg"
     path.write_bytes(TWO)
     contract(FAKE).dump(tmp_path / "contract.yaml")
-    override = ["--contract", str(tmp_path / "contract.yaml")]
+    override = ["--bundle", "tiny", "--contract", str(tmp_path / "contract.yaml")]
     text = CliRunner().invoke(app, ["trace", str(path), *override])
     assert text.exit_code == 0, text.output
     for stage in range(9):
