@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from ecdd.errors import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
 
 
 def echo(text: str = "", *, err: bool = False, nl: bool = True, colour: str | None = None) -> None:
@@ -23,3 +28,10 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True, colour: str | No
     """
     lines = "\n".join(map(printable, text.split("\n")))
     typer.secho(lines, fg=colour, err=err, nl=nl)
+
+
+def plain(text: str) -> Text:
+    """Text of a table's cell, escaped, and read for no markup."""
+    from rich.text import Text
+
+    return Text(printable(text))

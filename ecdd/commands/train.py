@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, plain
 from ecdd.specification import CONFIGS, CONTRACT, SPLIT, TINY_CONTRACT
 
 app = typer.Typer(
@@ -192,7 +192,7 @@ def _train(
                 ),
                 processes,
                 progress=lambda line: bar.update(task, description=line),
-                say=lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
+                say=lambda line: bar.console.print(plain(line), highlight=False, soft_wrap=True),
             )
     except KeyboardInterrupt:
         echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
