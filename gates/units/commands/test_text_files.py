@@ -24,6 +24,7 @@ from ecdd.dataset_governance.lineage_tags import load_split, split_digest, write
 from ecdd.errors import EcddError
 from ecdd.files import plain_cell, read_json, read_yaml, spreadsheet_cell
 from ecdd.monitoring.logger import EventLog
+from ecdd.monitoring.tables import EVENTS
 from ecdd.parity.parity_metric import ParityMetric
 from ecdd.specification import GOLDEN
 from gates.support.command_calls import call
@@ -121,6 +122,26 @@ def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, content: bytes) -> None
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(EcddError, match=re.escape(f"{tmp_path / 'file'}: ")):
         read_yaml(tmp_path / "file")
+
+
+@pytest.mark.parametrize("column", [c.name for c in EVENTS.columns if c.name not in ("id", "timestamp_minute")])
+def test_a_value_that_no_event_has_is_one_line(tmp_path: Path, column: str) -> None:
+    """SQLite keeps what was written into a file past the program: each is a line, and none is counted as another."""
+    path = tmp_path / "log.db"
+    with EventLog(str(path), create=True) as log:
+        log.append([event(timestamp_minute=DAY) for _ in range(3)])
+    for value in (2**62, -(2**62), 1e300, -1, "text", b"\xff", "\x1b[2J"):
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("PRAGMA ignore_check_constraints = 1")
+            database.execute(f"UPDATE ecdd_events SET {column} = ? WHERE id = 2", (value,))  # noqa: S608
+        for name, words in (("monitor report", []), ("monitor reference", ["--out", str(tmp_path / "new")])):
+            done = call(name, [str(path), *words])
+            assert isinstance(done.exception, SystemExit | None), (name, value)
+            assert done.exit_code in (0, 2), (name, value)
+            assert "SY-001" not in done.stderr, (name, value)
+            assert "\x1b" not in done.output + done.stderr, (name, value)
+            if column in ("calibrated_probability", "face_confidence") and name == "monitor report":
+                assert done.exit_code == 2, (name, value)
 
 
 @pytest.mark.parametrize("value", [2**62, -(2**62), 10**12, "text", b"\xff", "\x1b[2J"])
