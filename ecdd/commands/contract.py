@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecdd.commands import onboard
-from ecdd.commands.terminal import echo, write_json
-from ecdd.errors import EcddError, printable
+from ecdd.commands.terminal import echo, plain, write_json
+from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
     from ecdd.contract.diff import Change, Side
@@ -166,15 +166,14 @@ def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...
     """Print a table; text is never read as markup, and a pipe gets it as wide as it needs to be."""
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     console = Console()
     widest = None if console.is_terminal else 60
-    table = Table(title=Text(printable(title)))
+    table = Table(title=plain(title))
     for number, column in enumerate(columns):
         table.add_column(column, no_wrap=number == 0, overflow="fold", max_width=widest)
     for row in rows:
-        table.add_row(*(Text(printable(cell)) for cell in row))
+        table.add_row(*(plain(cell) for cell in row))
     if not console.is_terminal:
         console = Console(width=Console(width=10_000).measure(table).maximum)
     console.print(table)

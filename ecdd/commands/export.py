@@ -58,7 +58,7 @@ def export(
     from ecdd.export.folding import fold
     from ecdd.export.quantize import check_layers, quantise
     from ecdd.export.recalibrating import ONNX_FILE
-    from ecdd.files import write_bytes, write_text
+    from ecdd.files import write_output
     from ecdd.models.checkpoint import load_weights
 
     policy = load_contract(contract)
@@ -66,7 +66,7 @@ def export(
     check_identity(identity, policy, weights)
     check_layers(fold(model), float_layer or ())
     exported = export_model(model, policy)
-    write_bytes(out / ONNX_FILE, exported.onnx)
+    write_output(out / ONNX_FILE, exported.onnx, inputs=[weights])
     parity = exported.parity
     echo(
         f"max |difference| of a patch logit on {parity.n} tensors: TFLite {parity.tflite_max:.3g}, "
@@ -76,10 +76,10 @@ def export(
     for name in [key for key in EXPECTED if key in modes]:
         made = quantise(fold(model), name, policy.policy, ranges, float_layers=float_layer, integer_io=integer_io)
         file = MODEL_FILE if len(modes) == 1 else f"model_{name}.tflite"
-        write_bytes(out / file, made.model)
+        write_output(out / file, made.model, inputs=[weights])
         if made.representative is not None:
             text = json.dumps(made.representative, indent=1, sort_keys=True) + "\n"
-            write_text(out / f"{Path(file).stem}_representative_data.json", text)
+            write_output(out / f"{Path(file).stem}_representative_data.json", text.encode(), inputs=[weights])
         echo(f"{file}: {len(made.model)} bytes, one thread, one face, median {tflite_latency(made.model):.2f} ms")
 
 

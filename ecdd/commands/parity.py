@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ecdd.commands.terminal import note, watched, write_json
+from ecdd.commands.terminal import echo, note, plain, watched, write_json
 
 if TYPE_CHECKING:
+    from rich.text import Text
+
     from ecdd.parity.parity_metric import ParityMetric
     from ecdd.parity.parity_report import ParityReport
     from ecdd.parity.parity_run import ParityRequest
@@ -120,12 +122,10 @@ def show(report: ParityReport) -> None:
 
     console = Console(width=None if Console().is_terminal else 140)
     parity = report.parity
-    console.print(f"reference {report.reference.side.spec}  {report.reference.side.sha256[:12]}", markup=False)
-    console.print(f"candidate {report.candidate.side.spec}  {report.candidate.side.sha256[:12]}", markup=False)
+    echo(f"reference {report.reference.side.spec}  {report.reference.side.sha256[:12]}")
+    echo(f"candidate {report.candidate.side.spec}  {report.candidate.side.sha256[:12]}")
     left_out = f"; {len(parity.left_out)} pictures reach neither model" if parity.left_out else ""
-    console.print(
-        f"{len(parity.names)} tensors of {parity.n_pictures} pictures{left_out}; pooled by {parity.pooled_by}"
-    )
+    echo(f"{len(parity.names)} tensors of {parity.n_pictures} pictures{left_out}; pooled by {parity.pooled_by}")
     table = Table("metric", "measured", "limit", "", "verdict", "worst")
     for column in (1, 2):
         table.columns[column].justify = "right"
@@ -135,18 +135,17 @@ def show(report: ParityReport) -> None:
             table.add_row(*_row(metric))
     console.print(table)
     for text in report.not_measured:
-        console.print(f"not measured: {text}", markup=False)
+        echo(f"not measured: {text}")
     if report.layers is not None:
         _show_layers(report, console)
-    colour = "green" if report.verdict == "pass" else "red"
-    console.print(f"[{colour}]{report.verdict}[/{colour}]")
+    echo(report.verdict, colour="green" if report.verdict == "pass" else "red")
 
 
-def _row(metric: ParityMetric) -> tuple[str, ...]:
+def _row(metric: ParityMetric) -> tuple[str | Text, ...]:
     value = "not a number" if metric.value is None else f"{metric.value:.6g}"
     limit = "" if metric.limit is None else f"{metric.op} {metric.limit:g}"
     verdict = {"pass": "[green]pass[/green]", "fail": "[red]fail[/red]", None: ""}[metric.verdict]
-    return metric.name, value, limit, metric.unit, verdict, metric.worst.replace("[", r"\[")
+    return metric.name, value, limit, metric.unit, verdict, plain(metric.worst)
 
 
 def _show_layers(report: ParityReport, console: object) -> None:
@@ -162,17 +161,13 @@ def _show_layers(report: ParityReport, console: object) -> None:
             "above" if one.exceeds else "" if one.factors is None else f"x {one.factors[0]:.4g} to {one.factors[1]:.4g}"
         )
         shape = "x".join(str(side) for side in one.shape)
-        table.add_row(one.name[-48:], shape, f"{one.relative:.3g}", f"{one.rms:.3g}", f"{one.budget:g}", word)
+        table.add_row(plain(one.name[-48:]), shape, f"{one.relative:.3g}", f"{one.rms:.3g}", f"{one.budget:g}", word)
     console.print(table)
     first = layers.first_exceeding
     by = layers.layers[0].matched
-    console.print(
-        f"layers matched by {by}; first above its budget: {'none' if first is None else first.name}", markup=False
-    )
+    echo(f"layers matched by {by}; first above its budget: {'none' if first is None else first.name}")
     for side, names in zip(("reference", "candidate"), layers.unmatched, strict=True):
         if names:
-            console.print(f"without a partner in the {side}: {', '.join(names)}", markup=False)
+            echo(f"without a partner in the {side}: {', '.join(names)}")
     if max(layers.changed):
-        console.print(
-            f"watching moved the maps by {layers.changed[0]:.3g} and {layers.changed[1]:.3g} logit", markup=False
-        )
+        echo(f"watching moved the maps by {layers.changed[0]:.3g} and {layers.changed[1]:.3g} logit")

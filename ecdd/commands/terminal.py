@@ -21,6 +21,7 @@ from ecdd.errors import printable
 
 if TYPE_CHECKING:
     from rich.progress import Progress
+    from rich.text import Text
 
 _SHOW_PROGRESS_AFTER: Final = 1.0  # seconds
 _SAY_PROGRESS_EVERY: Final = 30.0  # seconds, where nobody watches: a log of a CI service
@@ -162,3 +163,10 @@ def watched(items: Iterable[_Item], total: int | None, what: str) -> Iterator[_I
         for item in items:
             yield item
             bar.advance()
+
+
+def plain(text: str) -> Text:
+    """Text of a table's cell, escaped, and read for no markup."""
+    from rich.text import Text
+
+    return Text(printable(text))

@@ -87,13 +87,15 @@ def plan_of(text: str, where: str) -> Plan:
     """Read what `Plan.text` wrote."""
     try:
         content = parse_json(text, where)
-        if content.pop("format") != FORMAT:
-            msg = f"{where}: another format of score table, this program reads {FORMAT}"
-            raise ScoreTableError(msg)
-        return Plan(**{**content, "transforms": tuple(content["transforms"])})
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        known = content.pop("format") == FORMAT
+        plan = Plan(**{**content, "transforms": tuple(content["transforms"])}) if known else None
+    except (EcddError, ValueError, TypeError, KeyError, AttributeError) as error:
         msg = f"{where}: does not say what it is of; score again"
         raise ScoreTableError(msg) from error
+    if plan is None:
+        msg = f"{where}: another format of score table, this program reads {FORMAT}"
+        raise ScoreTableError(msg)
+    return plan
 
 
 @dataclass(frozen=True)

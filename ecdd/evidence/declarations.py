@@ -148,7 +148,10 @@ def _load(path: Path) -> dict[str, object]:
     if not path.is_file():
         msg = f"{path}: no such file"
         raise DeclarationError(msg)
-    content = read_yaml(path) or {}
+    try:
+        content = read_yaml(path) or {}
+    except EcddError as error:
+        raise DeclarationError(str(error)) from None
     if not isinstance(content, dict):
         msg = f"{path}: expected a mapping of experiment ids"
         raise DeclarationError(msg)

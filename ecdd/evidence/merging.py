@@ -195,5 +195,5 @@ def _read(path: Path, kind: type[_Stored]) -> _Stored:
     try:
         return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        msg = f"{path}: not a {kind.__name__} ({error.error_count()} wrong values); run the gates again"
+        msg = f"{path}: not a record ({error.error_count()} wrong values); run the gates again"
         raise RecordError(msg) from error

@@ -43,14 +43,17 @@ def foreign_plugins(manager: pytest.PytestPluginManager) -> dict[str, str]:
     dict of str to str
         Module to distribution and version, or to ``sha256 DIGEST`` of its file where no distribution has it.
     """
-    found = {}
+    import _pytest  # a release reads evidence without pytest
+
+    own, found = Path(_pytest.__file__).parent, {}
     for _name, plugin in manager.list_name_plugin():
         module = plugin if isinstance(plugin, ModuleType) else sys.modules.get(type(plugin).__module__)
-        if plugin is None or module is None or module.__name__.partition(".")[0] == "_pytest":
+        if plugin is None:
             continue
+        named = module.__name__ if module is not None else type(plugin).__module__
         file = Path(getattr(module, "__file__", None) or "/")
-        if not is_gates_code(file):
-            found[module.__name__] = _origin(module, file)
+        if not is_gates_code(file) and not file.is_relative_to(own):
+            found[named] = _origin(module, file) if module is not None else origin_of(file)
     return dict(sorted(found.items()))
 
 

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ecdd.contract.schema import PolicyContract
+from ecdd.errors import EcddError
 from ecdd.files import parse_json, write_output
 from ecdd.models.architectures import build_network
 from ecdd.models.patch_network import PatchNetwork
@@ -207,7 +208,7 @@ def load_weights(path: Path) -> tuple[PatchNetwork, CheckpointIdentity]:
         identity = CheckpointIdentity(**fields)
         dtype = _STORAGE[identity.storage]
         model = _empty(identity.architecture, identity.input_operator, identity.operator_scale, identity.width)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (EcddError, ValueError, TypeError, KeyError, AttributeError) as error:
         msg = f"{path}: metadata {_KEY!r} is malformed ({error})"
         raise CheckpointError(msg) from error
     if other := sorted(name for name, value in state.items() if value.is_floating_point() and value.dtype != dtype):

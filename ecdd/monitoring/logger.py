@@ -117,7 +117,7 @@ class EventLog:
     @contextlib.contextmanager
     def writing(self) -> Iterator[Connection]:
         """Open a transaction that has the log to itself until its end; all of it is kept, or nothing."""
-        with self._explained("written"), self._engine.begin() as connection:
+        with self._valued(), self._explained("written"), self._engine.begin() as connection:
             if connection.dialect.name == "postgresql":
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _POSTGRES_LOCK})
             yield connection
@@ -126,13 +126,19 @@ class EventLog:
     def reading(self) -> Iterator[Connection]:
         """Open a transaction that only reads, and sees one state of the log."""
         options = {"isolation_level": "REPEATABLE READ"} if self._engine.dialect.name == "postgresql" else {}
+        with (
+            self._valued(),
+            self._explained("read"),
+            self._engine.connect().execution_options(**options, ecdd_reads=True) as connection,
+        ):
+            yield connection
+
+    @contextlib.contextmanager
+    def _valued(self) -> Iterator[None]:
+        """Say of a value that no event has what it is; SQLite keeps a text in a column of numbers."""
         try:
-            with (
-                self._explained("read"),
-                self._engine.connect().execution_options(**options, ecdd_reads=True) as connection,
-            ):
-                yield connection
-        except (ArithmeticError, TypeError, ValueError) as error:  # SQLite keeps a text in a column of numbers
+            yield
+        except (ArithmeticError, LookupError, AttributeError, TypeError, ValueError) as error:
             raise MonitoringError(f"{self.name}: a value is none that an event can have ({error})") from None
 
     def append(self, events: Iterable[Event]) -> int:

@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ecdd.files import write_text
+from ecdd.files import write_output
 from ecdd.monitoring import figures
 from ecdd.monitoring.summary import SCORE_BINS, LogSummary
 
@@ -18,8 +18,8 @@ _TEMPLATE = "report.html.j2"
 def write_report(summary: LogSummary, folder: Path) -> tuple[Path, Path]:
     """Write ``monitoring.html`` and ``monitoring.json``; returns both paths."""
     page, numbers = folder / "monitoring.html", folder / "monitoring.json"
-    write_text(page, render(summary))
-    write_text(numbers, json.dumps(summary.plain(), indent=1) + "\n")
+    write_output(page, render(summary).encode())
+    write_output(numbers, (json.dumps(summary.plain(), indent=1) + "\n").encode())
     return page, numbers
 
 

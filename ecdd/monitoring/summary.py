@@ -160,6 +160,8 @@ def _day(minute: int | None) -> str:
 
 
 def _bin(value: float, bins: int) -> int:
+    if not 0 <= value <= 1:
+        raise ValueError(f"{value!r:.40} is not between 0 and 1")
     return min(bins - 1, int(value * bins + 1e-9))
 
 

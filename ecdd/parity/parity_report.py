@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ecdd.evidence.verdicts import finite
-from ecdd.files import write_bytes, write_text
+from ecdd.files import write_output
 from ecdd.parity.drawing import draw_cells, draw_layers, draw_worst
 from ecdd.parity.parity_metric import ParityMetric, overall
 
@@ -110,8 +110,8 @@ class ParityReport:
         if self.layers is not None:
             pictures["layers.png"] = draw_layers(self.layers.layers)
         for name, content in pictures.items():
-            write_bytes(folder / name, content)
-        write_text(folder / REPORT, json.dumps(self.stored(), indent=1, allow_nan=False) + "\n")
+            write_output(folder / name, content)
+        write_output(folder / REPORT, (json.dumps(self.stored(), indent=1, allow_nan=False) + "\n").encode())
         return [folder / name for name in (REPORT, *pictures)]
 
 

@@ -60,6 +60,8 @@ def load_waivers(path: Path) -> list[Waiver]:
         content = read_yaml(path)
     except OSError as error:
         raise WaiverError(f"{path}: cannot be read: {error.strerror}") from None
+    except EcddError as error:
+        raise WaiverError(str(error)) from None
     if not isinstance(content, list):
         raise WaiverError(f"{path}: must be a list of waivers, each with id, reason, owner and expiry")
     found = []

@@ -60,7 +60,7 @@ def test_s4_equals_golden(
 @pytest.mark.experiment("E1.9")
 def test_contracts_that_differ_in_one_constant_differ_in_s4(evidence: Evidence, policy: PolicyContract) -> None:
     """One process, one constant changed, in both orders: what the first contract computed must not serve the second."""
-    pixels, levels = policy.pixel_pipeline, np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    pixels, levels = policy.pixel_pipeline, np.arange(2**8, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
     other = {
         "normalisation_std": [value * 1.5 for value in pixels.normalisation_std],
         "normalisation_mean": [value + 0.05 for value in pixels.normalisation_mean],
