@@ -213,13 +213,20 @@ def _parity(tflite: Path, onnx: Path, out: Path) -> int:
 def _tags(data: Path, split: Path | None, out: Path) -> Path:
     """The given tags; else the project's own, where they know these pictures; else new ones, all CALIBRATION."""
     from ecdd.dataset_governance.build_split import build_split
-    from ecdd.dataset_governance.lineage_tags import load_split
+    from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
     from ecdd.dataset_governance.manifest import load_manifest
 
     if split is not None:
         return split
     rows = load_manifest(data)
-    if SPLIT.is_file() and {row.sha256 for row in rows} <= load_split(SPLIT).rows.keys():
+    given, known = {row.sha256 for row in rows}, load_split(SPLIT) if SPLIT.is_file() else None
+    if known is not None and given <= known.rows.keys():
+        faces = {row.sha256 for row in known.rows_with([LineageTag.CALIBRATION]) if row.scope == "face"}
+        if left := len(faces - given):
+            echo(
+                f"{left} of {len(faces)} faces that {SPLIT} tags CALIBRATION are not in {data}, and E4.1 asks for all of "
+                "them: join manifests with ecdd govern merge, or give tags of your own with --split"
+            )
         return SPLIT
     made = out / "split.csv"
     build_split(data, made, out / "policy_contract.yaml", train_share=0.0)
