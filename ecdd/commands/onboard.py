@@ -224,8 +224,8 @@ def _tags(data: Path, split: Path | None, out: Path) -> Path:
         faces = {row.sha256 for row in known.rows_with([LineageTag.CALIBRATION]) if row.scope == "face"}
         if left := len(faces - given):
             echo(
-                f"{left} of {len(faces)} faces that {SPLIT} tags CALIBRATION are not in {data}, and E4.1 asks for all of "
-                "them: join manifests with ecdd govern merge, or give tags of your own with --split"
+                f"{left} of {len(faces)} faces that {SPLIT} tags CALIBRATION are not in {data}, and E4.1 asks for all "
+                "of them: join manifests with ecdd govern merge, or give tags of your own with --split"
             )
         return SPLIT
     made = out / "split.csv"
