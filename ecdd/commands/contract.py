@@ -38,7 +38,7 @@ def init(
     output: onboard.Output = None,
     maps: onboard.Map = None,
     channels: onboard.Channels = "RGB",
-    method: onboard.Method = "platt",
+    method: onboard.Method = None,
     pooling: onboard.Pooling = None,
     geometry: onboard.Geometry = None,
     contract: onboard.Base = None,

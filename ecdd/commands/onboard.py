@@ -36,7 +36,9 @@ FakeIndex = Annotated[
 Output = Annotated[list[str] | None, typer.Option(help="Output that decides; twice for TFLite and ONNX.")]
 Map = Annotated[list[str] | None, typer.Option("--map", help="Heatmap output, if any; twice for TFLite and ONNX.")]
 Channels = Annotated[str, typer.Option(help="Order in which the model reads colours: RGB or BGR.")]
-Method = Annotated[str, typer.Option(help="calibration.method: platt, temperature or isotonic.")]
+Method = Annotated[
+    str | None, typer.Option(help="calibration.method: platt, temperature or isotonic; the pictures' logits decide it.")
+]
 Pooling = Annotated[
     str | None, typer.Option(help="How a map that decides becomes one logit: mean, top_k, trimmed_mean or attention.")
 ]
@@ -55,7 +57,7 @@ def said_by(  # noqa: PLR0917 - one parameter an option
     output: list[str] | None,
     maps: list[str] | None,
     channels: str,
-    method: str,
+    method: str | None,
     pooling: str | None,
     geometry: str | None,
 ) -> Said:
@@ -126,7 +128,7 @@ def onboard(
     output: Output = None,
     maps: Map = None,
     channels: Channels = "RGB",
-    method: Method = "platt",
+    method: Method = None,
     pooling: Pooling = None,
     geometry: Geometry = None,
     contract: Base = None,
@@ -159,14 +161,23 @@ def onboard(
     own = described(tflite, onnx, said, load_contract(contract))
     out.mkdir(parents=True, exist_ok=True)
     own.dump(out / "policy_contract.yaml")
-    code = _judge(tflite, onnx, data, split, out, gate or ["G1", "G2", "G3", "G4", "G5", "G6"], workers)
+    chosen = gate or ["G1", "G2", "G3", "G4", "G5", "G6"]
+    code = _judge(tflite, onnx, data, split, out, chosen, workers, choose=method is None)
     echo(f"{time.monotonic() - started:.0f} s")
     raise typer.Exit(code)
 
 
 def _judge(
-    tflite: Path, onnx: Path, data: Path | None, split: Path | None, out: Path, gates: list[str], workers: str
-) -> int:  # fmt: skip
+    tflite: Path,
+    onnx: Path,
+    data: Path | None,
+    split: Path | None,
+    out: Path,
+    gates: list[str],
+    workers: str,
+    *,
+    choose: bool,
+) -> int:
     """Parity of the files, then, with pictures, a bundle and its gates."""
     from ecdd.commands.gates import say_end
     from ecdd.evidence.gates_run import GatesRequest, run_gates
@@ -180,7 +191,7 @@ def _judge(
         return 1
     bundle, golden, reports = out / "bundle", out / "golden", out / "reports"
     tags = _tags(data, split, out)
-    _build(tflite, onnx, data, tags, out, bundle)
+    _build(tflite, onnx, data, tags, out, bundle, choose=choose)
     shutil.copytree(GOLDEN, golden)
     freeze = ("--snapshot-update", "-q", "--tb=no", "--no-header", "-p", "no:warnings")
     for name, own_bundle in (("G1", None), ("G3", bundle)):
@@ -215,13 +226,20 @@ def _parity(tflite: Path, onnx: Path, out: Path) -> int:
 def _tags(data: Path, split: Path | None, out: Path) -> Path:
     """The given tags; else the project's own, where they know these pictures; else new ones, all CALIBRATION."""
     from ecdd.dataset_governance.build_split import build_split
-    from ecdd.dataset_governance.lineage_tags import load_split
+    from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
     from ecdd.dataset_governance.manifest import load_manifest
 
     if split is not None:
         return split
     rows = load_manifest(data)
-    if SPLIT.is_file() and {row.sha256 for row in rows} <= load_split(SPLIT).rows.keys():
+    given, known = {row.sha256 for row in rows}, load_split(SPLIT) if SPLIT.is_file() else None
+    if known is not None and given <= known.rows.keys():
+        faces = {row.sha256 for row in known.rows_with([LineageTag.CALIBRATION]) if row.scope == "face"}
+        if left := len(faces - given):
+            echo(
+                f"{left} of {len(faces)} faces that {SPLIT} tags CALIBRATION are not in {data}, and E4.1 asks for all "
+                "of them: join manifests with ecdd govern merge, or give tags of your own with --split"
+            )
         return SPLIT
     made = out / "split.csv"
     build_split(data, made, out / "policy_contract.yaml", train_share=0.0)
@@ -229,17 +247,18 @@ def _tags(data: Path, split: Path | None, out: Path) -> Path:
     return made
 
 
-def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: Path) -> None:
+def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: Path, *, choose: bool) -> None:
     from ecdd.export.own_model import OwnModel, build, calibration_pictures
     from ecdd.export.shortcuts import SHORTCUTS
     from ecdd.files import read_text
 
     text = read_text(out / "policy_contract.yaml")
     pictures = calibration_pictures(data, tags, None)
-    own = OwnModel(tflite, onnx, text, "own-model", "0.1.0")
+    own = OwnModel(tflite, onnx, text, "own-model", "0.1.0", choose_method=choose)
     today = datetime.datetime.now(datetime.UTC).date()
     with progress("scoring", len(pictures)) as bar:
         _, fitted = build(own, bundle, pictures, today, bar.advance)
+    shutil.copyfile(bundle / "policy_contract.yaml", out / "policy_contract.yaml")
     for line in fitted.lines:
         echo(line)
     echo(str(fitted.record.metrics[SHORTCUTS]))

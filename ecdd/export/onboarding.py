@@ -188,7 +188,7 @@ def _map_decides(
         "model_interface.class_names": _two_names(said.fake_index),
         "model_interface.fake_index": 1 if said.fake_index is None else said.fake_index,
         "pooling.rule": said.pooling or "mean",
-        "calibration.method": said.method,
+        "calibration.method": said.method or "platt",
     }
     if maps:
         answers.notes.append(f"{next(iter(maps.values())).name} decides (patch_logits), pooled; else --output, --kind")
@@ -294,7 +294,7 @@ def _kind(
         "model_interface.output_kind": kind,
         "model_interface.class_names": names,
         "model_interface.fake_index": 1 if fake is None else fake,
-        "calibration.method": said.method,
+        "calibration.method": said.method or "platt",
     }
 
 

@@ -22,8 +22,10 @@ from ecdd.bundle import Bundle, ModelDescription, load_bundle, write_manifest
 from ecdd.bundle.manifest import CALIBRATION_FILE, CONTRACT_FILE, MODEL_FILE
 from ecdd.bundle.variants import SCORES_FILE, refuse_existing
 from ecdd.calibration.calibration_error import CalibrationError
-from ecdd.calibration.calibration_set_contract import ScoredPicture, read_scores, score_pictures, scores_csv
+from ecdd.calibration.calibration_set_contract import ScoredPicture, judged_set, read_scores, score_pictures, scores_csv
+from ecdd.calibration.choosing import chosen_method
 from ecdd.calibration.fitting import FittedCalibration, fit_calibration
+from ecdd.contract.value_lines import set_contract_values
 from ecdd.dataset_governance.lineage_tags import LineageError, LineageTag, load_split
 from ecdd.dataset_governance.manifest import load_manifest
 from ecdd.dataset_governance.usable_faces import TaggedRow, usable_faces
@@ -68,6 +70,8 @@ class OwnModel:
         Training record, JSON; a bundle without one says so.
     small_logits : bool
         Given logits are no probabilities, though all lie between 0 and 1.
+    choose_method : bool
+        Nobody has decided ``calibration.method``: the logits do.
     """
 
     tflite: Path
@@ -78,6 +82,7 @@ class OwnModel:
     architecture: str = OWN
     training: Path | None = None
     small_logits: bool = False
+    choose_method: bool = False
 
 
 def build(
@@ -119,6 +124,11 @@ def build(
     tflite, onnx = check_pair(own.tflite, own.onnx, contract.policy)
     record = None if own.training is None else _training_record(own.training)
     scored, given = _scored(pictures, contract.policy, tflite, progress)
+    if own.choose_method:
+        judged = judged_set(scored, contract.policy.calibration)
+        method = chosen_method(judged, contract.policy.operating_point.confidence)
+        own = replace(own, contract=set_contract_values(own.contract, {"calibration.method": method}, "proposed"))
+        contract = read_contract(own.contract, out)
     digest, small = hashlib.sha256(tflite).hexdigest(), own.small_logits
     fitted = fit_calibration(scored, contract.policy, digest, frozen_on, small_logits=small)
     calibration = fitted.record

@@ -56,8 +56,8 @@ class Said:
         Name of the deciding output and of the map: one for both files, or TFLite's and ONNX's.
     channels : {"RGB", "BGR"}
         In which order the model reads colours.
-    method : str
-        ``calibration.method``.
+    method : str or None
+        ``calibration.method``; the logits decide it where nobody does.
     pooling : PoolingRule
         How a map that decides becomes one logit.
     geometry : tuple of int
@@ -73,7 +73,7 @@ class Said:
     outputs: Sequence[str] = ()
     maps: Sequence[str] = ()
     channels: Literal["RGB", "BGR"] = "RGB"
-    method: str = "platt"
+    method: str | None = None
     pooling: PoolingRule | None = None
     geometry: tuple[int, int, int] | None = None
     wrong: tuple[str, ...] = ()

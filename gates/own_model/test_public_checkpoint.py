@@ -36,7 +36,9 @@ def test_a_public_checkpoint_goes_from_import_to_gates(tmp_path: Path) -> None:
     said = _done(ecdd("contract", "init", "--checkpoint", weights, "--pooling", "mean", "--out", contract))
     assert "right_diag x 1, 256 px, a map of 31x31 cells" in said
     grid = load_contract(contract).policy.patch_grid
-    assert (grid.input_operator, grid.operator_scale, grid.receptive_field) == ("right_diag", 1.0, 9)
+    assert (grid.input_operator, grid.operator_scale, grid.receptive_field) == ("right_diag", 1.0, 11), (
+        "nine pixels and one around them"
+    )
 
     _done(ecdd("export", "--checkpoint", weights, "--contract", contract, "--out", tmp_path / "exported"))
     manifest, split = own_data(tmp_path / "data")
