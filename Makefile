@@ -28,7 +28,7 @@ $(DEMO_VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[gates,serve,train,export,dev,docs,dlib,scale,release]"
+	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt -e ".[gates,serve,train,export,dev,docs,dlib,scale,release,video]"
 	$(VENV)/bin/pip install $(PIP_FLAGS) -c constraints.txt --no-deps face-recognition face-recognition-models
 	-@$(VENV)/bin/python $(compile) $(VENV)/lib
 	@touch $@

@@ -15,7 +15,6 @@ from ecdd import __version__
 from ecdd.bundle.loading import Bundle, load_bundle
 from ecdd.contract.contract_error import ContractError, Problem
 from ecdd.contract.loading import LoadedContract, check_reason_codes, load_contract
-from ecdd.heatmap import Drawing
 from ecdd.inference.calibration import AppliedCalibration
 from ecdd.inference.decision import Decision, decide
 from ecdd.inference.stages import JudgedFace, ModelOutputError, judge
@@ -198,6 +197,8 @@ class Detector:
         face = made.deciding_face
         if not keep or face is None or face not in record.judged or record.prepared is None:
             return made
+        from ecdd.heatmap import Drawing  # fonts and all, which most commands do not draw with
+
         return made.keep(Drawing(record.prepared.faces[face].s3, record.judged[face].patch_map, self.policy))
 
     def _unseen(self) -> Verdict:

@@ -111,7 +111,7 @@ class Verdict(_Part):
     >>> from ecdd import Detector
     >>> verdict = Detector.load().predict(b"no picture")
     >>> verdict
-    <Verdict abstain: IO-002 the file's format is not supported>
+    <Verdict abstain: IO-002 format unknown; accepted are JPEG, PNG, WEBP>
     >>> verdict.label, verdict.outcome, verdict.reason_codes
     ('abstain', 'rejected', ('IO-002',))
     >>> verdict.face is None, verdict.heatmap() is None

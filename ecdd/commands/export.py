@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, watched
 from ecdd.specification import CONTRACT, SPLIT
 
 if TYPE_CHECKING:
@@ -98,6 +98,6 @@ def _representative(data: list[Path] | None, split: Path, contract: LoadedContra
         usable_faces(load_manifests(data), load_split(split), [LineageTag.CALIBRATION]),
         RepresentativePictures(),
     )
-    for _ in score_pictures(rows, contract.policy, [], kept):
+    for _ in watched(score_pictures(rows, contract.policy, [], kept), len(rows), "reading"):
         pass
     return kept.chosen(contract)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, watched
 from ecdd.specification import SPLIT
 
 app = typer.Typer(help="Make forgeries and look at them.", no_args_is_help=True, add_completion=False)
@@ -34,8 +34,6 @@ def sheet(
 
     Only pictures tagged TRAIN are forged. A sheet of swaps shows real people: keep it to yourself.
     """
-    from rich.progress import track
-
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
     from ecdd.dataset_governance.manifest import load_manifest, manifest_path
@@ -61,7 +59,7 @@ def sheet(
         rows = usable_faces(listed, load_split(split), [LineageTag.TRAIN])
         outcomes = forge_part(rows, generator, seed, loaded)
     drawn = draw_sheet(
-        track(outcomes, description=generator, total=count, transient=True),
+        watched(outcomes, count, generator),
         count,
         loaded.policy,
         detector,

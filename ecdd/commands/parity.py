@@ -30,7 +30,9 @@ def parity(
     contract: Annotated[
         Path | None, typer.Option(help="Pixels, gates, pooling and limits; by default the reference's.")
     ] = None,
-    bundle: Annotated[Path | None, typer.Option(help="Calibration (and contract) for files alone.")] = None,
+    bundle: Annotated[
+        Path | None, typer.Option(help="Bundle whose calibration (and contract) stand for files alone.")
+    ] = None,
     limits: Annotated[
         str, typer.Option(help="quantised: quantization.max_…; exact: tolerances of S5 to S7, for two float files.")
     ] = "quantised",

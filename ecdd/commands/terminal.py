@@ -62,7 +62,9 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True, colour: str | No
         Of the whole text, where a terminal shows it and NO_COLOR is not set.
     """
     lines = "\n".join(map(printable, text.split("\n")))
-    typer.secho(lines, fg=None if os.environ.get("NO_COLOR") else colour, err=err, nl=nl)
+    if colour and not os.environ.get("NO_COLOR"):
+        lines = typer.style(lines, fg=colour)  # taken out again where the output is no terminal
+    typer.echo(lines, err=err, nl=nl)
 
 
 def note(text: str) -> None:
@@ -103,16 +105,23 @@ class Bar:
         """Say that so many more are done."""
         self.reach(self._done + steps, self._total)
 
-    def reach(self, done: int, total: int | None = None, what: str | None = None) -> None:
-        """Say how many are done, of how many, and at what."""
-        self._done, self._total, self._what = done, total, what or self._what
+    def say(self, what: str) -> None:
+        """Say what is being done now, where nothing is counted."""
+        self._what = what
+        self.reach(0)
+
+    def reach(self, done: int, total: int | None = None) -> None:
+        """Say how many are done, and of how many."""
+        self._done, self._total = done, total
         if _SPEAKING.level == "quiet":
             return
         now = time.monotonic()
         if not self._watched:
             if now - self._said > _SAY_PROGRESS_EVERY:
                 self._said = now
-                note(f"{self._what}: {done}" + ("" if total is None else f" of {total}"))
+                note(
+                    self._what + ("" if total is None and not done else f": {done}") + (f" of {total}" if total else "")
+                )
             return
         if self._shown is None and now - self._since > _SHOW_PROGRESS_AFTER:
             self._shown = _started()

@@ -8,7 +8,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import echo, progress
 from ecdd.specification import CONFIGS, CONTRACT, SPLIT, TINY_CONTRACT
 
 app = typer.Typer(
@@ -111,7 +111,6 @@ def lite(
     interrupted.
     """
     import torch
-    from rich.progress import Progress
 
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.lineage_tags import load_split
@@ -126,8 +125,7 @@ def lite(
         settings, policy = load_face_config(config), load_contract(contract)
         processes = join_processes()
         options = FaceRunOptions(out, cache or out / "faces", init, autoencoder, tuple(only or ()))
-        with Progress(transient=True, disable=not processes.first) as bar:
-            task = bar.add_task("training", total=None)
+        with progress("training") as bar:
             record = run_face_training(
                 load_manifests(data),
                 load_split(split),
@@ -135,7 +133,7 @@ def lite(
                 settings,
                 options,
                 processes,
-                progress=lambda line: bar.update(task, description=line),
+                progress=bar.say if processes.first else lambda _line: None,
             )
     except KeyboardInterrupt:
         echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)
@@ -156,7 +154,6 @@ def _train(
     skip_bad: bool,
 ) -> None:
     import torch
-    from rich.progress import Progress
 
     from ecdd.contract.loading import load_contract
     from ecdd.dataset_governance.lineage_tags import load_split
@@ -172,8 +169,7 @@ def _train(
     try:
         settings = load_config(config, architecture)
         processes = join_processes()
-        with Progress(transient=True, disable=not processes.first) as bar:
-            task = bar.add_task("training", total=None)
+        with progress("training") as bar:
             skipped: list[str] = []
             rows = load_manifest(data, skipped=skipped if skip_bad else None)
             record = run_training(
@@ -191,8 +187,8 @@ def _train(
                     skipped=tuple(skipped),
                 ),
                 processes,
-                progress=lambda line: bar.update(task, description=line),
-                say=lambda line: bar.console.print(line, markup=False, highlight=False, soft_wrap=True),
+                progress=bar.say if processes.first else lambda _line: None,
+                say=echo,
             )
     except KeyboardInterrupt:
         echo(f"interrupted; what is finished is kept in {out}, the same command goes on from there", err=True)

@@ -276,7 +276,7 @@ def _open(content: bytes, threads: int, origin: str) -> tuple[Any, int, int, int
 
     with without_information():
         interpreter = Interpreter(model_content=content, num_threads=threads)
-    interpreter.allocate_tensors()
+        interpreter.allocate_tensors()
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     by_shape = {tuple(int(n) for n in item["shape"]): int(item["index"]) for item in outputs}
     cells = (INPUT_SIDE // STRIDE) ** 2

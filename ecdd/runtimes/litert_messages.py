@@ -12,6 +12,7 @@ from typing import Final
 
 _UNASKED: Final = b"INFO: "
 _ONE_AT_A_TIME: Final = threading.Lock()
+_HEARD: Final[list[bytes]] = []
 
 
 @contextlib.contextmanager
@@ -20,6 +21,9 @@ def without_information() -> Iterator[None]:
 
     The whole process writes into a temporary file meanwhile, so that only the making of an interpreter belongs inside.
     """
+    if _HEARD:  # LiteRT says it once a process
+        yield
+        return
     with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         try:
             kept = os.dup(2)
@@ -36,5 +40,7 @@ def without_information() -> Iterator[None]:
             os.dup2(kept, 2)
             caught.seek(0)
             for line in caught:
-                if not line.startswith(_UNASKED):
+                if line.startswith(_UNASKED):
+                    _HEARD.append(line)
+                else:
                     os.write(2, line)

@@ -181,7 +181,8 @@ class TFLiteRuntime:
         if shape[0] != self._batch:
             self._batch = 0  # were the next lines to fail, the following call must not trust the old shape
             self._interpreter.resize_tensor_input(self._input_index, shape, strict=True)
-            self._interpreter.allocate_tensors()
+            with without_information():
+                self._interpreter.allocate_tensors()
             self._batch = shape[0]
 
     def describe(self) -> Description:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import resource
 import subprocess
 import sys
@@ -119,10 +120,11 @@ def test_an_empty_log_has_a_page(tmp_path: Path) -> None:
 def test_predict_logs_every_picture_also_bad_ones(tmp_path: Path, bundle: Bundle) -> None:
     bad = tmp_path / "my holiday.jpg"
     bad.write_bytes(b"no picture")
-    path = tmp_path / "log.db"
+    path, pipe = tmp_path / "log.db", tmp_path / "pipe.jpg"
+    os.mkfifo(pipe)
     done = CliRunner().invoke(
         app,
-        ["predict", str(PICTURE), str(bad), str(tmp_path / "none.jpg"), "--log", str(path), "--device-class", "tablet"],
+        ["predict", str(PICTURE), str(bad), str(pipe), "--log", str(path), "--device-class", "tablet"],
     )
     assert done.exit_code == 0, done.output
     with EventLog(str(path)) as log:

@@ -33,10 +33,10 @@ CALLS_OF = {
 
 
 # paths that a command makes; all others are read
-WRITTEN = {"out", "heatmap", "keep", "cache", "make_keys", "govern review make-key path", "init folder"}
+WRITTEN = {"out", "html", "heatmap", "keep", "cache", "make_keys", "govern review make-key path", "init folder"}
 # paths and addresses that are declared as text
 AS_TEXT = {"url", "log", "monitor check reference", "parity reference", "parity candidate", "parity data"}
-BUNDLES = {"bundle", "source", "old", "new", "current", "candidate", "bundle verify path", "bundle show path"}
+BUNDLES = {"bundle", "named", "source", "old", "new", "current", "candidate", "bundle verify path", "bundle show path"}
 UNKNOWN_VALUES = {
     "predict": ["--device-class"],
     "bundle build": ["--mode"],
@@ -58,8 +58,10 @@ UNKNOWN_VALUES = {
 }
 # what is no fault: (command, parameter, fault or *) and the exit code
 ALLOWED = {
-    ("predict", "paths", "*"): 0,  # a bad picture is a line with its reason
-    ("trace", "path", "*"): 0,
+    ("predict", "paths", "damaged"): 0,  # a bad picture is a line with its reason
+    ("predict", "paths", "deep"): 0,
+    ("trace", "path", "damaged"): 0,
+    ("trace", "path", "deep"): 0,
     ("predict", "log", "missing"): 0,  # a new log is begun
     ("govern review add", "store", "missing"): 0,  # a new store is begun
     ("govern review label", "history", "missing"): 0,  # a new history is begun

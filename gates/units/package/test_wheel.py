@@ -73,9 +73,10 @@ def test_commands_need_no_checkout(installed: Installed, empty: Path) -> None:
     assert "S8" in _said(installed.run(empty, "ecdd", "trace", "picture.jpg"))
     _said(installed.run(empty, "ecdd", "bundle", "verify"))
     _said(installed.run(empty, "ecdd", "contract", "show"))
-    _said(installed.run(empty, "ecdd", "score", "manifest.csv", "--out", "scores.parquet"))
+    _said(installed.run(empty, "ecdd", "score", "--data", "manifest.csv", "--out", "scores.parquet"))
     _said(installed.run(empty, "ecdd", "parity", "--most", "3"))
-    assert "no index.json" in _said(installed.run(empty, "ecdd", "release", "--dry-run"), 1)
+    refused = installed.run(empty, "ecdd", "release", "--dry-run")
+    assert (refused.returncode, "run `ecdd gates` first" in refused.stderr) == (2, True)
 
 
 def test_gates_without_a_browser_are_as_expected(g1: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
