@@ -152,7 +152,7 @@ def _decoded(place: Path, every: int, matrix: Matrix | None, levels: Range | Non
     import av
 
     try:
-        with place.open("rb") as handle, av.open(handle) as container:
+        with place.open("rb") as handle, av.open(handle, "r") as container:
             if not container.streams.video:
                 raise VideoError(f"{place}: no video in it")
             for index, decoded in enumerate(container.decode(video=0)):

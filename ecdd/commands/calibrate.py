@@ -129,8 +129,8 @@ def _show(fitted: FittedCalibration) -> None:
         echo(f"warning: {warning}")
     echo(fitted.calibrator.reason)
     echo(
-        f"t_real {thresholds.t_real:.6f}, t_fake {thresholds.t_fake:.6f}; FPR <= {thresholds.fpr_upper:.4f} "
-        f"({thresholds.false_positives} of {thresholds.n_real}), FNR <= {thresholds.fnr_upper:.4f} "
+        f"t_real {thresholds.t_real:.3f}, t_fake {thresholds.t_fake:.3f}; FPR <= {thresholds.fpr_upper:.3f} "
+        f"({thresholds.false_positives} of {thresholds.n_real}), FNR <= {thresholds.fnr_upper:.3f} "
         f"({thresholds.false_negatives} of {thresholds.n_fake}), abstain {thresholds.abstain_real:.3f} of the reals, "
         f"{thresholds.abstain_fake:.3f} of the fakes"
     )

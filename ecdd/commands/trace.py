@@ -57,4 +57,4 @@ def _shown(value: Any) -> str:  # noqa: ANN401 - JSON values
         return ", ".join(f"{name} {content}" for name, content in value.items())
     if isinstance(value, list):
         return ", ".join(str(content) for content in value) or "none"
-    return f"{value:.6f}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -78,8 +78,10 @@ def read_source(source: Picture, policy: PixelPipeline) -> bytes | Pixels:
     TypeError
         A file gives something else than bytes.
     """
-    if isinstance(source, bytes | Image.Image | np.ndarray):
+    if isinstance(source, Image.Image | np.ndarray):
         return source
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
     if isinstance(source, Named):
         return source.data
     if isinstance(source, str | os.PathLike):

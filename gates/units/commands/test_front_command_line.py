@@ -400,3 +400,14 @@ def test_printed_advice_works_when_it_is_copied(
     assert [bool(request.pytest_arguments) for request in asked] == [True] * len(first) + [True, False]
     copied = [shlex.split(line) for line in steps if not line.startswith("ecdd")]
     assert [words[:2] + words[3:] for words in copied] == ([["cp", "-r", str(golden)]] if other_pixels else [])
+
+
+def test_numbers_are_rounded_for_people_and_whole_for_programs(picture: Path, override: Path) -> None:
+    told = json.loads(call("trace", [str(picture), "--contract", str(override), "--json"]).stdout)
+    shown = call("trace", [str(picture), "--contract", str(override)]).stdout
+    probability = next(row["probability"] for row in told["stages"] if row["stage"] == "S7")
+    assert f"{probability:.4g}" in shown
+    assert str(probability) not in shown
+    line = predict(picture, "--json", override=override).stdout
+    assert json.loads(line)["probability"] == probability
+    assert f" {probability:.3f}  " in predict(picture, override=override).stdout

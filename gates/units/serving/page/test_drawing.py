@@ -102,3 +102,13 @@ def test_the_record_holds_the_answer_and_no_pixels(page: Any, picture: Any, tmp_
     faces = [{key: value for key, value in face.items() if key != "crop_png"} for face in sent.answer["faces"]]
     assert record == {**sent.answer, "faces": faces, "client_sha256": sent.announced}
     assert "group_3_one_fake" not in json.dumps(record)
+
+
+def test_a_video_is_called_one_and_a_photo_of_a_phone_too(page: Any, tmp_path: Path) -> None:
+    for name, brand, said in (("clip.mp4", b"isom", "a video"), ("IMG_0001.HEIC", b"heic", "HEIF, as phones store")):
+        path = tmp_path / name
+        path.write_bytes(b"\0\0\0\x18ftyp" + brand + bytes(100))
+        assert sites.upload(page, path).answer["reason_codes"] == ["IO-002"]
+        reasons = page.locator("#reasons").inner_text()
+        assert said in reasons
+        assert "a HEIC photo as JPEG, a frame of a video" in reasons
