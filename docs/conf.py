@@ -29,6 +29,7 @@ napoleon_custom_sections = [("Attributes", "params_style")]
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say types as a reader wants them
 autodoc_inherit_docstrings = False
+default_role = "code"  # a name between single backticks
 highlight_language = "text"
 
 html_theme = "furo"
