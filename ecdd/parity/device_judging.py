@@ -159,7 +159,8 @@ def _face(
         yield Compared("S4", name, index, _most(s4, tensor), s4, tensor)
     if s5 is not None and s3 is not None and tensor is not None:
         stored = reference.dump.of(name, "S5", index)
-        same = np.array_equal(s3, reference.dump.of(name, "S3", index)) and (s4 is None or np.array_equal(s4, tensor))
+        frozen_s3 = reference.dump.of(name, "S3", index)
+        same = frozen_s3 is not None and np.array_equal(s3, frozen_s3) and (s4 is None or np.array_equal(s4, tensor))
         mine = stored if same and stored is not None else map_of(reference, tensor if s4 is None else s4)
         if mine is not None:
             yield Compared("S5", name, index, _s5(s5, mine, mean=_in_integers(reference)), s5, mine)

@@ -143,13 +143,13 @@ def judge_dump(dump: Dump, reference: Reference) -> DeviceReport:
                 allowed[stage],
             )
         )
-    mine, theirs = reference.dump.head.pictures, dump.head.pictures
+    wanted = reference.dump.head.pictures
     return DeviceReport(
         platform=dump.head.platform,
-        frozen=reference.frozen == mine.keys(),
+        frozen=reference.frozen == wanted.keys(),
         stages=tuple(stages),
         cause=cause,
-        missing=tuple(sorted(mine.keys() - theirs.keys())),
+        missing=tuple(sorted(wanted.keys() - dump.head.pictures.keys())),
         end_to_end=_end_to_end(dump, reference),
         other_decisions=tuple(_decisions(compared)),
     )

@@ -145,7 +145,8 @@ def _turned(values: Array) -> Iterator[tuple[str, Array]]:
 
 def _of_pixels(compared: Sequence[Compared], moved: Sequence[Compared], dump: Dump, reference: Reference) -> Cause:
     """S1: by its pixels where the dump holds them, else by which pictures move."""
-    samples, ways = [], []
+    samples: list[Compared] = []
+    ways: list[list[Attempt]] = []
     for one in moved[:MOST_SAMPLES]:
         pixels, decoded = dump.of(one.picture, "S1"), reference.decoded(one.picture)
         if pixels is None or decoded is None:

@@ -90,7 +90,8 @@ def is_there(path: Path, bundle: Bundle, code: str, pictures: set[str]) -> bool:
 def make(one: Configuration, bundle: Bundle, pictures: list[str], place: Path, root: Path, code: str) -> int:
     """Run ``ecdd device dump`` under emulation; gives its exit code."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("OPENBLAS", "PYTHON"))}
-    environment |= {"QEMU_CPU": one.cpu, "PYTHONPATH": f"{root / 'packages'}:{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment |= {"QEMU_CPU": one.cpu, "PYTHONPATH": f"{root / 'packages'}:{ROOT}"}
+    environment["PYTHONPYCACHEPREFIX"] = str(root / "pycache")  # compiling takes longer than judging there
     emulator = [str(root / "qemu/usr/bin/qemu-aarch64"), "-L", str(root / "system"), str(root / "system" / PYTHON)]
     command = [*emulator, "-m", "ecdd", "device", "dump", "--bundle", str(bundle.path), "--out", str(place)]
     command += ["--platform", one.name, "--kind", "emulated", "--xnnpack" if one.xnnpack else "--no-xnnpack"]

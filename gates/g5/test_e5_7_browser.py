@@ -87,6 +87,7 @@ def test_the_page_keeps_every_tolerance(evidence: Evidence, page: Page) -> None:
     evidence.none("pictures_missing", page.report.missing, n=len(frozen))
     for text in page.report.other_decisions:
         evidence.measure("decided otherwise", text)
+    evidence.not_tested("browsers other than Chromium", "they have other decoders; only Chromium is driven here")
 
 
 def _levels(page: Page, name: str) -> int:

@@ -70,7 +70,7 @@ def opened_site(site: Path, browser: Path) -> Iterator[OpenedPage]:
         found.page.on("pageerror", lambda error: found.errors.append(str(error)))
         found.page.set_default_timeout(_TIMEOUT)
         found.page.goto(f"{ORIGIN}/")
-        found.page.wait_for_function("window.ecdd && window.ecdd.ready")
+        found.page.locator("#file:enabled").wait_for()
         found.page.evaluate("window.ecdd.ready")
         context.set_offline(True)
         yield found

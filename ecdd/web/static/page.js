@@ -6,7 +6,7 @@ const element = (id) => document.getElementById(id);
 const WORDS = { real: "Judged real", fake: "Judged fake", abstain: "No verdict" };
 
 const config = await (await fetch("./config.json")).json();
-let judging = load(config);
+const judging = load(config);
 
 judging.then(
   () => {
@@ -32,7 +32,7 @@ async function show(file) {
     line.textContent = `${code}: ${(config.reasons[code] || [""]).join(" ")}`;
     return line;
   }));
-  element("status").textContent = `${record.faces.length} faces, ${took} ms on this device.`;
+  element("status").textContent = `${record.faces.length} ${record.faces.length === 1 ? "face" : "faces"}, ${took} ms on this device.`;
 }
 
 element("file").addEventListener("change", () => element("file").files[0] && show(element("file").files[0]));
