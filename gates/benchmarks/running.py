@@ -19,7 +19,7 @@ LIBRARIES: Final = ("numpy", "pillow", "ai-edge-litert", "onnxruntime", "pydanti
 Measured = dict[str, dict[str, Any]]
 
 
-def run_files(files: Sequence[Path], needed: Mapping[str, str]) -> Measured:
+def run_files(files: Sequence[Path], needed: Mapping[str, str], bundle: Path | None = None) -> Measured:
     """Run benchmark files in this process.
 
     Parameters
@@ -29,6 +29,8 @@ def run_files(files: Sequence[Path], needed: Mapping[str, str]) -> Measured:
     needed : mapping of str to str
         Tests without which no table is written, and an entry of their ``extra_info`` that says that they came to
         their end; an empty one where it has none.
+    bundle : Path, optional
+        Bundle to measure; the default one where not given.
 
     Returns
     -------
@@ -43,6 +45,7 @@ def run_files(files: Sequence[Path], needed: Mapping[str, str]) -> Measured:
     with tempfile.TemporaryDirectory() as folder:
         result = Path(folder) / "benchmarks.json"
         options = ["-n", "0", "-p", "no:cacheprovider", "-q", "--report-dir", folder, f"--benchmark-json={result}"]
+        options += [] if bundle is None else [f"--bundle={bundle}"]
         code = pytest.main([*map(str, files), *options])
         if not result.exists():
             sys.exit(int(code) or 1)

@@ -111,8 +111,8 @@ def _on(bundle: str | None, options: Sequence[str]) -> list[str]:
 def control(file: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
     """Run the same tests of one file without any mutant, each on its mutant's bundle.
 
-    A metric that is always red kills everything: none that a mutant must turn red may be red without it. Another may,
-    where the bundle that is judged is expected to be red.
+    A metric that is always red kills everything: none that a mutant must turn red may be red without it. Another one
+    may, where the bundle that is judged is expected to be red.
     """
     begun = time.monotonic()
     mine = [mutant for mutant in MUTANTS.values() if mutant.tests.partition("::")[0] == file]
