@@ -126,7 +126,7 @@ def test_the_command_builds_and_says_what_is_next(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(["--mode", "int16x8"], "no variant 'int16x8'"), (["--mode", "full_int8", "--from", "nowhere"], "nowhere")],
+    [(["--mode", "int16x8"], "no variant 'int16x8'"), (["--mode", "full_int8", "--bundle", "nowhere"], "nowhere")],
     ids=["unknown_mode", "no_bundle"],
 )
 def test_the_command_refuses_in_one_message(tmp_path: Path, arguments: list[str], said: str) -> None:

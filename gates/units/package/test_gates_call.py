@@ -55,7 +55,7 @@ WRONG: dict[str, tuple[Prepare, str]] = {
     "missing_data": (lambda _: ["--data", "nowhere"], "--data nowhere"),
     "missing_expected": (lambda _: ["--expected", "nowhere.yaml"], "nowhere.yaml"),
     "no_folder": (_file_as_folder, "--out"),
-    "no_number": (lambda _: ["-n", "many"], "-n many"),
+    "no_number": (lambda _: ["-n", "many"], "--jobs many"),
     "freezing_what_came_along": (lambda _: ["G1", "--", "--snapshot-update"], "--snapshot-update needs"),
 }
 
