@@ -33,6 +33,7 @@ Kind = Literal[
     "calibration", "threshold", "face finder", "file", "unknown",
 ]  # fmt: skip
 EXPLAINED: Final = 0.9
+SAME: Final = 1e-3  # two mistakes that explain so nearly the same share cannot be told apart
 MOST_SAMPLES: Final = 4  # faces that a mistake is made again on
 CHANNELS: Final = {"BGR": (2, 1, 0), "GRB": (1, 0, 2), "RBG": (0, 2, 1), "GBR": (1, 2, 0), "BRG": (2, 0, 1)}
 # what a decoder's note of a picture would explain where exactly the pictures that have it move
@@ -88,7 +89,9 @@ def likely_cause(
         Kind ``"unknown"`` where no known mistake gives these numbers.
     """
     dump, reference = found
-    samples = sorted(moved, key=lambda one: -one.moved)[:MOST_SAMPLES]
+    ranked = sorted(moved, key=lambda one: -one.moved)
+    # from the most to the least moved: enlarged crops move most, and some mistakes differ on reduced ones alone
+    samples = [ranked[k] for k in np.linspace(0, len(ranked) - 1, MOST_SAMPLES).astype(int)]
     if stage == "S0":
         return Cause("file", "other bytes: the file was encoded again, cut or stripped of metadata on the way")
     if stage == "S1":
@@ -107,16 +110,17 @@ def likely_cause(
 
 def _best(ways: Sequence[Sequence[Attempt]], samples: Sequence[Compared]) -> Cause:
     """The mistake that explains most, over all samples together."""
-    best = Cause("unknown", "none of the known mistakes gives these numbers")
     found: dict[tuple[Kind, str], list[float]] = {}
     for attempts, one in zip(ways, samples, strict=True):
         for kind, what, value in attempts:
             found.setdefault((kind, what), []).append(_explained(one, value))
-    for (kind, what), shares in found.items():
-        share = float(np.mean(shares)) if len(shares) == len(samples) else 0.0
-        if share >= EXPLAINED and share > best.explained + 1e-6:
-            best = Cause(kind, what, round(share, 4))
-    return best
+    means = {key: float(np.mean(shares)) for key, shares in found.items() if len(shares) == len(samples)}
+    most = max(means.values(), default=0.0)
+    if most < EXPLAINED:
+        return Cause("unknown", "none of the known mistakes gives these numbers")
+    # several may give the same: a box and the nearest pixel, where a crop is enlarged
+    kinds, whats = zip(*(key for key, share in means.items() if most - share < SAME), strict=True)
+    return Cause(kinds[0], " or ".join(whats[:3]), round(most, 4))
 
 
 def _explained(one: Compared, value: Any) -> float:  # noqa: ANN401 - an array or a number
@@ -210,10 +214,8 @@ def _by_notes(compared: Sequence[Compared], moved: Sequence[Compared], reference
     if fitting:
         _, kind, what = min(fitting, key=lambda one: one[0])
         return Cause(kind, what)
-    names = [what for name, _, what in _NOTES if having[name] & wanted and name != "jpeg"]
-    return Cause(
-        "decoder", "pictures of several kinds are decoded otherwise: " + "; ".join(names or ["no common mark"])
-    )
+    text = f"{len(wanted)} of {len(seen)} pictures, of no common mark, are decoded otherwise: another decoder"
+    return Cause("decoder", text)
 
 
 def _of_faces(samples: Sequence[Compared], reference: Reference) -> Cause:

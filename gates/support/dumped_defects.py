@@ -14,8 +14,10 @@ from ecdd.bundle.loading import Bundle
 from ecdd.golden.golden_sets import GoldenItem
 from gates.mutants import decoding_mutants, model_mutants, preprocessing_mutants
 
-# one turned by its tag, one with transparency, a plain real and a plain fake, a group
-PICTURES: Final = ("exif_orientation_6", "exif_orientation_3", "alpha_png", "real_oath_a", "fake_generated_00")
+# two turned by their tags, one with transparency, a plain real and a plain fake, a face larger than the model's input
+PICTURES: Final = (
+    *("exif_orientation_6", "exif_orientation_3", "alpha_png", "real_oath_a", "fake_generated_00", "real_obama_2012"),
+)
 
 
 @dataclass(frozen=True)

@@ -137,7 +137,7 @@ def test_the_kit_holds_what_is_needed(reference: Reference, tmp_path: Path) -> N
 def test_judging_ends_with_the_rule_s_exit_codes(right: Dump, tmp_path: Path) -> None:
     write_npz(tmp_path / "dump.npz", right)
     part = CliRunner().invoke(cli.app, ["device", "judge", str(tmp_path / "dump.npz"), "--bundle", "tiny"])
-    assert part.exit_code == 1, part.output  # five pictures are not the golden set
+    assert part.exit_code == 1, part.output  # six pictures are not the golden set
     assert "missing" in part.output
     none = CliRunner().invoke(cli.app, ["device", "judge", str(tmp_path / "none.npz"), "--bundle", "tiny"])
     assert none.exit_code == 2
