@@ -49,12 +49,6 @@ def test_a_public_checkpoint_goes_from_import_to_gates(tmp_path: Path) -> None:
     exported = (tmp_path / "exported" / "model.tflite").read_bytes()
     assert (bundle / "model.tflite").read_bytes() == exported, "what was exported is what was calibrated"
 
-    # shape, operator, and both files against each other; golden outputs are frozen elsewhere
-    done = gates(
-        bundle, tmp_path / "reports", "gates/g3/test_e3_1_grid_shape.py", "gates/g5/test_e5_3_pooled_logit_parity.py"
-    )
-    records = read_records(tmp_path / "reports")
-    for key in ("E3.1", "E5.3"):
-        assert records[key].metrics, done.stdout[-3000:]
-        assert not records[key].failures, done.stdout[-3000:]
-        assert records[key].verdict != "fail", done.stdout[-3000:]
+    # both files against each other, and the file's own pooling against the rule; golden outputs are frozen elsewhere
+    done = gates(bundle, tmp_path / "reports", "gates/g5/test_e5_3_pooled_logit_parity.py")
+    assert read_records(tmp_path / "reports")["E5.3"].verdict == "pass", done.stdout[-3000:]
