@@ -13,13 +13,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from ecdd.bundle.loading import Bundle
+from ecdd.bundle.loading import Bundle, load_bundle
 from ecdd.cli import app
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.summary import summarise
 from gates.phase7.units.test_unit_drift import rows
-from gates.support.field_log import DAY, events_of_rows
-from gates.support.score_tables import COMMITTED
+from gates.support.field_log import DAY, event, events_of_rows
 
 PICTURE = Path(__file__).resolve().parents[3] / "golden" / "out_of_scope" / "solids.jpg"
 
@@ -81,13 +80,16 @@ def test_what_cannot_be_used_is_exit_code_2(log: Path, tmp_path: Path) -> None:
     foreign.write_text(json.dumps(other))
     broken = tmp_path / "broken.db"
     broken.write_bytes(b"nothing" * 5000)
+    few = tmp_path / "few.db"
+    with EventLog(str(few), create=True) as opened:
+        opened.append([event(timestamp_minute=DAY, bundle_digest=load_bundle().payload_digest)] * 20)
     calls = {
         "there is no log": ("report", tmp_path / "none.db"),
         "no SQLite database": ("report", broken),
         "No such file": ("check", log, "--reference", tmp_path / "none.json"),
         "of bundle aaaaaaaaaaaaaaaa, checked is": ("check", log, "--reference", foreign),
         "cannot be read as a score table": ("reference", "--scores", broken, "--out", reference),
-        "needs 500 events": ("reference", "--scores", COMMITTED / "test.parquet", "--out", reference),
+        "needs 500 events": ("reference", few, "--out", reference),
         "one of them": ("reference", "--out", reference),
     }
     for words, arguments in calls.items():
