@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import pty
@@ -18,7 +17,7 @@ from typer.testing import CliRunner
 
 from ecdd import cli
 from ecdd.bundle import load_bundle
-from ecdd.commands import next_steps, terminal
+from ecdd.commands import next_steps
 from ecdd.commands.renamed import RENAMED
 from ecdd.evidence import gates_run
 from gates.support.command_calls import CALLS, ROOT, call
@@ -43,7 +42,9 @@ def picture(tmp_path: Path) -> Path:
 
 
 def predict(*words: str | Path, override: Path, given: bytes | None = None) -> Any:
-    return CliRunner().invoke(cli.app, ["predict", *map(str, words), "--contract", str(override)], input=given)
+    return CliRunner().invoke(
+        cli.app, ["predict", *map(str, words), "--contract", str(override), "--bundle", "tiny"], input=given
+    )
 
 
 def commands() -> dict[str, Any]:
@@ -138,7 +139,21 @@ def test_glob_chooses_files_of_folders(tmp_path: Path, override: Path) -> None:
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
 def test_standard_input_is_a_picture(override: Path, jobs: str, picture: Path) -> None:
-    command = [sys.executable, "-m", "ecdd", "predict", "-", picture, "--json", "--jobs", jobs, "--contract", override]
+    command = [
+        sys.executable,
+        "-m",
+        "ecdd",
+        "predict",
+        "-",
+        picture,
+        "--json",
+        "--jobs",
+        jobs,
+        "--contract",
+        override,
+        "--bundle",
+        "tiny",
+    ]
     done = subprocess.run(command, input=ONE, capture_output=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     first, second = map(json.loads, done.stdout.splitlines())
@@ -178,7 +193,7 @@ def test_a_header_and_what_was_written_are_said_on_standard_error(
 @pytest.mark.parametrize("place", ["before", "behind"])
 def test_quiet_and_verbose_anywhere(override: Path, picture: Path, place: str) -> None:
     def run(flag: str) -> Any:
-        words = ["predict", str(picture), str(picture), "--contract", str(override)]
+        words = ["predict", str(picture), str(picture), "--contract", str(override), "--bundle", "tiny"]
         return CliRunner().invoke(cli.app, [flag, *words] if place == "before" else [*words, flag])
 
     quiet, verbose, plain = run("--quiet"), run("-v"), run("--no-strict")
@@ -197,18 +212,6 @@ def test_litert_says_nothing(picture: Path) -> None:
     )
     assert "INFO" not in done.stderr
     assert "XNNPACK" not in done.stdout + done.stderr
-
-
-def test_other_words_of_a_library_reach_standard_error() -> None:
-    code = (
-        "import os\n"
-        "from ecdd.runtimes.litert_messages import without_information\n"
-        "with without_information():\n"
-        "    os.write(2, b'INFO: made a delegate\\nWARNING: slow\\n')\n"
-        "os.write(2, b'INFO: later\\n')"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stderr == "WARNING: slow\nINFO: later\n"
 
 
 def in_terminal(command: list[str | Path], columns: int, environment: dict[str, str]) -> str:
@@ -239,7 +242,17 @@ def in_terminal(command: list[str | Path], columns: int, environment: dict[str, 
 def test_colour_and_width_are_the_terminals(override: Path, tmp_path: Path) -> None:
     damaged = tmp_path / f"{'long name ' * 12}.jpg"
     damaged.write_bytes(ONE)
-    command: list[str | Path] = [sys.executable, "-m", "ecdd", "predict", damaged, "--contract", override]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "ecdd",
+        "predict",
+        damaged,
+        "--contract",
+        override,
+        "--bundle",
+        "tiny",
+    ]
     coloured = in_terminal(command, 60, {})
     assert coloured.startswith("\x1b[31mfake")
     bare = re.sub(r"\x1b\[[0-9;]*m", "", coloured).rstrip()
@@ -251,41 +264,6 @@ def test_colour_and_width_are_the_terminals(override: Path, tmp_path: Path) -> N
     piped = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
     assert "\x1b" not in piped.stdout
     assert str(damaged) in piped.stdout
-
-
-class Terminal(io.StringIO):
-    """A standard error that a person watches."""
-
-    def isatty(self) -> bool:
-        return True
-
-
-def test_progress_appears_after_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    now, screen, file = [0.0], Terminal(), io.StringIO()
-    monkeypatch.setattr(terminal.time, "monotonic", lambda: now[0])
-    monkeypatch.setattr(sys, "stderr", screen)
-    terminal.speak("normal")
-    with terminal.progress("judging", 10) as bar:
-        bar.advance()
-        assert screen.getvalue() == ""
-        now[0] = 1.1
-        bar.advance()
-        assert "judging" in screen.getvalue()
-    shown = len(screen.getvalue())
-    terminal.speak("quiet")
-    try:
-        with terminal.progress("judging", 10) as bar:
-            now[0] = 99
-            bar.advance()
-    finally:
-        terminal.speak("normal")
-    assert len(screen.getvalue()) == shown
-    monkeypatch.setattr(sys, "stderr", file)
-    said: list[str] = []
-    monkeypatch.setattr(terminal, "note", said.append)
-    for _ in terminal.watched(iter(range(3)), 3, "hashing"):
-        now[0] += 20
-    assert said == ["hashing: 2 of 3"], "where nobody watches, a line every half minute"
 
 
 WITH_JSON = (
@@ -403,8 +381,8 @@ def test_printed_advice_works_when_it_is_copied(
 
 
 def test_numbers_are_rounded_for_people_and_whole_for_programs(picture: Path, override: Path) -> None:
-    told = json.loads(call("trace", [str(picture), "--contract", str(override), "--json"]).stdout)
-    shown = call("trace", [str(picture), "--contract", str(override)]).stdout
+    told = json.loads(call("trace", [str(picture), "--contract", str(override), "--bundle", "tiny", "--json"]).stdout)
+    shown = call("trace", [str(picture), "--contract", str(override), "--bundle", "tiny"]).stdout
     probability = next(row["probability"] for row in told["stages"] if row["stage"] == "S7")
     assert f"{probability:.4g}" in shown
     assert str(probability) not in shown
