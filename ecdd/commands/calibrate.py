@@ -37,6 +37,9 @@ def calibrate(
     fpr: Annotated[float | None, typer.Option(help="operating_point.max_fpr.")] = None,
     fnr: Annotated[float | None, typer.Option(help="operating_point.max_fnr.")] = None,
     confidence: Annotated[float | None, typer.Option(help="operating_point.confidence.")] = None,
+    small_logits: Annotated[
+        bool, typer.Option("--small-logits", help="The model gives logits, though all lie between 0 and 1.")
+    ] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder for tensors: also measure on harmonised pictures.")] = None,
     config: Annotated[Path, typer.Option(help="How to harmonise.", show_default="configs/student.yaml")] = CONFIGS
     / "student.yaml",
@@ -80,7 +83,7 @@ def calibrate(
     day = frozen_on.date() if frozen_on else (today if data else old_day)
     cross_fitted = (training or source) / CROSS_FITTED_FILE
     unseen = cross_fitted.read_bytes() if cross_fitted.is_file() else None
-    new = NewBundle(out, name or old_name, release or _raised(old_release), text, record, day, unseen)
+    new = NewBundle(out, name or old_name, release or _raised(old_release), text, record, day, unseen, small_logits)
     if data is None:
         fitted = recalibrate_bundle(load_bundle(source), new)
     else:

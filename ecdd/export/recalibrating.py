@@ -44,6 +44,8 @@ class NewBundle:
         Day the calibration set was frozen.
     cross_fitted : bytes, optional
         Scores of sources that the scoring training did not see (E6.5), where the training had folds.
+    small_logits : bool
+        Its maker says that the scores are logits though all lie between 0 and 1.
     """
 
     out: Path
@@ -53,6 +55,7 @@ class NewBundle:
     training_record: bytes | None
     frozen_on: datetime.date
     cross_fitted: bytes | None = None
+    small_logits: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -164,6 +167,7 @@ def write_calibrated(
     if shipped not in variants:
         held = ", ".join(variants)
         raise BundleError(new.out, f"quantization.mode is {shipped}, but there are only the modes {held}")
+    variants = {mode: replace(one, small_logits=one.small_logits or new.small_logits) for mode, one in variants.items()}
     fitted = {mode: variant.calibrate(contract, new.frozen_on) for mode, variant in variants.items()}
     if more_metrics is not None:
         own = fitted[shipped]
