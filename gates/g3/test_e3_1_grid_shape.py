@@ -67,6 +67,14 @@ def _middle(box: PixelBox) -> tuple[slice, slice]:
     return slice(box.y0 + edge, box.y1 - edge), slice(box.x0 + edge, box.x1 - edge)
 
 
+def _elsewhere(moved: list[list[int]], own: list[int], seeing: list[list[int]]) -> bool:
+    """Whether the own cell stood still or one moved that does not see the change.
+
+    A cell that sees it by a corner of its box may stand still: a kernel of a diagonal has zeros there.
+    """
+    return own not in moved or any(cell not in seeing for cell in moved)
+
+
 def _seeing(part: tuple[slice, slice], grid: PatchGrid, rows: int, cols: int) -> list[list[int]]:
     """Cells whose boxes hold a pixel of a part: one where fields do not overlap, its neighbours too where they do."""
     (side, before), (down, across) = grid.box, part
@@ -109,7 +117,7 @@ def test_shipped_files_give_the_contracts_shape(evidence: Evidence, bundle: Bund
 
 @pytest.mark.experiment("E3.1")
 def test_cells_come_row_by_row(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
-    """Changing the middle of one cell's box moves the cells whose boxes hold it, and no other."""
+    """Changing the middle of one cell's box moves this cell, and none whose box does not hold the change."""
     if policy.patch_grid.sees_whole_picture(policy.pixel_pipeline.input_size):
         raise NotApplicable("a box that moves its cell alone", "patch_grid.receptive_field")
     grid, side, wrong, n = policy.patch_grid, policy.pixel_pipeline.input_size, [], 0
@@ -121,7 +129,7 @@ def test_cells_come_row_by_row(evidence: Evidence, bundle: Bundle, policy: Polic
             changed[0, *part] += 1.0
             moved = np.argwhere(runtime.patch_map(changed)[0] != before)
             n += 1
-            if moved.tolist() != _seeing(part, grid, grid.rows, grid.cols):
+            if _elsewhere(moved.tolist(), [row, col], _seeing(part, grid, grid.rows, grid.cols)):
                 wrong.append(f"{name}: the box of cell ({row}, {col}) moved cells {moved.tolist()[:3]}")
     evidence.none("boxes_that_move_another_cell", wrong, n=n, unit="box")
 
@@ -147,7 +155,7 @@ def test_networks_give_the_shape_and_order_too(evidence: Evidence, bundle: Bundl
                 moved = (network(changed)[0] != before).nonzero().tolist()
             n += 1
             seeing = _seeing(part, grid, composed.rows, composed.cols)
-            if tuple(before.shape) != (composed.rows, composed.cols) or moved != seeing:
+            if tuple(before.shape) != (composed.rows, composed.cols) or _elsewhere(moved, [row, col], seeing):
                 wrong.append(f"{name} {height}x{breadth}: shape {tuple(before.shape)}, moved {moved[:3]}")
     evidence.none("networks_of_another_shape_or_order", wrong, n=n, unit="network")
 
