@@ -190,8 +190,8 @@ def _judge(
         )
         return 1
     bundle, golden, reports = out / "bundle", out / "golden", out / "reports"
-    tags = _tags(data, split, out)
-    _build(tflite, onnx, data, tags, out, bundle, choose=choose)
+    known = _own_data(data, split, out)
+    _build(tflite, onnx, known, known / SPLIT.name, out, bundle, choose=choose)
     shutil.copytree(GOLDEN, golden)
     freeze = ("--snapshot-update", "-q", "--tb=no", "--no-header", "-p", "no:warnings")
     for name, own_bundle in (("G1", None), ("G3", bundle)):
@@ -201,9 +201,6 @@ def _judge(
             raise EcddError(f"{golden}: the golden set could not be frozen with this contract; see the lines above")
         if found:
             echo(f"{name}: the file that ships does not say what the reference says; the gates say where")
-    known = data if tags == SPLIT else None
-    if known is None:
-        echo(f"the gates read pictures by the tags of {SPLIT} alone; sweeps on yours are not tested")
     request = GatesRequest(tuple(gates), bundle, None, golden, known, workers, reports, None)
     judged = run_gates(request)
     if judged in {0, 1}:
@@ -223,28 +220,30 @@ def _parity(tflite: Path, onnx: Path, out: Path) -> int:
     return int(report.verdict != "pass")
 
 
-def _tags(data: Path, split: Path | None, out: Path) -> Path:
-    """The given tags; else the project's own, where they know these pictures; else new ones, all CALIBRATION."""
-    from ecdd.dataset_governance.build_split import build_split
-    from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
-    from ecdd.dataset_governance.manifest import load_manifest
+def _own_data(data: Path, split: Path | None, out: Path) -> Path:
+    """Manifest and tags of these pictures and no others in one folder: what gates hold this bundle to.
 
-    if split is not None:
-        return split
-    rows = load_manifest(data)
-    given, known = {row.sha256 for row in rows}, load_split(SPLIT) if SPLIT.is_file() else None
-    if known is not None and given <= known.rows.keys():
-        faces = {row.sha256 for row in known.rows_with([LineageTag.CALIBRATION]) if row.scope == "face"}
-        if left := len(faces - given):
-            echo(
-                f"{left} of {len(faces)} faces that {SPLIT} tags CALIBRATION are not in {data}, and E4.1 asks for all "
-                "of them: join manifests with ecdd govern merge, or give tags of your own with --split"
-            )
-        return SPLIT
-    made = out / "split.csv"
-    build_split(data, made, out / "policy_contract.yaml", train_share=0.0)
-    echo(f"{made}: lineage tags of pictures that none had; correct them where a picture was trained on")
-    return made
+    The tags are the given ones; else the project's own, where they know these pictures; else new ones, half of the
+    faces CALIBRATION and half TEST-NEVER-TOUCH.
+    """
+    from ecdd.dataset_governance.build_split import build_split
+    from ecdd.dataset_governance.lineage_tags import load_split, write_split
+    from ecdd.dataset_governance.manifest import load_manifest, merged_text
+    from ecdd.files import write_output
+
+    folder = out / "data"
+    given, tags = {row.sha256 for row in load_manifest(data)}, folder / SPLIT.name
+    write_output(folder / "manifest.csv", merged_text([data], folder).encode())
+    source = split or SPLIT
+    known = load_split(source).rows if source.is_file() else {}
+    if split is not None or given <= known.keys():
+        write_split([known[key] for key in given & known.keys()], tags)
+    else:
+        build_split(folder, tags, out / "policy_contract.yaml", train_share=0.0)
+        source = None
+    made = f"of {source}" if source else "made for pictures that had none; correct them where a picture was trained on"
+    echo(f"{tags}: lineage tags {made}")
+    return folder
 
 
 def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: Path, *, choose: bool) -> None:

@@ -17,11 +17,13 @@ from ecdd.runtimes.base import RuntimeFileError
 from ecdd.runtimes.inspection import FileFacts, input_problems, inspect, layout_of, refuse
 from ecdd.runtimes.model_interface import OPEN, TensorFacts, numbers_of_a_picture
 from ecdd.runtimes.output_meaning import PROBABILITIES
+from ecdd.runtimes.tflite_file import try_in_own_process
 
 if TYPE_CHECKING:
     from ecdd.contract.loading import LoadedContract
     from ecdd.contract.yaml_reading import Value
 
+MEGABYTE: Final = 1e6
 CLIP: Final = 1e-4  # from here on to 1 a float32 probability holds three digits of its logit or fewer
 
 
@@ -70,6 +72,7 @@ def contract_for(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> 
     tolerance = answers.values.get("pooling.tolerance_s6", 0.0)
     if isinstance(tolerance, float):
         answers.values["pooling.tolerance_s6"] = max(tolerance, base.policy.pooling.tolerance_s6)
+    _memory(tflite, base, answers)
     filled = {key: base.values[key] for key in base.written}
     newest = base.with_values({"schema_version": SCHEMA_VERSION})
     return newest.with_values(filled | answers.values, status="proposed"), answers.notes
@@ -271,8 +274,8 @@ def _kind(
         tolerance = round(4 * float(np.finfo(np.float32).epsneg) / CLIP, 6)
         answers.values |= {"model_interface.probability_clip": CLIP, "pooling.tolerance_s6": tolerance}
         answers.notes.append(
-            f"probabilities are kept {CLIP:g} from 0 and 1, and logits compared to {tolerance:.2g}: float32 holds no "
-            "more digits near 1; export the logit where that is too coarse"
+            f"probabilities are kept {CLIP:g} from 0 and 1, and logits compared to {tolerance:.2g}: four steps of "
+            f"float32 just below 1, as logits at 1 - {CLIP:g}; export the logit where that is too coarse"
         )
     if not many:
         larger = "real" if said.fake_index == 0 else "fake"
@@ -296,6 +299,18 @@ def _kind(
         "model_interface.fake_index": 1 if fake is None else fake,
         "calibration.method": said.method or "platt",
     }
+
+
+def _memory(tflite: Path, base: LoadedContract, answers: Answers) -> None:
+    """A budget for this file: the base's, which holds all but it, and what it takes when it runs."""
+    runtime = base.policy.runtime
+    takes = try_in_own_process(str(tflite), tflite.read_bytes(), xnnpack=runtime.delegate == "xnnpack") / MEGABYTE
+    budget = float(np.ceil(runtime.max_memory + takes))
+    answers.values["runtime.max_memory"] = budget
+    answers.notes.append(
+        f"runtime.max_memory {budget:g} MB is proposed: {runtime.max_memory:g} of the contract that this one begins "
+        f"with, and {takes:.1f} that {tflite} takes; set it to what your device may spare"
+    )
 
 
 def _mode(tflite: Path, answers: Answers) -> None:

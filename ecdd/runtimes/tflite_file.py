@@ -23,7 +23,7 @@ TRIAL_BYTES: Final = 8 * 2**30  # of address space; a full teacher takes less th
 REFUSED: Final = 3
 
 
-def try_in_own_process(file: str, content: bytes, *, xnnpack: bool, seconds: float = TRIAL_SECONDS) -> None:
+def try_in_own_process(file: str, content: bytes, *, xnnpack: bool, seconds: float = TRIAL_SECONDS) -> int:
     """Load a file and run it on zeros in another process.
 
     Parameters
@@ -36,6 +36,12 @@ def try_in_own_process(file: str, content: bytes, *, xnnpack: bool, seconds: flo
         Whether the XNNPACK delegate computes.
     seconds : float
         Limit.
+
+    Returns
+    -------
+    int
+        Bytes by which that process grew: file, weights as its kernels hold them, and tensors; 0 where the system does
+        not say.
 
     Raises
     ------
@@ -62,6 +68,7 @@ def try_in_own_process(file: str, content: bytes, *, xnnpack: bool, seconds: flo
         raise RuntimeFileError(
             file, expected, f"a trial that ended with {done.returncode}: {''.join(lines[-1:])[:200]}"
         )
+    return int(done.stdout or 0)
 
 
 def check_graph(file: str, content: bytes) -> None:

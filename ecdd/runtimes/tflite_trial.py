@@ -1,11 +1,14 @@
 """Load and run the TFLite file on standard input: ``python -m ecdd.runtimes.tflite_trial xnnpack|none``.
 
-Its end tells `tflite_file.try_in_own_process` whether the file can be trusted in the caller's process.
+Its end tells `tflite_file.try_in_own_process` whether the file can be trusted in the caller's process, and what it
+prints how much memory the file took.
 """
 
 from __future__ import annotations
 
+import os
 import sys
+from pathlib import Path
 
 import numpy as np
 
@@ -17,6 +20,7 @@ def main() -> int:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     _limit_memory()
+    before = _resident_bytes()
     resolver = OpResolverType.AUTO if sys.argv[1] == "xnnpack" else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     content = sys.stdin.buffer.read()
     try:
@@ -28,7 +32,14 @@ def main() -> int:
     except (ValueError, RuntimeError, MemoryError) as error:
         sys.stdout.write((str(error).strip().splitlines() or [type(error).__name__])[0][:200])
         return REFUSED
+    sys.stdout.write(str(max(0, _resident_bytes() - before)))
     return 0
+
+
+def _resident_bytes() -> int:
+    """Memory that this process holds now; 0 where the system does not say."""
+    said = Path("/proc/self/statm")
+    return int(said.read_text("ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE") if said.is_file() else 0
 
 
 def _limit_memory() -> None:

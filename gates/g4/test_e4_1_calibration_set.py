@@ -22,7 +22,7 @@ from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
 from ecdd.evidence.pytest_plugin import RUN
 from gates.support.calibration_set import CalibrationSet
 from gates.support.fixtures import Bundle, Evidence, NotTested, PolicyContract
-from gates.support.portraits import SPLIT
+from gates.support.portraits import split_of
 
 
 @pytest.mark.experiment("E4.1")
@@ -47,14 +47,19 @@ def test_the_record_is_of_these_logits_and_this_model(
 
 @pytest.mark.experiment("E4.1")
 def test_the_set_is_all_of_calibration_and_nothing_of_train_or_test(
-    evidence: Evidence, bundle: Bundle, calibration_set: CalibrationSet
+    evidence: Evidence, bundle: Bundle, calibration_set: CalibrationSet, data_root: Path | None
 ) -> None:
-    """By digest and by near-duplicate group, on the committed split as it stood when the bundle was made."""
+    """By digest and by near-duplicate group, on the split as it stood when the bundle was made.
+
+    The split is the one beside ``--data``, where there is one, or the committed one: pictures of another team are
+    held to that team's tags.
+    """
     record = bundle.path / "training_record.json"
-    split = split_cited(SPLIT, json.loads(record.read_text("utf-8")) if record.is_file() else {})
+    split = split_cited(split_of(data_root), json.loads(record.read_text("utf-8")) if record.is_file() else {})
     scored = {picture.sha256: picture for picture in calibration_set.pictures}
     if not set(scored) & set(split.rows):
         raise NotTested("disjointness", "no picture of the set is in golden/data_split.csv: another data set")
+    evidence.measure("split", split.digest)
     tagged = {row.sha256 for row in split.rows_with([LineageTag.CALIBRATION]) if row.scope == "face"}
     evidence.none("pictures_not_tagged_calibration", sorted(set(scored) - tagged), n=len(scored))
     evidence.none("calibration_pictures_missing", sorted(tagged - set(scored)), n=len(tagged))
@@ -113,7 +118,7 @@ def test_pictures_give_the_committed_logits(
     from ecdd.dataset_governance.manifest import load_manifest
     from ecdd.dataset_governance.usable_faces import usable_faces
 
-    rows = usable_faces(load_manifest(data_root), load_split(SPLIT), [LineageTag.CALIBRATION])
+    rows = usable_faces(load_manifest(data_root), load_split(split_of(data_root)), [LineageTag.CALIBRATION])
     scored = score_pictures(rows, policy, [bundle.read("model.tflite")])
     now = {picture.sha256: picture for (picture,) in scored}
     then = {picture.sha256: picture for picture in calibration_set.pictures}

@@ -23,7 +23,7 @@ from ecdd.evaluation.scoring import Request, score
 from ecdd.evaluation.transforms import FIELD_SUITE_FILE, UNTOUCHED, apply, load_suite
 from ecdd.pipeline.decode import read_file
 from gates.support.fixtures import Bundle, Detector, Evidence, GoldenSet, NotTested, PolicyContract
-from gates.support.portraits import SPLIT, Portrait, golden_portraits
+from gates.support.portraits import Portrait, golden_portraits, split_of
 from gates.support.score_tables import HELD_OUT
 
 NAMES = tuple(one.name for one in load_suite(FIELD_SUITE_FILE).transforms if one.name != UNTOUCHED)
@@ -108,7 +108,7 @@ def test_held_out_fakes_do_not_become_real(
         raise NotTested("field pixels on held-out pictures", "needs --data")
     from ecdd.dataset_governance.lineage_tags import load_split
 
-    tags = {key: row.lineage.value for key, row in load_split(SPLIT).rows.items()}
+    tags = {key: row.lineage.value for key, row in load_split(split_of(data_root)).rows.items()}
     wanted = Selection(tags, frozenset({HELD_OUT}))
     request = Request(data_root, bundle, contract, transforms=True, selection=wanted, suite=FIELD_SUITE_FILE)
     score(request, tmp_path / "field.parquet", jobs=2)

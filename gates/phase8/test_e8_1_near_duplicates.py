@@ -23,7 +23,7 @@ from ecdd.dataset_governance.picture_hashes import UnreadableError
 from gates.support.fixtures import Evidence, GoldenSet, NotTested, PolicyContract
 from gates.support.made_hashes import SIZE, symmetric, uniform
 from gates.support.planted_copies import PARTS, WHOLE, Planted, plant
-from gates.support.portraits import SPLIT
+from gates.support.portraits import split_of
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,14 @@ def test_a_split_keeps_groups_together(evidence: Evidence, scanned: Scanned, tmp
 
 @pytest.mark.experiment("E8.1")
 def test_shared_data(evidence: Evidence, policy: PolicyContract, data_root: Path | None) -> None:
-    """The pictures of ``--data`` under the committed split."""
+    """The pictures of ``--data`` under their split."""
     if data_root is None:
         raise NotTested("near-duplicates of the labelled pictures", "needs --data")
     rows = load_manifest(data_root)
     names = {row.sha256: row.name for row in rows}
     files = [(row.sha256, row.path) for row in rows]
     found = leakage_scan.scan(files, policy.pixel_pipeline, policy.dataset_governance)
-    tags = {key: row.lineage.value for key, row in load_split(SPLIT).rows.items()}
+    tags = {key: row.lineage.value for key, row in load_split(split_of(data_root)).rows.items()}
     evidence.none("pairs_across_the_split", duplicate_groups.crossings(found.pairs, tags, names), n=len(rows))
     evidence.measure("groups", len(set(found.groups.values())), "group")
     evidence.table("pairs", [_pair_row(pair, names, tags) for pair in found.pairs])

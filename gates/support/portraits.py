@@ -37,6 +37,16 @@ def golden_portraits(golden: GoldenSet, name: str = "in_scope") -> list[Portrait
     return [Portrait(item.id, Path(item.path), labels[item.expected.label]) for item in golden.by_set(name)]
 
 
+def split_of(data_root: Path | None) -> Path:
+    """The tags of ``--data``: those that stand beside its manifest, or the committed ones."""
+    if data_root is None:
+        return SPLIT
+    from ecdd.dataset_governance.manifest import manifest_path
+
+    own = manifest_path(data_root).with_name(SPLIT.name)
+    return own if own.is_file() else SPLIT
+
+
 def data_portraits(data_root: Path | None, scope: str, tags: Sequence[str]) -> list[Portrait]:
     """The pictures of ``--data`` with one of the lineage tags; empty without the option."""
     if data_root is None:
@@ -45,11 +55,11 @@ def data_portraits(data_root: Path | None, scope: str, tags: Sequence[str]) -> l
     from ecdd.dataset_governance.manifest import load_manifest
     from ecdd.dataset_governance.validate_lineage import assert_lineage, join
 
-    rows = load_manifest(data_root)
-    pairs = join(rows, load_split(SPLIT))
+    rows, split = load_manifest(data_root), load_split(split_of(data_root))
+    pairs = join(rows, split)
     wanted = {LineageTag(tag) for tag in tags}
     chosen = [row for row, tagged in pairs if tagged.lineage in wanted and row.scope == scope]
-    assert_lineage(load_split(SPLIT), [row.sha256 for row in chosen], wanted)
+    assert_lineage(split, [row.sha256 for row in chosen], wanted)
     return [Portrait(row.name, row.path, row.label, row.source) for row in sorted(chosen, key=lambda row: row.sha256)]
 
 

@@ -18,7 +18,7 @@ from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table
 from ecdd.evaluation.scoring import Request, score
 from ecdd.evidence.session import payload_digest_of
 from ecdd.evidence.unmeasured import NotTested
-from gates.support.portraits import SPLIT
+from gates.support.portraits import split_of
 
 COMMITTED = Path(__file__).resolve().parents[2] / "reports" / "default" / "scores"
 HELD_OUT, EARLIER = "TEST-NEVER-TOUCH", "CALIBRATION"
@@ -127,7 +127,7 @@ def _scored(bundle: Bundle, contract: LoadedContract, data: Path, folder: Path) 
     """Score ``--data`` once for all workers of a run."""
     from ecdd.dataset_governance.lineage_tags import load_split
 
-    tags = {key: row.lineage.value for key, row in load_split(SPLIT).rows.items()}
+    tags = {key: row.lineage.value for key, row in load_split(split_of(data)).rows.items()}
     tables = []
     with (folder / "g6.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
