@@ -28,7 +28,7 @@ class Work(Protocol):
 
 
 def _work(connection: Connection, work: Work, inherited: tuple[Connection, ...]) -> None:
-    """Loop of a worker: an item in, a result out, until the parent hangs up or is gone.
+    """Loop of a worker: an item in, a result out, until the parent sends None instead, or is gone.
 
     What would stop one process as well is sent instead of a result: None where nothing can be loaded, and the error
     where a file cannot be written.
@@ -42,10 +42,9 @@ def _work(connection: Connection, work: Work, inherited: tuple[Connection, ...])
         except Exception:  # noqa: BLE001 - the parent raises it again, once and in its own words
             connection.send(None)
             return
-        while True:
-            item = connection.recv()
+        while (given := connection.recv()) is not None:
             try:
-                result = work.judge(loaded, item)
+                result = work.judge(loaded, given[0])
             except OSError as error:
                 connection.send(error)
                 return
@@ -94,7 +93,7 @@ class Pool:
     def _give(self, connection: Connection, process: Any, taken: tuple[int, Any]) -> None:  # noqa: ANN401 - by method
         self._busy[connection] = (*taken, process)
         with contextlib.suppress(OSError):  # it died before it was asked; its end is noticed below
-            connection.send(taken[1])
+            connection.send((taken[1],))
 
     def run(self) -> Iterator[Any]:
         """Yield results in order; stop the workers whatever happens."""
@@ -149,5 +148,7 @@ class Pool:
 
 
 def _dismiss(connection: Connection, process: Any) -> None:  # noqa: ANN401
+    with contextlib.suppress(OSError):  # said, since hanging up is not heard where another pool's worker has a copy
+        connection.send(None)
     connection.close()
     process.join()

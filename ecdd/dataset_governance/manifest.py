@@ -79,7 +79,7 @@ def load_manifest(
     """
     path = manifest_path(data)
     if not path.is_file():
-        raise ManifestError([f"{path.name}: no such manifest; give a CSV file or a folder with manifest.csv"])
+        raise ManifestError([f"{path}: no such manifest; give a CSV file or a folder with manifest.csv"])
     problems: list[str] = []
     try:
         table = read_table(path, _REQUIRED, exactly=False, ragged=problems)

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ecdd.errors import EcddError
-from ecdd.files import read_json, write_output
+from ecdd.files import parse_json, read_json, write_output
 
 DUMP_VERSION: Final = 1
 HEAD: Final = "dump.json"
@@ -192,7 +192,7 @@ def _read_npz(path: Path) -> tuple[Any, dict[str, Array]]:
                 for name in packed.namelist()
                 if name != HEAD
             }
-            return json.loads(packed.read(HEAD)), arrays
+            return parse_json(packed.read(HEAD), f"{path}: {HEAD}"), arrays
     except (zipfile.BadZipFile, ValueError, EOFError) as error:
         raise DumpError(f"{path}: not a dump: {error}") from None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +12,7 @@ import numpy as np
 
 from ecdd.bundle.loading import Bundle
 from ecdd.detector import Detector
+from ecdd.files import parse_json
 from ecdd.golden import golden_outputs
 from ecdd.golden.golden_hashes import FrozenStages, load_frozen
 from ecdd.golden.golden_sets import GoldenItem, GoldenSet
@@ -205,7 +205,7 @@ def _frozen_picture(
     stored, folder = stages.picture(item.id), f"{golden_outputs.OUTPUTS_FOLDER}/{item.set}/{item.id}"
     if stored is None or f"{folder}.json" not in bundle.manifest.files:
         return None
-    told = json.loads(bundle.read(f"{folder}.json"))
+    told = parse_json(bundle.read(f"{folder}.json"), bundle.path / f"{folder}.json")
     if len(told["faces"]) != len(stored.faces):
         return None
     has_maps = f"{folder}.npy" in bundle.manifest.files

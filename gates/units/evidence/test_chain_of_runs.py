@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import ModuleType
+
+import pytest
 
 from ecdd.evidence.edits import find_edits
 from ecdd.evidence.head import read_head
 from ecdd.evidence.merging import read_records, write_records
 from ecdd.evidence.records import ExperimentRecord
-from ecdd.evidence.soundness import unsound_runs
+from ecdd.evidence.soundness import foreign_plugins, origin_of, unsound_runs
 from ecdd.evidence.verdicts import judge_metric
 from gates.support.made_evidence import rehash
 from gates.units.evidence.conftest import GREEN, Project
@@ -139,3 +142,15 @@ def test_a_record_of_another_version_ends_the_run_in_words(project: Project) -> 
     result = project.run("gates/test_1.py")
     assert result.ret == 1
     result.stdout.fnmatch_lines(["ecdd harness error: *E2.1.json: not a record*run the gates again*"])
+
+
+def test_a_plugin_is_named_whatever_it_calls_its_module(tmp_path: Path) -> None:
+    file = tmp_path / "helper.py"
+    file.write_text("", encoding="utf-8")
+    module = ModuleType("_pytest.helper")
+    module.__file__ = str(file)
+    manager = pytest.PytestPluginManager()
+    manager.register(module, "helper")
+    named = foreign_plugins(manager)
+    assert named["_pytest.helper"] == origin_of(file)
+    assert not {name for name in named if name.startswith("_pytest.") and name != "_pytest.helper"}

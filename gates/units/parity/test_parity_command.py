@@ -15,6 +15,7 @@ from ecdd.parity.parity_report import judge_stored
 FOREIGN = Path(__file__).resolve().parents[2] / "support" / "foreign_pair"
 PAIR = [f"--reference=onnx:{FOREIGN / 'small_map.onnx'}", f"--candidate=tflite:{FOREIGN / 'small_map.tflite'}"]
 BUNDLE = bundle_path("tiny")
+TINY = [f"--reference=bundle:{BUNDLE}:onnx", f"--candidate=bundle:{BUNDLE}", f"--bundle={BUNDLE}"]
 FEW = ["--data", "golden", "--most", "4"]
 
 
@@ -23,7 +24,7 @@ def run(*arguments: str) -> Result:
 
 
 def test_the_shipped_file_says_what_the_reference_says(tmp_path: Path) -> None:
-    done = run("--data", "golden", "--most", "24", "--limits", "exact", "--layers", "--out", str(tmp_path))
+    done = run(*TINY, "--data", "golden", "--most", "24", "--limits", "exact", "--layers", "--out", str(tmp_path))
     assert done.exit_code == 0, done.output
     stored = json.loads((tmp_path / "parity.json").read_text())
     judged = {one["name"]: one for one in stored["metrics"] if one["verdict"] is not None}
@@ -35,7 +36,7 @@ def test_the_shipped_file_says_what_the_reference_says(tmp_path: Path) -> None:
 
 
 def test_a_mode_that_is_too_far_away_fails(tmp_path: Path) -> None:
-    done = run("--candidate", "bundle::dynamic_range", "--data", "golden", "--out", str(tmp_path))
+    done = run(*TINY, f"--candidate=bundle:{BUNDLE}:dynamic_range", "--data", "golden", "--out", str(tmp_path))
     assert done.exit_code == 1, done.output
     stored = json.loads((tmp_path / "parity.json").read_text())
     failed = {one["name"] for one in stored["metrics"] if one["verdict"] == "fail"}

@@ -106,7 +106,7 @@ def test_the_documented_loop(tmp_path: Path) -> None:
     face = np.asarray(Image.open(io.BytesIO(portrait(1))).convert("RGB"))
     face = face[: face.shape[0] // 2 * 2, : face.shape[1] // 2 * 2]
     path = film(tmp_path / "a.mkv", [face, face, np.full_like(face, 90), face])
-    detector = Detector.load(contract=contract(FAKE))
+    detector = Detector.load("tiny", contract=contract(FAKE))
     frames = list(read_frames(path))
     assert [frame.index for frame in frames] == [0, 1, 2, 3]
     assert frames[3].seconds == pytest.approx(0.3)

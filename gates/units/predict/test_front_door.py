@@ -31,7 +31,7 @@ HEAVY = ("ai_edge_litert", "torch", "tensorflow", "onnxruntime", "scipy", "cv2",
 
 @pytest.fixture(scope="module")
 def detector() -> Detector:
-    return Detector.load(contract=contract(FAKE))
+    return Detector.load("tiny", contract=contract(FAKE))
 
 
 def pixels_of(content: bytes) -> np.ndarray[Any, Any]:
@@ -326,7 +326,7 @@ def test_threads_may_share_a_detector(detector: Detector) -> None:
 def test_cost_of_each_call(detector: Detector) -> None:
     """What the docstring states, with room for a busy machine: processor time, not time on the wall."""
     begun = time.process_time()
-    Detector.load(contract=contract(FAKE))
+    Detector.load("tiny", contract=contract(FAKE))
     assert time.process_time() - begun < 3
     begun = time.process_time()
     for _ in range(5):
@@ -359,7 +359,7 @@ def test_a_verdict_shows_itself(detector: Detector) -> None:
     damaged = detector.predict(b"damaged")
     assert "<img" not in damaged._repr_html_()
     assert "IO-002" in damaged._repr_html_()
-    real = Detector.load(contract=contract(REAL)).predict(ONE)
+    real = Detector.load("tiny", contract=contract(REAL)).predict(ONE)
     assert repr(real).startswith("<Verdict real P(fake)=0.")
 
 

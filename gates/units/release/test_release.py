@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import shutil
@@ -188,6 +189,15 @@ def test_what_the_model_was_never_tested_on_comes_first(tmp_path: Path) -> None:
         if content is not None:
             (tmp_path / "training_record.json").write_bytes(content)
         assert never_tested_on(tmp_path) == ("anything: the bundle has no training record that names it",)
+
+
+def test_a_limit_looser_than_the_shipped_one_stands_on_page_one_with_both_values() -> None:
+    decision = decide(load_bundle(bundle_path("lite")), [], [], TODAY)
+    assert "looser" not in page(decision, "0" * 64)
+    loose = dataclasses.replace(decision, looser=(("operating_point.max_fpr", 0.2, 0.05),))
+    shown = page(loose, "0" * 64)
+    assert "## Limits looser than the shipped ones\n\n- operating_point.max_fpr: 0.2, shipped 0.05\n" in shown
+    assert shown.index("looser") < shown.index("## Claimed and passed")
 
 
 def test_another_key_and_no_signature_are_refused(here: Path) -> None:

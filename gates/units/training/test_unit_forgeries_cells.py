@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from ecdd.bundle import load_bundle
 from ecdd.contract.model_sections import PatchGrid
 from ecdd.inference.patch_grid import PixelBox, cell_box, cells_seeing
 from ecdd.pipeline.decode import decode
@@ -25,6 +26,12 @@ FACES = {
     "at the edge": Face((-30.0, -20.0, 120.0, 150.0), 0.9, ((30.0, 40.0), (80.0, 44.0))),
     "larger than S3": Face((60.0, 40.0, 460.0, 450.0), 0.9, ((160.0, 180.0), (360.0, 172.0))),
 }
+
+
+@pytest.fixture(scope="module")
+def policy() -> Any:
+    """Of a network whose cells each see a part of the face: a mask can be told from cell to cell."""
+    return load_bundle("tiny").contract.policy
 
 
 @pytest.mark.parametrize("where", sorted(FACES))

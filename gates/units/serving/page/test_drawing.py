@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from ecdd.bundle import load_bundle
 from ecdd.evidence.claims import never_tested_on
 from ecdd.pipeline.orientation import box_to_stored
 from gates.support import site as sites
@@ -42,6 +43,8 @@ def test_every_face_of_a_group_is_there(page: Any, picture: Any) -> None:
 
 def test_the_scale_shows_the_probability_against_both_limits(page: Any, picture: Any) -> None:
     """No golden picture need be judged real: the site's answer is changed here, and only what is drawn is tested."""
+    limits = load_bundle().contract.policy.operating_point
+    low, high = limits.t_real, limits.t_fake
     for label, probability in (("real", 0.04), ("abstain", 0.5), ("fake", 0.97)):
         page.route("**/v1/predict*", partial(_says, label, probability))
         sites.upload(page, picture("real_collins"))
@@ -52,7 +55,7 @@ def test_the_scale_shows_the_probability_against_both_limits(page: Any, picture:
               ...zones.map((z) => z.getBoundingClientRect().width / bar.width)]; }"""
         )
         assert spot[0] == pytest.approx(probability, abs=0.005)
-        assert spot[1:] == pytest.approx([0.109366, 0.806779 - 0.109366, 1 - 0.806779], abs=0.005)
+        assert spot[1:] == pytest.approx([low, high - low, 1 - high], abs=0.005)
         assert f"in the zone {'no verdict' if label == 'abstain' else label}" in (
             page.locator("#scale-bar").get_attribute("aria-label")
         )
