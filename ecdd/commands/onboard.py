@@ -234,8 +234,8 @@ def _own_data(data: Path, split: Path | None, out: Path) -> Path:
     folder = out / "data"
     given, tags = {row.sha256 for row in load_manifest(data)}, folder / SPLIT.name
     write_output(folder / "manifest.csv", merged_text([data], folder).encode())
-    source = split or SPLIT
-    known = load_split(source).rows if source.is_file() else {}
+    source: Path | None = split or SPLIT
+    known = load_split(source).rows if source and source.is_file() else {}
     if split is not None or given <= known.keys():
         write_split([known[key] for key in given & known.keys()], tags)
     else:
