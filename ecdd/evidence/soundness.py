@@ -10,10 +10,11 @@ from __future__ import annotations
 import functools
 import hashlib
 import importlib.metadata
+import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Final
 
 from ecdd.evidence.head import RunEntry
@@ -48,13 +49,31 @@ def foreign_plugins(manager: pytest.PytestPluginManager) -> dict[str, str]:
     own, found = Path(_pytest.__file__).parent, {}
     for _name, plugin in manager.list_name_plugin():
         module = plugin if isinstance(plugin, ModuleType) else sys.modules.get(type(plugin).__module__)
-        if plugin is None:
+        if plugin is None or _is_worker_of_xdist(plugin):
             continue
         named = module.__name__ if module is not None else type(plugin).__module__
         file = Path(getattr(module, "__file__", None) or "/")
         if not is_gates_code(file) and not file.is_relative_to(own):
             found[named] = _origin(module, file) if module is not None else origin_of(file)
     return dict(sorted(found.items()))
+
+
+def _is_worker_of_xdist(plugin: object) -> bool:
+    """Whether this is what pytest-xdist runs in a worker: its own class, sent as source and so of no module there."""
+    kind = type(plugin)
+    found = importlib.util.find_spec("xdist") if kind.__module__ == "__channelexec__" else None
+    if found is None or not found.submodule_search_locations:
+        return False
+    source = Path(found.submodule_search_locations[0], "remote.py").read_text(encoding="utf-8")
+    theirs = _codes_within(
+        _codes_within(compile(source, "", "exec", dont_inherit=True)).get(kind.__name__, compile("", "", "exec"))
+    )
+    own = {name: one.__code__ for name, one in vars(kind).items() if hasattr(one, "__code__")}
+    return own.keys() <= theirs.keys() and all(code == theirs[name] for name, code in own.items())
+
+
+def _codes_within(code: CodeType) -> dict[str, CodeType]:
+    return {one.co_name: one for one in code.co_consts if isinstance(one, CodeType)}
 
 
 def _origin(module: ModuleType, file: Path) -> str:

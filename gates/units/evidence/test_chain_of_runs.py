@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -154,3 +155,16 @@ def test_a_plugin_is_named_whatever_it_calls_its_module(tmp_path: Path) -> None:
     named = foreign_plugins(manager)
     assert named["_pytest.helper"] == origin_of(file)
     assert not {name for name in named if name.startswith("_pytest.") and name != "_pytest.helper"}
+
+
+def test_what_calls_itself_a_worker_of_xdist_is_a_plugin_like_any() -> None:
+    """The true one is none: the evidence of every run with ``-n`` would be refused."""
+    remote = pytest.importorskip("xdist.remote", reason="workers are those of pytest-xdist")
+    source = Path(remote.__file__).read_text(encoding="utf-8")
+    changed = source.replace("class WorkerInteractor:", "class WorkerInteractor:\n    def pytest_patched(self): ...\n")
+    for text, unknown in ((source, False), (changed, True)):
+        names: dict[str, Any] = {"__name__": "__channelexec__"}
+        exec(compile(text.partition("\nif __name__")[0], "", "exec", dont_inherit=True), names)  # noqa: S102
+        manager, kind = pytest.PytestPluginManager(), names["WorkerInteractor"]
+        manager.register(kind.__new__(kind), "worker")
+        assert ("__channelexec__" in foreign_plugins(manager)) is unknown
