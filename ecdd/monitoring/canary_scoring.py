@@ -75,9 +75,7 @@ def answers(
     ManifestError
         No manifest, or rows that cannot be read.
     """
-    check(request.manifest, request.selection)
-    transforms = request.chosen()
-    tasks = [Task(listed, t) for listed in stream(request.manifest, request.selection) for t in transforms]
+    tasks = _tasks(request)
     settings = [TimedSettings(bundle, None, None, request.root) for bundle in (current, candidate)]
     rows: tuple[Rows, Rows] = ([], [])
     for pair in zip(*(judge_apart(tasks, one) for one in settings), strict=True):
@@ -85,3 +83,20 @@ def answers(
         rows[1].append(pair[1])
         progress(len(rows[0]), len(tasks))
     return rows
+
+
+def answers_alone(bundle: Bundle, request: Request) -> Rows:
+    """Let one bundle judge a stream, in a process of its own as in `answers`; its times compare with nothing.
+
+    Raises
+    ------
+    ManifestError
+        No manifest, or rows that cannot be read.
+    """
+    return list(judge_apart(_tasks(request), TimedSettings(bundle, None, None, request.root)))
+
+
+def _tasks(request: Request) -> list[Task]:
+    check(request.manifest, request.selection)
+    transforms = request.chosen()
+    return [Task(listed, t) for listed in stream(request.manifest, request.selection) for t in transforms]
