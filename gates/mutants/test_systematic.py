@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from gates.mutants.systematic import planting, sites, table
+from gates.mutants.systematic.campaign import runs
+from gates.mutants.systematic.coverage_map import Seen
 from gates.mutants.systematic.sites import Site
 from gates.mutants.systematic.table import Result, Verdict
 
@@ -108,3 +110,10 @@ def test_a_line_cut_off_while_written_is_run_again(tmp_path: Path) -> None:
     file = tmp_path / "results.jsonl"
     file.write_text(f"{whole}\n{whole[:-20]}", encoding="utf-8")
     assert [one.verdict for one in table.read_results(file)] == ["test"]
+
+
+def test_runs_begin_short_keep_kinds_apart_and_end_at_the_budget() -> None:
+    experiments = [Seen((f"e{k}",), seconds, True) for k, seconds in enumerate((1.0, 1.0, 4.0, 9.0, 100.0))]
+    found = runs([*experiments, Seen(("u0",), 60.0, False), Seen(("u1",), 61.0, False)], budget=45.0)
+    assert [one.tests for one in found] == [("e0", "e1"), ("e2",), ("e3",), ("u0",)]
+    assert [one.experiment for one in found] == [True, True, True, False]

@@ -21,6 +21,7 @@ from gates.mutants.systematic.table import Result, Verdict, read_results, write_
 from gates.mutants.warm_processes import run_pytest
 
 RESULTS: Final = "results.jsonl"
+_FIRST_RUN: Final = 3.0  # seconds
 _PLUGIN: Final = "gates.mutants.systematic.planting"
 
 
@@ -32,7 +33,9 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--packages", nargs="+", default=list(DECIDING), choices=DECIDING)
     parser.add_argument("--seconds", type=float, default=5400.0, help="begin no mutant after so many")
-    parser.add_argument("--unit-seconds", type=float, default=60.0, help="of unit tests, per mutant")
+    parser.add_argument(
+        "--budget", type=float, default=45.0, help="seconds of experiments, and of unit tests, a mutant"
+    )
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "mutation")
     parser.add_argument("--out", type=Path, help="table, as JSON and as Markdown beside it")
     given = parser.parse_args()
@@ -70,7 +73,7 @@ def _run(todo: list[Site], given: argparse.Namespace, begun: float, console: Con
         def one(site: Site) -> Result | None:
             if time.monotonic() - begun > given.seconds:
                 return None
-            return judge(site, selections[site], given.unit_seconds)
+            return judge(site, selections[site], given.budget)
 
         for future in as_completed([pool.submit(one, site) for site in todo]):
             if (result := future.result()) is not None:
@@ -79,7 +82,7 @@ def _run(todo: list[Site], given: argparse.Namespace, begun: float, console: Con
             progress.advance(task)
 
 
-def judge(site: Site, selections: list[Seen], unit_seconds: float) -> Result:
+def judge(site: Site, selections: list[Seen], budget: float) -> Result:
     """Run the tests that see one mutant, experiments first, until one is red.
 
     Parameters
@@ -88,26 +91,48 @@ def judge(site: Site, selections: list[Seen], unit_seconds: float) -> Result:
         The mutant.
     selections : list of Seen
         From the coverage map.
-    unit_seconds : float
-        Unit tests beyond this sum of usual durations are not tried: the mutant then counts as survived.
+    budget : float
+        Seconds that experiments, and after them unit tests, may take together by their usual durations; the longest
+        are not tried, and a mutant that only they could tell counts as survived.
     """
-    begun, spent, tried = time.monotonic(), 0.0, 0
+    begun, tried = time.monotonic(), 0
     source = mutated(site)
     try:
         compile(source, site.path, "exec")
     except SyntaxError as error:
         return _result(site, "no_program", str(error), begun)
-    for seen in selections:
-        if not seen.experiment and spent > unit_seconds:
-            break
-        spent += 0.0 if seen.experiment else seen.seconds
+    for seen in runs(selections, budget):
         tried += len(seen.tests)
         with tempfile.TemporaryDirectory(prefix="ecdd-mutation-") as folder:
             red = _red(site, source, seen, Path(folder))
         if red:
             return _result(site, "experiment" if seen.experiment else "test", red, begun)
-    what = f"{tried} tests green" if tried else "no test runs this line"
+    left = sum(len(seen.tests) for seen in selections) - tried
+    what = f"{tried} tests green{f', {left} beyond the budget' if left else ''}" if tried else "no test runs this line"
     return _result(site, "survived", what, begun)
+
+
+def runs(selections: list[Seen], budget: float) -> list[Seen]:
+    """Gather selections of one kind into runs of pytest, each about twice as long as the one before.
+
+    The first run is short, since most mutants die in it; a mutant that survives is not asked by a hundred processes.
+    """
+    found: list[Seen] = []
+    for experiment in (True, False):
+        spent, longest = 0.0, _FIRST_RUN
+        tests: tuple[str, ...] = ()
+        seconds = 0.0
+        for seen in (one for one in selections if one.experiment is experiment):
+            if spent and spent + seen.seconds > budget:
+                break
+            spent += seen.seconds
+            if tests and seconds + seen.seconds > longest:
+                found.append(Seen(tests, seconds, experiment))
+                tests, seconds, longest = (), 0.0, 2 * longest
+            tests, seconds = tests + seen.tests, seconds + seen.seconds
+        if tests:
+            found.append(Seen(tests, seconds, experiment))
+    return found
 
 
 def _red(site: Site, source: str, seen: Seen, folder: Path) -> str:
@@ -117,15 +142,16 @@ def _red(site: Site, source: str, seen: Seen, folder: Path) -> str:
     planted.write_text(json.dumps({"module": module, "path": str(path), "source": source}), encoding="utf-8")
     limit = 20.0 + 5.0 * seen.seconds
     environment = {VARIABLE: str(planted)}
-    options = ("-x", "--no-summary")
+    options = ("-x", "-rfE", "--tb=short")
     finished = run_pytest(
         seen.tests, folder / "run", first=(_PLUGIN,), options=options, environment=environment, timeout=limit
     )
     if finished.exit_code == 0:
         return ""
-    lines = [line for line in finished.output.splitlines() if line.startswith(("E  ", "FAILED", "ERROR"))]
-    said = lines[0] if lines else f"exit code {finished.exit_code}"
-    return f"{seen.tests[0].partition('::')[0]}: {said}"[:300]
+    lines = finished.output.splitlines()
+    failed = next((line.split(" ")[1] for line in lines if line.startswith(("FAILED ", "ERROR "))), "")
+    said = next((line for line in lines if line.startswith("E  ")), f"exit code {finished.exit_code}")
+    return f"{failed or seen.tests[0].partition('::')[0]}: {said}"[:300]
 
 
 def _result(site: Site, verdict: Verdict, said: str, begun: float) -> Result:
