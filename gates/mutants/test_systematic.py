@@ -68,6 +68,12 @@ def test_a_sample_repeats_and_a_longer_one_begins_with_it() -> None:
     assert len({(site.path, site.line) for site in short}) == 20
 
 
+def test_boundaries_are_every_comparison_that_equality_decides(made_module: Path) -> None:
+    assert [(site.line, site.operator) for site in sites.boundaries(["pipeline"])] == [
+        (16, "ReplaceComparisonOperator_GtE_Gt")
+    ]
+
+
 def test_a_planted_module_runs_the_mutant_and_its_file_is_kept(
     made_module: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

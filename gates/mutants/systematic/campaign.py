@@ -16,12 +16,13 @@ from rich.progress import Progress
 
 from gates.mutants.systematic.coverage_map import CoverageMap, Seen, test_files, trace
 from gates.mutants.systematic.planting import VARIABLE
-from gates.mutants.systematic.sites import DECIDING, ROOT, Site, mutated, sample
+from gates.mutants.systematic.sites import DECIDING, ROOT, Site, boundaries, mutated, sample
 from gates.mutants.systematic.table import Result, Verdict, read_results, write_table
-from gates.mutants.warm_processes import run_pytest
+from gates.mutants.warm_processes import Finished, run_pytest
 
 RESULTS: Final = "results.jsonl"
 _FIRST_RUN: Final = 3.0  # seconds
+_PATIENCE: Final = 40.0  # seconds; a mutant that never ends is red
 _PLUGIN: Final = "gates.mutants.systematic.planting"
 
 
@@ -30,6 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=600, help="mutants; 0 for all")
     parser.add_argument("--seed", type=int, default=20261129)
+    parser.add_argument("--boundaries", action="store_true", help="instead: every < against <=, none drawn")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--packages", nargs="+", default=list(DECIDING), choices=DECIDING)
     parser.add_argument("--seconds", type=float, default=5400.0, help="begin no mutant after so many")
@@ -42,7 +44,8 @@ def main() -> int:
     console, begun = Console(), time.monotonic()
     given.folder.mkdir(parents=True, exist_ok=True)
     _trace(given, console)
-    drawn = sample(given.count or sys.maxsize, given.seed, given.packages)
+    parts = given.packages
+    drawn = boundaries(parts) if given.boundaries else sample(given.count or sys.maxsize, given.seed, parts)
     results = given.folder / RESULTS
     known = {result.name for result in read_results(results)}
     _run([site for site in drawn if site.name not in known], given, begun, console)
@@ -136,22 +139,45 @@ def runs(selections: list[Seen], budget: float) -> list[Seen]:
 
 
 def _red(site: Site, source: str, seen: Seen, folder: Path) -> str:
+    """Say what a mutant turned red, or nothing; a test that is red without it, planted the same way, does not count."""
+    tests = seen.tests
+    while tests:
+        finished = _run_planted(site, source, tests, folder, seen.seconds)
+        if finished.exit_code == 0:
+            return ""
+        lines = finished.output.splitlines()
+        failed = next((line.split(" ")[1] for line in lines if line.startswith(("FAILED ", "ERROR "))), tests[0])
+        said = next((line for line in lines if line.startswith("E  ")), f"exit code {finished.exit_code}")
+        if failed not in tests or _green_without(site, failed):
+            return f"{failed}: {said}"[:300]
+        tests = tuple(test for test in tests if test != failed)
+    return ""
+
+
+_CONTROLS: Final[dict[str, bool]] = {}
+
+
+def _green_without(site: Site, test: str) -> bool:
+    if test not in _CONTROLS:
+        source = (ROOT / site.path).read_text(encoding="utf-8")
+        with tempfile.TemporaryDirectory(prefix="ecdd-control-") as folder:
+            _CONTROLS[test] = _run_planted(site, source, (test,), Path(folder), 60.0).exit_code == 0
+    return _CONTROLS[test]
+
+
+def _run_planted(site: Site, source: str, tests: tuple[str, ...], folder: Path, seconds: float) -> Finished:
     planted = folder / "mutant.json"
-    path = ROOT / site.path
     module = site.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    planted.write_text(json.dumps({"module": module, "path": str(path), "source": source}), encoding="utf-8")
-    limit = 20.0 + 5.0 * seen.seconds
-    environment = {VARIABLE: str(planted)}
-    options = ("-x", "-rfE", "--tb=short")
-    finished = run_pytest(
-        seen.tests, folder / "run", first=(_PLUGIN,), options=options, environment=environment, timeout=limit
+    described = {"module": module, "path": str(ROOT / site.path), "source": source}
+    planted.write_text(json.dumps(described), encoding="utf-8")
+    return run_pytest(
+        tests,
+        folder / "run",
+        first=(_PLUGIN,),
+        options=("-x", "-rfE", "--tb=short"),
+        environment={VARIABLE: str(planted)},
+        timeout=_PATIENCE + 5.0 * seconds,
     )
-    if finished.exit_code == 0:
-        return ""
-    lines = finished.output.splitlines()
-    failed = next((line.split(" ")[1] for line in lines if line.startswith(("FAILED ", "ERROR "))), "")
-    said = next((line for line in lines if line.startswith("E  ")), f"exit code {finished.exit_code}")
-    return f"{failed or seen.tests[0].partition('::')[0]}: {said}"[:300]
 
 
 def _result(site: Site, verdict: Verdict, said: str, begun: float) -> Result:

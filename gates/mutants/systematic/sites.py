@@ -35,6 +35,9 @@ _COMPARISONS: Final = {
     "Eq": ("NotEq",), "NotEq": ("Eq",), "Lt": ("LtE", "GtE"), "LtE": ("Lt", "Gt"), "Gt": ("GtE", "LtE"),
     "GtE": ("Gt", "Lt"), "Is": ("IsNot",), "IsNot": ("Is",),
 }  # fmt: skip
+_BOUNDARIES: Final = frozenset(
+    f"ReplaceComparisonOperator_{a}_{b}" for a, b in (("Lt", "LtE"), ("LtE", "Lt"), ("Gt", "GtE"), ("GtE", "Gt"))
+)
 _OTHERS: Final = (
     "AddNot", "ExceptionReplacer", "NumberReplacer", "ReplaceAndWithOr", "ReplaceOrWithAnd", "ReplaceFalseWithTrue",
     "ReplaceTrueWithFalse", "ReplaceBreakWithContinue", "ReplaceContinueWithBreak", "ReplaceUnaryOperator_Delete_Not",
@@ -125,6 +128,11 @@ def mutated(site: Site) -> str:
         msg = f"{site.name}: no such place in the module; draw the sample anew"
         raise LookupError(msg)
     return changed
+
+
+def boundaries(packages: Iterable[str] = DECIDING) -> list[Site]:
+    """Every mutant that moves only equality to the other side of a comparison: ``<`` for ``<=``, ``>=`` for ``>``."""
+    return sorted(site for path in modules(packages) for site in sites(path) if site.operator in _BOUNDARIES)
 
 
 def sample(count: int, seed: int, packages: Iterable[str] = DECIDING) -> list[Site]:
