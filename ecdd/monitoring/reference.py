@@ -57,7 +57,9 @@ class Reference(BaseModel):
         return self
 
 
-def coded(events: Sequence[Mapping[str, Any]], score_edges: Sequence[float]) -> dict[Trigger, np.ndarray]:
+def coded(
+    events: Sequence[Mapping[str, Any]], score_edges: Sequence[float], names: Iterable[Trigger] = tuple(TRIGGERS)
+) -> dict[Trigger, np.ndarray]:
     """Classes of events for every trigger.
 
     Parameters
@@ -66,6 +68,8 @@ def coded(events: Sequence[Mapping[str, Any]], score_edges: Sequence[float]) -> 
         With the columns of the log.
     score_edges : sequence of float
         Of the reference.
+    names : iterable of str
+        Triggers; all of them where none is named.
 
     Returns
     -------
@@ -73,8 +77,7 @@ def coded(events: Sequence[Mapping[str, Any]], score_edges: Sequence[float]) -> 
         int8, one class an event; `ecdd.monitoring.triggers.NOT_MEASURED` where the event says nothing.
     """
     return {
-        name: np.array([trigger.class_of(one, score_edges) for one in events], dtype=np.int8)
-        for name, trigger in TRIGGERS.items()
+        name: np.array([TRIGGERS[name].class_of(one, score_edges) for one in events], dtype=np.int8) for name in names
     }
 
 

@@ -69,6 +69,7 @@ def drawn_streams(plan: Plan, repetitions: int, seed: int) -> tuple[dict[str, li
     streams: dict[str, list[np.ndarray]] = {trigger: [] for trigger in TRIGGERS}
     counts: dict[str, list[Any]] = {trigger: [] for trigger in TRIGGERS}
     both = [*plan.population, *plan.drifted]
+    classes = coded(both, ())  # those of the scores follow each reference's own edges, all others are the events'
     for _ in range(repetitions):
         taken = random.integers(len(plan.population), size=plan.reference)
         reference = reference_of([plan.population[i] for i in taken], DIGEST, 1)
@@ -76,7 +77,8 @@ def drawn_streams(plan: Plan, repetitions: int, seed: int) -> tuple[dict[str, li
         new = random.random(plan.after) < plan.share
         drifted = len(plan.population) + random.integers(len(plan.drifted), size=plan.after)
         places[plan.quiet :] = np.where(new, drifted, places[plan.quiet :])
-        for trigger, codes in coded(both, reference.score_edges).items():
+        classes |= coded(both, reference.score_edges, ["score_shift"])
+        for trigger, codes in classes.items():
             streams[trigger].append(codes[places])
             counts[trigger].append(reference.counts[trigger])
     return streams, counts
