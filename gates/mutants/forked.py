@@ -10,6 +10,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 
 
+class _Inside:
+    """Plugin: what a test runs as a process of its own finds its plugins as always."""
+
+    def pytest_configure(self) -> None:
+        os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)
+
+
 def run(arguments: list[str], output: str, environment: dict[str, str]) -> None:
     """Run pytest and end the process with its exit code.
 
@@ -35,6 +42,6 @@ def run(arguments: list[str], output: str, environment: dict[str, str]) -> None:
         import pytest
 
         with contextlib.redirect_stdout(stream), contextlib.redirect_stderr(stream):
-            code = int(pytest.main(arguments))
+            code = int(pytest.main(arguments, plugins=[_Inside()]))
             stream.flush()
     os._exit(code)  # threads of the runtimes have nothing left to do
