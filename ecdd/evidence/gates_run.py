@@ -63,13 +63,15 @@ class GatesRequest:
         return RunOptions(Path.cwd(), self.bundle, self.contract, golden, self.data, out, None, today).folder
 
 
-def run_gates(request: GatesRequest) -> int:
+def run_gates(request: GatesRequest, lines: int | None = None) -> int:
     """Run the clauses in a process of pytest.
 
     Parameters
     ----------
     request : GatesRequest
         The call.
+    lines : int, optional
+        File descriptor that gets what pytest prints; standard output where not given.
 
     Returns
     -------
@@ -90,7 +92,8 @@ def run_gates(request: GatesRequest) -> int:
         path: Path | None = getattr(request, name)
         command += [f"--{name}", str(path.absolute())] if path is not None else []
     with _alone_in(request.folder):
-        code = subprocess.run([*command, *request.pytest_arguments], env=_environment(), check=False).returncode
+        whole = [*command, *request.pytest_arguments]
+        code = subprocess.run(whole, env=_environment(), check=False, stdout=lines).returncode
     return code if code in {0, 1} else 2
 
 
