@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ecdd.errors import EcddError
+from ecdd.errors import EcddError, how_to_install
 from ecdd.evidence.declarations import Declared, load_expected, load_specification
 from ecdd.evidence.session import SPECIFICATION_ARGUMENTS, RunOptions
 from ecdd.specification import GATES, GOLDEN, ROOT
@@ -138,8 +138,7 @@ def _check(request: GatesRequest) -> None:
 
     for library in ("pytest", "xdist", "scipy", "onnxruntime"):
         if importlib.util.find_spec(library) is None:
-            msg = f"the gates need {library}, which is not installed; pip install 'ecdd[gates]'"
-            raise WrongCallError(msg)
+            raise WrongCallError(f"the gates need {library}, which is not installed; {how_to_install('gates')}")
     if request.workers != "auto" and not request.workers.isdigit():
         raise WrongCallError(f"--jobs {request.workers}: give a number of processes, or auto")
     if request.data is not None and not request.data.exists():

@@ -52,6 +52,9 @@ def test_the_wheel_holds_what_it_needs_and_no_unit_tests(installed: Installed) -
     clauses = {f"{inside}{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("gates/*/test_e?_*.py")}
     assert len(clauses) == 51
     assert clauses - set(names) == set()
+    pairs = {f"{inside}{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("gates/own_model/pairs/*")}
+    assert pairs
+    assert {name for name in names if "/own_model/" in name} == pairs, "what the tutorial brings, and no more"
     units = [
         name for name in names if "/units/" in name and not re.search(r"__init__|test_golden_(stages|outputs)", name)
     ]
