@@ -38,8 +38,7 @@ def how_to_install(extra: str) -> str:
     install the extra gates from where ECDD came: pip install '.[gates]' in its checkout, or 'WHEEL[gates]'
     """
     return (
-        f"install the extra {extra} from where ECDD came: pip install '.[{extra}]' in its checkout, or "
-        f"'WHEEL[{extra}]'"
+        f"install the extra {extra} from where ECDD came: pip install '.[{extra}]' in its checkout, or 'WHEEL[{extra}]'"
     )
 
 

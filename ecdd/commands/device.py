@@ -59,6 +59,7 @@ def dump(
     """Dump S0 to S8 of the golden pictures with this implementation, on whatever machine it runs."""
     from ecdd.bundle.loading import load_bundle
     from ecdd.detector import Detector
+    from ecdd.files import check_output
     from ecdd.golden.golden_sets import load_checked
     from ecdd.parity.device_dump import PLATFORM_NAME, Platform, write_npz
     from ecdd.parity.device_reference import make_dump
@@ -68,6 +69,8 @@ def dump(
             f"--platform {platform}: letters, digits and . _ + -, at most 80, a letter or digit first"
         )
     loaded, pictures = load_bundle(bundle), load_checked(golden)
+    inputs = [loaded.path, pictures.root]
+    check_output(out, inputs)
     if unknown := set(picture or ()) - {item.id for item in pictures.items}:
         raise typer.BadParameter(f"--picture {', '.join(sorted(unknown))}: not in the golden set")
     wrong = [one for one in about or () if "=" not in one]
@@ -85,7 +88,7 @@ def dump(
         echo(f"{count} of {len(items)} {items[count - 1].id}", err=True)
     if found is None:
         raise typer.BadParameter("--golden: the set has no pictures")
-    write_npz(out, found)
+    write_npz(out, found, inputs)
     echo(f"{out}: {len(items)} pictures of {platform}")
     if as_json:
         told = {"platform": platform, "kind": kind, "payload_digest": loaded.payload_digest}

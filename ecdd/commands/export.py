@@ -38,7 +38,7 @@ def export(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Data manifest; its CALIBRATION pictures give the ranges of full_int8 and int16x8; may be repeated."
+            help="Data manifest, or its folder, may be repeated; CALIBRATION pictures give integer modes their ranges."
         ),
     ] = None,
     split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,

@@ -36,7 +36,9 @@ def import_(
         float | None, typer.Option(help="Factor on the operator's output; 2/3 for NPR and 1 else, where not given.")
     ] = None,
     width: Annotated[float, typer.Option(help="Multiplier of the channels; 1 is the public architecture.")] = 1.0,
-    contract: Annotated[Path | None, typer.Option(help="Its normalisation is recorded with the weights.")] = None,
+    contract: Annotated[
+        Path | None, typer.Option(help="Contract whose normalisation is recorded with the weights.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a public checkpoint into a weight file that names its operator.

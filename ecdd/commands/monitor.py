@@ -53,7 +53,7 @@ def report(
     if out is not None:
         from ecdd.monitoring.page import write_report
 
-        page, _ = write_report(summary, out)
+        page, _ = write_report(summary, out, [_file_of(url)])
         echo(f"{page}: {summary.events} events", err=as_json)
     if as_json:
         write_json(summary.plain())
@@ -113,7 +113,7 @@ def reference(
         assert url is not None
         with EventLog(url) as log:
             made = reference_from_log(log, loaded.payload_digest, days, least)
-    source = scores or Path((url or "").removeprefix("sqlite:///"))
+    source = scores or _file_of(url or "")
     references.save(made, out, [loaded.path, source])
     echo(f"{out}: {made.events} events of bundle {made.bundle_digest[:16]}")
     if as_json:
@@ -221,6 +221,11 @@ def _from_scores(scores: Path, loaded: Any, least: int) -> Reference:  # noqa: A
     if why := table.why_not_of(loaded.payload_digest, loaded.contract.digest):
         raise MonitoringError(f"{scores}: {why}")
     return reference_of(rows_of_scores(table.of(UNTOUCHED)), loaded.payload_digest, least)
+
+
+def _file_of(url: str) -> Path:
+    """The file of a log, where it is one."""
+    return Path(url.removeprefix("sqlite:///"))
 
 
 def _knobs(bundle: Path | None) -> Any:  # noqa: ANN401 - the contract's section, lazily imported

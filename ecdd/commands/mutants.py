@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from ecdd.commands.terminal import AsJson, lines_descriptor, write_json
-from ecdd.files import read_json
+from ecdd.files import check_output, read_json
 from ecdd.specification import ROOT
 
 
@@ -32,6 +32,8 @@ def mutants(
     from ecdd.bundle import bundle_path
 
     bundle = bundle and bundle_path(bundle).absolute()
+    if out is not None:
+        check_output(out, [] if bundle is None else [bundle])
     with tempfile.TemporaryDirectory() as folder:
         # a program reads the table, from a file of its own where nobody asked for one
         table = out.absolute() if out is not None else Path(folder) / "mutants.json" if as_json else None

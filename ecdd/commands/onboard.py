@@ -46,7 +46,7 @@ Geometry = Annotated[
     str | None,
     typer.Option(help="STRIDE,FIELD,PADDING of the map's cells, px, where they do not see the whole picture."),
 ]
-Base = Annotated[Path | None, typer.Option("--contract", help="Policy of everything else; the default bundle's.")]
+Base = Annotated[Path | None, typer.Option("--contract", help="Contract of everything else; the default bundle's.")]
 
 
 def said_by(  # noqa: PLR0917 - one parameter an option

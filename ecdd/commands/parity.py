@@ -31,7 +31,7 @@ def parity(
     data: Annotated[str, typer.Option(help="Folder of pictures, manifest, one picture, or golden.")] = "golden",
     most: Annotated[int | None, typer.Option(min=1, help="At most so many pictures, by smallest SHA-256.")] = None,
     contract: Annotated[
-        Path | None, typer.Option(help="Pixels, gates, pooling and limits; by default the reference's.")
+        Path | None, typer.Option(help="Contract of pixels, gates, pooling and limits; by default the reference's.")
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle whose calibration (and contract) stand for files alone.")
@@ -65,7 +65,9 @@ def parity(
     not or an output has no partner (incomplete), 2 for files, pictures or options that cannot be used. A contract of
     schema version 4 says what inputs and outputs are; without one the output with the fewest numbers a picture decides.
     """
+    from ecdd.files import check_output
     from ecdd.parity.found_layout import TensorNames
+    from ecdd.parity.parity_report import WRITTEN
     from ecdd.parity.parity_run import CalibrationOptions, ParityRequest, PixelOptions
     from ecdd.runtimes.registry import RuntimeSettings
 
@@ -87,8 +89,12 @@ def parity(
         calibration=CalibrationOptions(temperature, bias, t_real, t_fake),
         settings=RuntimeSettings(threads, xnnpack),
     )
+    inputs = [Path(data), *(path for path in (contract, bundle) if path is not None)]
+    inputs += [Path(part) for spec in (reference, candidate) for part in spec.split(":")[1:] if part]
+    for name in WRITTEN if out is not None else ():
+        check_output(Path(out or "", name), inputs)
     report = _run(request)
-    files = [] if out is None else report.write(out)
+    files = [] if out is None else report.write(out, inputs)
     if as_json:
         write_json(report.stored())
     else:

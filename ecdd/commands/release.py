@@ -38,7 +38,7 @@ def release(  # noqa: PLR0917 - options of the command line
     make_keys: Annotated[
         Path | None, typer.Option(help="Write a new key pair NAME.pem and NAME.pub.pem, and stop.")
     ] = None,
-    named: Annotated[Path | None, typer.Option("--bundle", help="The same as BUNDLE, by its option.")] = None,
+    named: Annotated[Path | None, typer.Option("--bundle", help="Bundle; the same as BUNDLE.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Approve a bundle and sign it, or refuse it with every reason; exit code 1 on refusal.

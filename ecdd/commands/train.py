@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -121,6 +122,7 @@ def lite(
     from ecdd.training.face_run import FaceRunOptions, run_face_training
     from ecdd.training.processes import join_processes, leave_processes
 
+    _check_output(out, [init])
     torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -167,9 +169,11 @@ def _train(
     from ecdd.training.config import load_config
     from ecdd.training.processes import join_processes, leave_processes
     from ecdd.training.run import RunOptions, run_training
+    from ecdd.training.run_folder import WEIGHTS_NAME
 
     data, config, contract, split = inputs
     out, cache, init, freeze, followed = options
+    _check_output(out, [init, followed and followed / WEIGHTS_NAME])
     torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -207,6 +211,14 @@ def _train(
             trainings = [*record["leave_one_source_out"], record["shipped"]]
             measured = [{"left_out": one["left_out"], "measured": one["measured"]} for one in trainings]
             write_json({"folder": str(out), "skipped": record["skipped"], "trainings": measured})
+
+
+def _check_output(out: Path, read: Iterable[Path | None]) -> None:
+    """Refuse to end a training on the weights that it begins with or follows."""
+    from ecdd.files import check_output
+    from ecdd.training.run_folder import WEIGHTS_NAME
+
+    check_output(out / WEIGHTS_NAME, [path for path in read if path is not None])
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

@@ -61,7 +61,7 @@ def serve(bundle: Path, contract: LoadedContract, folder: Path) -> Iterator[str]
         Address, without a slash at the end.
     """
     contract.dump(folder / "policy_contract.yaml")
-    command = [*COMMAND, "serve", "--port", "0", "--workers", "1", "--bundle", str(bundle)]
+    command = [*COMMAND, "serve", "--port", "0", "--jobs", "1", "--bundle", str(bundle)]
     command += ["--contract", str(folder / "policy_contract.yaml")]
     log = folder / "site.txt"
     with log.open("wb") as stream:

@@ -272,24 +272,6 @@ def test_json_is_whole_and_alone_on_standard_output(
     assert keys <= set(json.loads(said.stdout))
 
 
-def test_one_name_for_one_thing() -> None:
-    """--bundle, --data, --contract and --key are paths everywhere, and nothing else is called so."""
-    meanings = {
-        "--bundle": r"[Bb]undle|BUNDLE",
-        "--data": r"[Mm]anifest|pictures",
-        "--contract": r"[Cc]ontract|Policy|Pixels|normalisation",
-        "--key": r"Private key",
-    }
-    short = {"--manifest", "--from", "--policy", "--model-bundle"}
-    for name, command in every_command().items():
-        for one in command.params:
-            for option in one.opts:
-                assert option not in short, name
-                if option in meanings:
-                    assert "Path" in str(one.type_descriptor.annotation) or (name, option) == ("parity", "--data"), name
-                    assert re.search(meanings[option], one.help), (name, option, one.help)
-
-
 def test_a_renamed_option_works_and_warns() -> None:
     for command, old in RENAMED.items():
         found = every_command()[command]

@@ -49,7 +49,8 @@ QUICK: Final = [name for name in CALLS if name not in {*WITHOUT, *LINES, *ELSEWH
 def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     files = write_files(tmp_path_factory.mktemp("given"))
     run = shutil.copytree(files["run"], Path(files["new"]).parent / "run")
-    return files | {"run": str(run), "other": str(ROOT / "golden" / "in_scope" / "real_oath_f.jpg")}
+    # a bundle is a folder, or the name of one that ships, wherever one is asked for
+    return files | {"bundle": "tiny", "run": str(run), "other": str(ROOT / "golden" / "in_scope" / "real_oath_f.jpg")}
 
 
 def alone(text: str) -> Any:

@@ -52,9 +52,6 @@ def test_the_wheel_holds_what_it_needs_and_no_unit_tests(installed: Installed) -
     clauses = {f"{inside}{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("gates/*/test_e?_*.py")}
     assert len(clauses) == 51
     assert clauses - set(names) == set()
-    pairs = {f"{inside}{path.relative_to(ROOT).as_posix()}" for path in ROOT.glob("gates/own_model/pairs/*")}
-    assert pairs
-    assert {name for name in names if "/own_model/" in name} == pairs, "what the tutorial brings, and no more"
     units = [
         name for name in names if "/units/" in name and not re.search(r"__init__|test_golden_(stages|outputs)", name)
     ]
@@ -80,6 +77,13 @@ def test_commands_need_no_checkout(installed: Installed, empty: Path) -> None:
     _said(installed.run(empty, "ecdd", "parity", "--most", "3"))
     refused = installed.run(empty, "ecdd", "release", "--dry-run")
     assert (refused.returncode, "run `ecdd gates` first" in refused.stderr) == (2, True)
+
+
+def test_every_clause_can_be_collected(installed: Installed, empty: Path) -> None:
+    """What one clause imports and the wheel has not would end every run of all clauses."""
+    said = _said(installed.run(empty, "ecdd", "gates", "--", "--collect-only", "-q"))
+    files = {line.split("::")[0].rpartition("/")[2] for line in said.splitlines() if "::test_" in line}
+    assert files == {path.name for path in ROOT.glob("gates/*/test_e?_*.py")}
 
 
 def test_gates_without_a_browser_are_as_expected(g1: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
