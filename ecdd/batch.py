@@ -102,14 +102,14 @@ def judge_one(detector: Detector, item: Any, heatmaps: Path | None) -> dict[str,
 
 def _write(drawn: Image.Image, verdict: Verdict, folder: Path) -> Path:
     """Write a heatmap; its name holds the picture's own and the digest of its content."""
-    from ecdd.files import write_bytes
+    from ecdd.files import write_output
 
     buffer = io.BytesIO()
     drawn.save(buffer, "PNG", compress_level=3)
     # of a path, bytes that are no text are written out: the name can be printed, stored as JSON and opened again
     stem = PurePath(verdict.path).stem.encode()[:_NAME_BYTES].decode("utf-8", "ignore")
     target = folder / f"{stem}-{str(verdict.file_sha256)[:8]}.png"
-    write_bytes(target, buffer.getvalue())
+    write_output(target, buffer.getvalue())
     return target
 
 

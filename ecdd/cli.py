@@ -20,7 +20,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from ecdd.commands.renamed import accept_old_names
 from ecdd.commands.terminal import detail, echo, speak
-from ecdd.errors import EcddError
+from ecdd.errors import EcddError, how_to_install
 
 USAGE_ERROR = 2
 _ANYWHERE = frozenset({"-q", "--quiet", "-v", "--verbose"})
@@ -192,7 +192,7 @@ def _message(error: Exception) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name and not error.name.startswith("ecdd"):
         library = error.name.split(".")[0]
         extra = EXTRAS.get(library)
-        how = f"pip install 'ecdd[{extra}]'" if extra else f"pip install {library}"
+        how = how_to_install(extra) if extra else f"pip install {library}"
         return f"ecdd: this command needs {library}, which is not installed; {how}"
     if isinstance(error, OSError):
         where = "" if error.filename is None else f"{error.filename}: "

@@ -29,6 +29,19 @@ class ListedError(EcddError):
         self.problems = problems
 
 
+def how_to_install(extra: str) -> str:
+    """What to do where the libraries of an extra are missing; the project is on no package index.
+
+    Examples
+    --------
+    >>> print(how_to_install("gates"))
+    install the extra gates from where ECDD came: pip install '.[gates]' in its checkout, or 'WHEEL[gates]'
+    """
+    return (
+        f"install the extra {extra} from where ECDD came: pip install '.[{extra}]' in its checkout, or 'WHEEL[{extra}]'"
+    )
+
+
 def printable(text: str) -> str:
     r"""Escape what a terminal would obey or could not encode; names and keys come from files that anyone may have made.
 

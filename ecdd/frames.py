@@ -138,7 +138,7 @@ def read_frames(
     ValueError
         ``every`` is below 1.
     ModuleNotFoundError
-        PyAV is missing: ``pip install 'ecdd[video]'``.
+        PyAV is missing: it comes with the extra ``video``.
     """
     if every < 1:
         raise ValueError(f"every is {every}; 1 or more is needed")

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from ecdd.errors import how_to_install
+
 # libraries of the extras that the gates do not need; a unit test that imports one cannot run without it
 _OPTIONAL = {
     "torch": "train",
@@ -41,7 +43,7 @@ def pytest_make_collect_report(collector: pytest.Collector) -> Any:
         while error is not None and not isinstance(error, ModuleNotFoundError):
             error = error.__cause__
         if error is not None and (extra := _OPTIONAL.get((error.name or "").split(".")[0])):
-            reason = f"Skipped: not tested here: {error.name} is not installed; pip install 'ecdd[{extra}]'"
+            reason = f"Skipped: not tested here: {error.name} is not installed; {how_to_install(extra)}"
             report.outcome, report.longrepr = "skipped", (str(collector.path), 1, reason)
     return report
 

@@ -58,6 +58,7 @@ def fit_platt(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Appl
         raise CalibrationError(msg)
     slope = float(result.x[0]) / spread
     if not 1 / 1000 <= slope <= STEEPEST:
-        msg = f"Platt scaling gives slope {slope:.4g}, allowed 0.001 to {STEEPEST:g}; check labels and logits"
+        msg = f"Platt scaling gives slope {slope:.4g}, allowed 0.001 to {STEEPEST:g}: the logits do not rise "
+        msg += "with the labels; check the labels, and which class is fake"
         raise CalibrationError(msg)
     return AppliedCalibration(1 / slope, float(result.x[1]) - slope * middle)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecdd.commands.next_steps import say_how_to_freeze
-from ecdd.commands.terminal import echo, progress, write_json
+from ecdd.commands.terminal import AsJson, echo, progress, write_json
 from ecdd.errors import EcddError
 from ecdd.specification import SPLIT
 
@@ -30,7 +29,7 @@ def verify(
         Path | None, typer.Option("--public-key", help="A bundle that its private half did not sign is then refused.")
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check every byte of a bundle and whether its parts agree; exit code 2 where it must not be used.
 
@@ -56,7 +55,7 @@ def diff(
     old: Annotated[Path, typer.Argument(help="Bundle before.")],
     new: Annotated[Path, typer.Argument(help="Bundle after.")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List what differs between two bundles: files, and contract values; exit code 1 where anything does."""
     from ecdd.bundle import load_bundle
@@ -119,6 +118,7 @@ def build(
     ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the new bundle; the old one's, or own-model.")] = None,
     release: Annotated[str | None, typer.Option(help="Its version; the old one's, or 0.1.0.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Make a bundle: from your own model, or from another bundle with another mode shipped.
 
@@ -143,7 +143,9 @@ def build(
         tags = split or SPLIT
         pair = _Pair(tflite, onnx, contract, data, tags, scores, training, architecture, small_logits)
         made = _build_own(pair, out, frozen_on, name or "own-model", release or "0.1.0")
-    say_how_to_freeze(made, out)
+    about = say_how_to_freeze(made, out)
+    if as_json:
+        write_json(about)
 
 
 def _ship(source: Path | None, mode: str, out: Path, name: str | None, release: str | None) -> Bundle:
@@ -194,7 +196,7 @@ def _build_own(pair: _Pair, out: Path, frozen_on: datetime.datetime | None, name
 
 
 @app.command()
-def show(path: BundlePath = None, as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False) -> None:
+def show(path: BundlePath = None, as_json: AsJson = False) -> None:
     """Show what a bundle says of itself."""
     from ecdd.bundle import load_bundle
 
@@ -207,7 +209,7 @@ def show(path: BundlePath = None, as_json: Annotated[bool, typer.Option("--json"
         "calibration": bundle.calibration.model_dump(mode="json"),
     }
     if as_json:
-        echo(json.dumps(content, indent=2))
+        write_json(content)
         return
     from ecdd.bundle.variants import modes
 

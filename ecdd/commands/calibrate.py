@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ecdd.commands.next_steps import say_how_to_freeze
-from ecdd.commands.terminal import echo, progress
+from ecdd.commands.terminal import AsJson, echo, progress, write_json
 from ecdd.errors import EcddError
 from ecdd.specification import CONFIGS, SPLIT
 
@@ -49,6 +49,7 @@ def calibrate(
         datetime.datetime | None,
         typer.Option(formats=["%Y-%m-%d"], help="Day the calibration set was frozen; today for newly scored pictures."),
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Fit calibration and thresholds by the contract, and write a new bundle; none is changed in place.
 
@@ -109,7 +110,9 @@ def calibrate(
     if data is not None:
         _show_shortcuts(rows, out)
     echo(f"{out}: bundle {new.name} {new.release}")
-    say_how_to_freeze(load_bundle(out), out)
+    about = say_how_to_freeze(load_bundle(out), out)
+    if as_json:
+        write_json(about)
 
 
 def _chosen(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ecdd.commands import onboard
-from ecdd.commands.terminal import echo, plain, write_json
+from ecdd.commands.terminal import AsJson, console, echo, plain, write_json
 from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Make, check, show and compare policy contracts.", no_args_is_help=True, add_completion=False)
 
 ContractPath = Annotated[Path | None, typer.Argument(help="Contract file; the default bundle's where not given.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Write JSON.")]
 
 
 @app.command()
@@ -42,6 +41,7 @@ def init(
     pooling: onboard.Pooling = None,
     geometry: onboard.Geometry = None,
     contract: onboard.Base = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the contract of your pair of model files, as `ecdd onboard` does, or of a weight file, and nothing else.
 
@@ -71,6 +71,8 @@ def init(
             echo(note)
     own.dump(out)
     echo(f"{out}: {len(own.proposed)} values proposed")
+    if as_json:
+        write_json({"contract": str(out), "digest": own.digest, "proposed": list(own.proposed)})
 
 
 @app.command()
@@ -122,7 +124,7 @@ def show(
             "preprocessing_digest": contract.preprocessing_digest,
             "knobs": rows,
         }
-        echo(json.dumps(content, indent=2))
+        write_json(content)
         return
     _print_table(
         f"{contract.path} · {contract.digest[:16]}",
@@ -164,19 +166,18 @@ def _rows(contract: LoadedContract, only: set[str] | None) -> list[dict[str, obj
 
 def _print_table(title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     """Print a table; text is never read as markup, and a pipe gets it as wide as it needs to be."""
-    from rich.console import Console
     from rich.table import Table
 
-    console = Console()
-    widest = None if console.is_terminal else 60
+    shown = console()
+    widest = None if shown.is_terminal else 60
     table = Table(title=plain(title))
     for number, column in enumerate(columns):
         table.add_column(column, no_wrap=number == 0, overflow="fold", max_width=widest)
     for row in rows:
         table.add_row(*(plain(cell) for cell in row))
-    if not console.is_terminal:
-        console = Console(width=Console(width=10_000).measure(table).maximum)
-    console.print(table)
+    if not shown.is_terminal:
+        shown = console(width=console(width=10_000).measure(table).maximum)
+    shown.print(table)
 
 
 @app.command()
@@ -199,7 +200,7 @@ def diff(
             "second": {"path": str(second), "digest": after.digest},
             "changes": [asdict(change) for change in changes],
         }
-        echo(json.dumps(content, indent=2))
+        write_json(content)
     elif changes:
         _print_table(
             f"{first} → {second}", ("key", "", "before", "after", "stages", "gates"), [_row(item) for item in changes]
@@ -239,6 +240,7 @@ def upgrade(
     path: ContractPath = None,
     *,
     out: Annotated[Path, typer.Option(help="Contract to write.")],
+    as_json: AsJson = False,
 ) -> None:
     """Write a contract of an older schema version in the newest one.
 
@@ -253,3 +255,5 @@ def upgrade(
     values = {**contract.values, "schema_version": SCHEMA_VERSION}
     write_output(out, contract_text(values, contract.provenance).encode(), inputs=[contract.path])
     echo(f"{out}: schema version {SCHEMA_VERSION}; {len(contract.filled_in)} knobs added, all proposed")
+    if as_json:
+        write_json({"contract": str(out), "schema_version": SCHEMA_VERSION, "added": list(contract.filled_in)})

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import AsJson, echo, write_json
 
 if TYPE_CHECKING:
     from ecdd.parity.device_report import DeviceReport
@@ -26,6 +25,7 @@ def pack(
     *,
     out: Annotated[Path, typer.Option(help="New folder.")],
     golden: _Golden = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write a kit: model, contract as JSON, golden pictures, frozen stages as a dump."""
     from ecdd.bundle.loading import load_bundle
@@ -38,6 +38,8 @@ def pack(
     files = pack_kit(reference, out)
     frozen, n = len(reference.frozen), len(reference.dump.head.pictures)
     echo(f"{out}: {len(files)} files, {n} golden pictures, stages of {frozen} frozen, of {n - frozen} computed here")
+    if as_json:
+        write_json({"folder": str(out), "files": files, "pictures": n, "frozen": frozen})
 
 
 @app.command()
@@ -52,10 +54,12 @@ def dump(
     about: Annotated[list[str] | None, typer.Option(help="NAME=TEXT, kept in the dump; repeatable.")] = None,
     xnnpack: Annotated[bool, typer.Option(help="Whether XNNPACK computes the model.")] = True,
     pixels: Annotated[bool, typer.Option("--pixels", help="Also keep S1's pixels.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Dump S0 to S8 of the golden pictures with this implementation, on whatever machine it runs."""
     from ecdd.bundle.loading import load_bundle
     from ecdd.detector import Detector
+    from ecdd.files import check_output
     from ecdd.golden.golden_sets import load_checked
     from ecdd.parity.device_dump import PLATFORM_NAME, Platform, write_npz
     from ecdd.parity.device_reference import make_dump
@@ -65,6 +69,8 @@ def dump(
             f"--platform {platform}: letters, digits and . _ + -, at most 80, a letter or digit first"
         )
     loaded, pictures = load_bundle(bundle), load_checked(golden)
+    inputs = [loaded.path, pictures.root]
+    check_output(out, inputs)
     if unknown := set(picture or ()) - {item.id for item in pictures.items}:
         raise typer.BadParameter(f"--picture {', '.join(sorted(unknown))}: not in the golden set")
     wrong = [one for one in about or () if "=" not in one]
@@ -82,8 +88,11 @@ def dump(
         echo(f"{count} of {len(items)} {items[count - 1].id}", err=True)
     if found is None:
         raise typer.BadParameter("--golden: the set has no pictures")
-    write_npz(out, found)
+    write_npz(out, found, inputs)
     echo(f"{out}: {len(items)} pictures of {platform}")
+    if as_json:
+        told = {"platform": platform, "kind": kind, "payload_digest": loaded.payload_digest}
+        write_json({"dump": str(out), "pictures": [item.id for item in items]} | told)
 
 
 _TOLD = ("library", "delegate", "threads", "model_sha256")
@@ -96,7 +105,7 @@ def judge(
     ],
     bundle: _Bundle = None,
     golden: _Golden = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Hold a dump to the frozen stages: the first stage that moves, by how much, and the likely cause.
 
@@ -111,7 +120,10 @@ def judge(
 
     given = read_dump(path)
     report = judge_dump(given, load_reference(load_bundle(bundle), load_checked(golden)))
-    echo(json.dumps(report.as_json(), indent=1) if as_json else _text(report))
+    if as_json:
+        write_json(report.as_json())
+    else:
+        echo(_text(report))
     if not report.passes:
         raise typer.Exit(1)
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ecdd.commands.terminal import echo, note, write_json
+from ecdd.commands.terminal import AsJson, echo, note, write_json
 from ecdd.errors import EcddError, ListedError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def diff(
     before: Annotated[Path, typer.Argument(help="Folder of a run, for example reports/default.", metavar="RUN_A")],
     after: Annotated[Path, typer.Argument(help="Folder of a later run.", metavar="RUN_B")],
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON: every difference, at full precision.")] = False,
+    as_json: AsJson = False,
     html: Annotated[Path | None, typer.Option(help="Also write a self-contained page to this file.")] = None,
 ) -> None:
     """Compare two runs: verdicts that changed, metrics that moved beyond noise, limits, versions.

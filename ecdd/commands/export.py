@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo, watched
+from ecdd.commands.terminal import AsJson, echo, watched, write_json
 from ecdd.specification import CONTRACT, SPLIT
 
 if TYPE_CHECKING:
@@ -37,10 +38,12 @@ def export(
     data: Annotated[
         list[Path] | None,
         typer.Option(
-            help="Data manifest; its CALIBRATION pictures give the ranges of full_int8 and int16x8; may be repeated."
+            help="Data manifest, or its folder, may be repeated; CALIBRATION pictures give integer modes their ranges."
         ),
     ] = None,
     split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Export a teacher or student, compare the float files with it, quantise, look inside, and time the files."""
     from ecdd.export.quantised_file import EXPECTED, INTEGER_MODES, WEIGHTS_ONLY
@@ -72,6 +75,7 @@ def export(
         f"max |difference| of a patch logit on {parity.n} tensors: TFLite {parity.tflite_max:.3g}, "
         f"ONNX {parity.onnx_max:.3g}; spread of the map {parity.spread:.3g}"
     )
+    files: dict[str, dict[str, object]] = {ONNX_FILE: {"mode": "float32", "bytes": len(exported.onnx)}}
     ranges = _representative(data, split, policy) if set(modes) & set(INTEGER_MODES) else None
     for name in [key for key in EXPECTED if key in modes]:
         made = quantise(fold(model), name, policy.policy, ranges, float_layers=float_layer, integer_io=integer_io)
@@ -80,7 +84,11 @@ def export(
         if made.representative is not None:
             text = json.dumps(made.representative, indent=1, sort_keys=True) + "\n"
             write_output(out / f"{Path(file).stem}_representative_data.json", text.encode(), inputs=[weights])
-        echo(f"{file}: {len(made.model)} bytes, one thread, one face, median {tflite_latency(made.model):.2f} ms")
+        latency = tflite_latency(made.model)
+        files[file] = {"mode": name, "bytes": len(made.model), "median_ms": latency}
+        echo(f"{file}: {len(made.model)} bytes, one thread, one face, median {latency:.2f} ms")
+    if as_json:
+        write_json({"folder": str(out), "files": files, "patch_logit_difference": asdict(parity)})
 
 
 def _representative(data: list[Path] | None, split: Path, contract: LoadedContract) -> RepresentativeSet:

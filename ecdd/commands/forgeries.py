@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo, watched
+from ecdd.commands.terminal import AsJson, echo, watched, write_json
 from ecdd.specification import SPLIT
 
 app = typer.Typer(help="Make forgeries and look at them.", no_args_is_help=True, add_completion=False)
@@ -29,6 +29,8 @@ def sheet(
     seed: Annotated[int, typer.Option(min=0, max=2**31 - 1, help="Decides everything.")] = 0,
     contract: Annotated[Path | None, typer.Option(help="Policy contract; the default one where not given.")] = None,
     split: Annotated[Path, typer.Option(help="Lineage tags.", show_default="golden/data_split.csv")] = SPLIT,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Draw a contact sheet: real, forged, mask, difference, and the cells that see the forgery.
 
@@ -68,3 +70,5 @@ def sheet(
     write_output(out, as_png(drawn.image), inputs=inputs)
     reasons = ", ".join(f"{reason} {n}" for reason, n in drawn.refused.items()) or "none"
     echo(f"{out}: {drawn.rows} forgeries; not forged: {reasons}")
+    if as_json:
+        write_json({"sheet": str(out), "forgeries": drawn.rows, "not_forged": dict(drawn.refused)})

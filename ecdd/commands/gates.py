@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import AsJson, echo, lines_descriptor, write_json
 
 if TYPE_CHECKING:
     from ecdd.evidence.gates_run import GatesRequest
@@ -48,6 +48,7 @@ def gates(  # noqa: PLR0917 - options of the command line
     attest: Annotated[
         Path | None, typer.Option(help="Private key of who runs the gates: sign what ran, for ecdd release.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Run the clauses of the specification and write records, report and JUnit into one folder.
 
@@ -65,27 +66,40 @@ def gates(  # noqa: PLR0917 - options of the command line
     if attest is not None:
         load_signer(attest)
         check_fresh(request.folder)
-    code = run_gates(request)
+    code = run_gates(request, lines_descriptor())
     if code in {0, 1}:
         if attest is not None and (request.folder / HEAD_FILE).is_file():
             echo(f"attested: {sign_evidence(request.folder, attest)}")
-        say_end(request)
+        about = say_end(request)
+        if as_json:
+            write_json({"exit_code": code} | about)
     raise typer.Exit(code)
 
 
-def say_end(request: GatesRequest) -> None:
-    """Print the gates, the report's path and what a release would say of this folder's records."""
+def say_end(request: GatesRequest) -> dict[str, Any]:
+    """Print the gates, the report's path and what a release would say of this folder's records.
+
+    Parameters
+    ----------
+    request : GatesRequest
+        A run that has ended.
+
+    Returns
+    -------
+    dict
+        The same as JSON values, with the verdict of each experiment.
+    """
     import datetime
 
     from ecdd.bundle import load_bundle
-    from ecdd.commands.release import say
+    from ecdd.commands.release import plain, say
     from ecdd.evidence.declarations import load_specification
     from ecdd.evidence.merging import read_records
     from ecdd.evidence.summary import gate_lines, not_tested_lines
     from ecdd.release.approval import decide
 
     if not (request.folder / "index.json").is_file():
-        return
+        return {"folder": str(request.folder)}
     records, declared = read_records(request.folder), load_specification()
     for line in not_tested_lines(records):
         echo(line)
@@ -94,4 +108,12 @@ def say_end(request: GatesRequest) -> None:
     echo(f"report: {request.folder / 'index.html'}")
     bundle = load_bundle(request.bundle)
     today = datetime.datetime.now(datetime.UTC).date()
-    say(bundle, decide(bundle, [request.folder], [], today), most=MOST_REASONS)
+    decision = decide(bundle, [request.folder], [], today)
+    say(bundle, decision, most=MOST_REASONS)
+    return {
+        "folder": str(request.folder),
+        "report": str(request.folder / "index.html"),
+        "verdicts": {key: record.verdict for key, record in records.items()},
+        "not_tested": not_tested_lines(records),
+        "release": plain(bundle, decision),
+    }

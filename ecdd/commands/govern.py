@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from ecdd.commands.govern_lineage import check, say_head, tag
+from ecdd.commands.govern_lineage import check, say_heads, tag
 from ecdd.commands.govern_review import app as review
 from ecdd.commands.govern_scan import scan
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import AsJson, echo, write_json
 
 app = typer.Typer(
     help="Near-duplicates and lineage of a data set, and manual review.", no_args_is_help=True, add_completion=False
@@ -52,6 +52,7 @@ def split(
         Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")
     ] = None,
     who: Annotated[str, typer.Option(help="Who tags; for the history beside the split.")] = "ecdd govern split",
+    as_json: AsJson = False,
 ) -> None:
     """Tag every picture so that no near-duplicate, known person or held-out source crosses a boundary.
 
@@ -75,7 +76,11 @@ def split(
         echo(f"{lineage}: {count} {scope}, {names[label]}")
     count = len({row.near_duplicate_group for row in written.rows.values()})
     echo(f"{len(written.rows)} pictures in {count} groups, digest {written.digest}")
-    say_head(history_path(out))
+    heads = say_heads([history_path(out)])
+    if as_json:
+        tags = Counter(row.lineage.value for row in written.rows.values())
+        about = {"split": str(out), "digest": written.digest, "pictures": len(written.rows), "groups": count}
+        write_json(about | {"lineage": dict(sorted(tags.items())), "heads": heads})
 
 
 @app.command()
@@ -83,6 +88,7 @@ def merge(
     *,
     data: Annotated[list[Path], typer.Option(help="Data manifest, or its folder; may be repeated.")],
     out: Annotated[Path, typer.Option(help="Manifest to write; its paths are relative to its folder.")],
+    as_json: AsJson = False,
 ) -> None:
     """Write several data manifests as one, for commands that take a single one (`ecdd gates --data`)."""
     from ecdd.dataset_governance.manifest import manifest_path, merged_text
@@ -90,4 +96,7 @@ def merge(
 
     text = merged_text(data, out.parent)
     write_output(out, text.encode(), inputs=[manifest_path(path) for path in data])
-    echo(f"{out}: {len(text.splitlines()) - 1} pictures of {len(data)} manifests")
+    pictures = len(text.splitlines()) - 1
+    echo(f"{out}: {pictures} pictures of {len(data)} manifests")
+    if as_json:
+        write_json({"manifest": str(out), "pictures": pictures, "manifests": [str(path) for path in data]})

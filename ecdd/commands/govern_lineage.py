@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo, write_json
+from ecdd.commands.terminal import AsJson, echo, write_json
 from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def check(
             help="Digest that a change printed as head of its history; found where it lost lines. Repeatable."
         ),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Fail where anything crosses a lineage boundary; every crossing is named with both its ends.
 
@@ -90,16 +91,19 @@ def check(
         write_json({"pictures": len(rows), "split": tags.digest, "crossings": []})
         return
     echo(f"{len(rows)} pictures, no crossing; split {tags.digest}")
-    say_head(own)
+    say_heads([own])
     if stores and key is None:
         echo("review stores: by digest and group alone; give --review-key to look for near-duplicates too", err=True)
 
 
-def say_head(path: Path) -> None:
-    """Print the head of a chain of lines, on standard error: it is for whoever keeps it, not for a program."""
+def say_heads(paths: Iterable[Path]) -> dict[str, str]:
+    """Print the heads of chains of lines, on standard error: for whoever keeps them; gives them by file name."""
     from ecdd.dataset_governance.hash_chain import HashChain
 
-    echo(f"head of {path.name}: {HashChain(path).digest()}; keep it elsewhere, --head shows lost lines by it", err=True)
+    heads = {path.name: HashChain(path).digest() for path in paths}
+    for name, head in heads.items():
+        echo(f"head of {name}: {head}; keep it elsewhere, --head shows lost lines by it", err=True)
+    return heads
 
 
 def _of_bundle(path: Path | None, tags: Path) -> tuple[list[Use], list[str]]:
@@ -132,6 +136,7 @@ def tag(
     to: Annotated[str, typer.Option(help="New tag; only AUDIT can follow TRAIN and CALIBRATION, nothing the others.")],
     who: Annotated[str, typer.Option(help="Who changes it.")],
     reason: Annotated[str, typer.Option(help="Why.")],
+    as_json: AsJson = False,
 ) -> None:
     """Change the tag of pictures, and of their near-duplicates and persons, with a line in the history.
 
@@ -152,4 +157,6 @@ def tag(
     moved = retag(split, digests, LineageTag(to), who, reason, datetime.datetime.now(datetime.UTC))
     for left, count in sorted(moved.items()):
         echo(f"{count} from {left} to {to}")
-    say_head(history_path(split))
+    heads = say_heads([history_path(split)])
+    if as_json:
+        write_json({"split": str(split), "to": to, "moved_from": dict(sorted(moved.items())), "heads": heads})

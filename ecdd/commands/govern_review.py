@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import AsJson, echo, write_json
 from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
@@ -50,22 +51,31 @@ def _existing(store: Path) -> Path:
     return store
 
 
-def _say_heads(opened: ReviewStore) -> None:
+def _say_heads(opened: ReviewStore) -> dict[str, str]:
     """After a change: the heads that show, kept elsewhere, whether lines were lost."""
-    from ecdd.commands.govern_lineage import say_head
+    from ecdd.commands.govern_lineage import say_heads
 
-    for chain in opened.chains:
-        if chain.path.is_file():
-            say_head(chain.path)
+    return say_heads(chain.path for chain in opened.chains if chain.path.is_file())
 
 
-def _say_damaged(opened: ReviewStore) -> None:
-    """Name the records that cannot be opened: who sees only the others must know; exit code 1."""
-    if damaged := opened.damaged():
+def _end(about: dict[str, Any], opened: ReviewStore, *, as_json: bool) -> None:
+    """Answer, and name the records that cannot be opened: who sees only the others must know; exit code 1."""
+    damaged = list(opened.damaged())
+    if as_json:
+        write_json(about | {"damaged": damaged})
+    if damaged:
         for text in damaged:
             echo(text, err=True)
         echo(f"damaged: {len(damaged)} records cannot be opened; restore them from a copy", err=True)
         raise typer.Exit(1)
+
+
+def _plain(item: ReviewItem | None) -> dict[str, Any]:
+    if item is None:
+        return {"id": None}
+    verdict, label = item.verdict, {"label": item.label, "reviewed": bool(item.forms)}
+    said = {"verdict": verdict.label, "probability": verdict.probability, "reason_codes": list(verdict.reason_codes)}
+    return {"id": item.id, "stratum": item.stratum} | said | label
 
 
 def _shown(item: ReviewItem) -> str:
@@ -77,11 +87,16 @@ def _shown(item: ReviewItem) -> str:
 
 
 @app.command("make-key")
-def make_key(path: Annotated[Path, typer.Argument(help="File to write, mode 600.")]) -> None:
+def make_key(
+    path: Annotated[Path, typer.Argument(help="File to write, mode 600.")], *, as_json: AsJson = False
+) -> None:
     """Make a new key; whoever loses it loses every picture sealed with it."""
     from ecdd.dataset_governance.manual_review import ReviewKey
 
-    echo(f"key {ReviewKey.make(path).id} in {path}: keep a copy apart from the store")
+    made = ReviewKey.make(path).id
+    echo(f"key {made} in {path}: keep a copy apart from the store")
+    if as_json:
+        write_json({"key": str(path), "id": made})
 
 
 @app.command()
@@ -96,6 +111,7 @@ def add(
     key: _Key = None,
     history: _History = None,
     bundle: Annotated[Path | None, typer.Option(help="Bundle that judges; the default bundle.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Judge a picture and store it for review, if the person agreed; prints the id, the person's receipt."""
     from ecdd.bundle import load_bundle
@@ -116,7 +132,9 @@ def add(
     verdict = Detector.load(loaded, loaded.contract).predict(data, picture.name)
     item_id = opened.add(data, verdict, Consent(given=True, statement=consent, at=utc_now()), label)
     echo(item_id)
-    _say_heads(opened)
+    heads = _say_heads(opened)
+    if as_json:
+        write_json({"id": item_id, "verdict": verdict.label, "heads": heads})
 
 
 def _label(text: str) -> Label:
@@ -135,6 +153,7 @@ def show_next(
     skip: Annotated[list[str] | None, typer.Option(help="Id to pass over; may be repeated.")] = None,
     key: _Key = None,
     contract: _Contract = None,
+    as_json: AsJson = False,
 ) -> None:
     """Open the item that should be looked at next: the oldest of the stratum that was looked at least.
 
@@ -149,7 +168,8 @@ def show_next(
     else:
         write_output(out, opened.picture(item.id), inputs=[store], mode=0o600)
         echo(_shown(item))
-    _say_damaged(opened)
+    written = None if item is None else str(out)
+    _end(_plain(item) | {"picture": written}, opened, as_json=as_json)
 
 
 @app.command()
@@ -166,13 +186,16 @@ def label(
     key: _Key = None,
     contract: _Contract = None,
     history: _History = None,
+    as_json: AsJson = False,
 ) -> None:
     """Fill in the form of an item: what it is, and why the verdict failed."""
     truth = _label(is_)
     opened = _open(store, contract, key, history)
     item = opened.label(item_id, truth, reason, reviewer, again=again)
     echo(_shown(item))
-    _say_heads(opened)
+    heads = _say_heads(opened)
+    if as_json:
+        write_json(_plain(item) | {"heads": heads})
 
 
 @app.command()
@@ -182,6 +205,7 @@ def export(
     out: Annotated[Path, typer.Option(help="CSV to write: the forms, no picture and no digest of one.")],
     key: _Key = None,
     contract: _Contract = None,
+    as_json: AsJson = False,
 ) -> None:
     """Write the reviewed items, up to the quota of each stratum and cycle, without any picture."""
     from ecdd.dataset_governance.review_record import write_forms
@@ -190,27 +214,31 @@ def export(
     items, beyond = opened.reviewed()
     write_forms(items, out, store)
     echo(f"{len(items)} reviewed items; {beyond} beyond the quota of their stratum left out")
-    _say_damaged(opened)
+    _end({"forms": str(out), "items": len(items), "beyond_the_quota": beyond}, opened, as_json=as_json)
 
 
 @app.command("opt-out")
-def opt_out(item_id: _Id, *, store: _Store, contract: _Contract = None) -> None:
+def opt_out(item_id: _Id, *, store: _Store, contract: _Contract = None, as_json: AsJson = False) -> None:
     """Delete an item at once; needs no key. A line without content stays in the audit trail."""
     opened = _open_without_key(store, contract)
     gone = opened.opt_out(item_id)
     echo(f"{item_id}: deleted" if gone else f"{item_id}: nothing is stored under this id")
-    _say_heads(opened)
+    heads = _say_heads(opened)
+    if as_json:
+        write_json({"id": item_id, "deleted": bool(gone), "heads": heads})
 
 
 @app.command()
-def purge(*, store: _Store, contract: _Contract = None) -> None:
+def purge(*, store: _Store, contract: _Contract = None, as_json: AsJson = False) -> None:
     """Delete what is older than the contract's review_retention_days; needs no key. Run it daily."""
     opened = _open_without_key(store, contract)
     gone = opened.purge()
     for item_id in gone:
         echo(item_id)
     echo(f"{len(gone)} items purged")
-    _say_heads(opened)
+    heads = _say_heads(opened)
+    if as_json:
+        write_json({"purged": list(gone), "heads": heads})
 
 
 @app.command()
@@ -222,6 +250,7 @@ def status(
     head: Annotated[
         list[str] | None, typer.Option(help="Digest that a change printed as head of trail or history. Repeatable.")
     ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Show quotas, waiting items and what is wrong.
 
@@ -236,7 +265,10 @@ def status(
         echo(f"  {name}: {stored} stored, {reviewed} reviewed, quota {quota}")
     if now.refused:
         echo("refused: " + ", ".join(f"{code} {count}" for code, count in now.refused.items()))
-    _say_heads(opened)
+    heads = _say_heads(opened)
+    if as_json:
+        about = asdict(now) | {"clock_behind": now.clock_behind.total_seconds()}
+        write_json(about | {"lost": list(lost), "heads": heads})
     if now.clock_behind > datetime.timedelta(minutes=1):
         echo(f"the clock is {now.clock_behind} behind the audit trail: nothing is purged early, but late", err=True)
     for text in (*now.damaged, *lost):
@@ -252,6 +284,7 @@ def rekey(
     new_key: Annotated[Path, typer.Option(help="File of the new key; make it with `make-key`.")],
     key: _Key = None,
     contract: _Contract = None,
+    as_json: AsJson = False,
 ) -> None:
     """Seal every record anew with another key; when it was stopped, run it again with the same two keys."""
     from ecdd.dataset_governance.manual_review import ReviewKey
@@ -259,7 +292,9 @@ def rekey(
     opened = _open(store, contract, key)
     changed, damaged = opened.rekey(ReviewKey.read(new_key))
     echo(f"{changed} records sealed anew")
-    _say_heads(opened)
+    heads = _say_heads(opened)
+    if as_json:
+        write_json({"sealed": changed, "damaged": list(damaged), "heads": heads})
     for text in damaged:
         echo(text, err=True)
     if damaged:

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ecdd.commands.terminal import echo, progress, write_json
+from ecdd.commands.terminal import AsJson, echo, progress, write_json
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # processes, not threads, share the work
 
@@ -28,7 +28,7 @@ def scan(
     contract: Annotated[
         Path | None, typer.Option(help="Policy contract; the default bundle's where not given.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Find copies: turned, mirrored, re-encoded, resized, and in sets of up to 4000 pictures cropped.
 

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import AsJson, echo, write_json
 from ecdd.errors import EcddError
 from ecdd.specification import CONTRACT, EXPECTED, GOLDEN
 
@@ -27,7 +27,9 @@ _FILES: Final = {
 _PICTURES: Final = {"in_scope/real_oath_a.jpg": 0, "in_scope/fake_generated_00.jpg": 1}  # 0 real, 1 fake
 
 
-def init(folder: Annotated[Path, typer.Argument(help="New folder, or an empty one.")]) -> None:
+def init(
+    folder: Annotated[Path, typer.Argument(help="New folder, or an empty one.")], *, as_json: AsJson = False
+) -> None:
     """Make a project: contract, example manifest, a clause of its own, and a workflow that runs the gates on each push.
 
     Nothing is overwritten: exit code 2 where the folder holds anything.
@@ -42,6 +44,9 @@ def init(folder: Annotated[Path, typer.Argument(help="New folder, or an empty on
         _write(Path(made) / "project")
         (Path(made) / "project").replace(folder.absolute())
     echo(f"{folder}: a project; its README.md says how to run the gates")
+    if as_json:
+        files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+        write_json({"folder": str(folder), "files": files})
 
 
 def _write(folder: Path) -> None:

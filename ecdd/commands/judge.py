@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo, write_json
+from ecdd.commands.terminal import AsJson, echo, write_json
 from ecdd.errors import EcddError, ListedError
 
 
@@ -17,7 +17,7 @@ def judge(
         Path | None, typer.Option(help="Contract whose limits to judge by; without it the stored limits stand.")
     ] = None,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Check that no record was edited and judge the stored metrics again by a contract's limits.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import AsJson, echo, write_json
 
 if TYPE_CHECKING:
     from ecdd.models.patch_network import PatchNetwork
@@ -36,7 +36,10 @@ def import_(
         float | None, typer.Option(help="Factor on the operator's output; 2/3 for NPR and 1 else, where not given.")
     ] = None,
     width: Annotated[float, typer.Option(help="Multiplier of the channels; 1 is the public architecture.")] = 1.0,
-    contract: Annotated[Path | None, typer.Option(help="Its normalisation is recorded with the weights.")] = None,
+    contract: Annotated[
+        Path | None, typer.Option(help="Contract whose normalisation is recorded with the weights.")
+    ] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Turn a public checkpoint into a weight file that names its operator.
 
@@ -76,6 +79,9 @@ def import_(
             "one, as LaDeDa's own code does, say --scale 1"
         )
     echo(f"next: ecdd contract init --checkpoint {out} --out CONTRACT.yaml; ecdd export and ecdd calibrate take both")
+    if as_json:
+        about = {"weights": str(out), "arch": arch, "width": width, "parameters": parameters}
+        write_json(about | {"operator": operator, "scale": factor, "state": digest})
 
 
 @app.command()
@@ -84,6 +90,7 @@ def store(
     weights: Annotated[Path, typer.Argument(help="weights.safetensors of a training.")],
     out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
     storage: Annotated[str, typer.Option(help="float32, or float16: half the file, 11 significant bits.")] = "float16",
+    as_json: AsJson = False,
 ) -> None:
     """Write weights in another storage, and say how far the patch-logit map moves by it.
 
@@ -108,3 +115,6 @@ def store(
         f"{out}: {out.stat().st_size} bytes, {storage}, state {digest[:12]}; a patch logit of seeded noise moves by "
         f"at most {moved:.2g}, the map's spread is {spread:.2g}"
     )
+    if as_json:
+        about = {"weights": str(out), "bytes": out.stat().st_size, "storage": storage, "state": digest}
+        write_json(about | {"patch_logit_moves": moved, "map_spread": spread})

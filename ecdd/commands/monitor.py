@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import datetime
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ecdd.commands.monitor_canary import canary
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import AsJson, echo, write_json
 
 if TYPE_CHECKING:
     from ecdd.monitoring.drift_triggers import Finding
@@ -40,7 +39,7 @@ def _group() -> None:
 def report(
     url: Url,
     out: Annotated[Path | None, typer.Option(help="Folder for monitoring.html and monitoring.json.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="The numbers on standard output.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Rebuild scores by day, abstain rate by reason and all distributions from the log alone.
 
@@ -54,10 +53,10 @@ def report(
     if out is not None:
         from ecdd.monitoring.page import write_report
 
-        page, _ = write_report(summary, out)
+        page, _ = write_report(summary, out, [_file_of(url)])
         echo(f"{page}: {summary.events} events", err=as_json)
     if as_json:
-        echo(json.dumps(summary.plain(), indent=1))
+        write_json(summary.plain())
     elif out is None:
         echo(f"{summary.events} events, {summary.first_minute or '-'} to {summary.last_minute or '-'} UTC")
         for digest, found in summary.bundles.items():
@@ -67,7 +66,7 @@ def report(
 
 
 @app.command()
-def purge(url: Url, bundle: BundleOption = None, as_of: AsOf = None) -> None:
+def purge(url: Url, bundle: BundleOption = None, as_of: AsOf = None, *, as_json: AsJson = False) -> None:
     """Delete events older than the contract's ``monitoring.retention_days``; exit code 2 where that fails."""
     from ecdd.monitoring.logger import EventLog
 
@@ -79,6 +78,8 @@ def purge(url: Url, bundle: BundleOption = None, as_of: AsOf = None) -> None:
     echo(f"{deleted} events older than {days} days deleted, {left} left")
     if ahead:
         echo(f"{ahead} events lie more than a day in the future: a clock is wrong; they are kept", err=True)
+    if as_json:
+        write_json({"deleted": deleted, "left": left, "in_the_future": ahead, "retention_days": days})
 
 
 @app.command()
@@ -88,6 +89,8 @@ def reference(
     scores: Annotated[Path | None, typer.Option(help="Score table of ecdd score, in place of a log.")] = None,
     days: Annotated[int, typer.Option(min=1, help="Days from the bundle's first event on.")] = 7,
     bundle: BundleOption = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Freeze what a bundle's events look like while all is well; exit code 2 where they are too few.
 
@@ -110,9 +113,11 @@ def reference(
         assert url is not None
         with EventLog(url) as log:
             made = reference_from_log(log, loaded.payload_digest, days, least)
-    source = scores or Path((url or "").removeprefix("sqlite:///"))
+    source = scores or _file_of(url or "")
     references.save(made, out, [loaded.path, source])
     echo(f"{out}: {made.events} events of bundle {made.bundle_digest[:16]}")
+    if as_json:
+        write_json({"reference": str(out), "events": made.events, "payload_digest": made.bundle_digest})
 
 
 @app.command()
@@ -120,7 +125,7 @@ def check(
     url: Url,
     reference: Annotated[str, typer.Option(help="From ecdd monitor reference; or the URL of a log of quiet days.")],
     bundle: BundleOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Everything on standard output.")] = False,
+    as_json: AsJson = False,
     as_of: AsOf = None,
 ) -> None:
     """Look for drift; for cron, as often as one likes: the false-alarm rate holds over the whole watch.
@@ -167,7 +172,7 @@ def _frozen(reference: str, loaded: Any) -> Reference:  # noqa: ANN401 - a bundl
 
 def _say(done: Check, as_json: bool) -> None:
     if as_json:
-        echo(json.dumps(_plain(done), indent=1))
+        write_json(_plain(done))
         return
     firing = {alarm.trigger: alarm for alarm in done.alarms}
     for finding in done.findings:
@@ -216,6 +221,11 @@ def _from_scores(scores: Path, loaded: Any, least: int) -> Reference:  # noqa: A
     if why := table.why_not_of(loaded.payload_digest, loaded.contract.digest):
         raise MonitoringError(f"{scores}: {why}")
     return reference_of(rows_of_scores(table.of(UNTOUCHED)), loaded.payload_digest, least)
+
+
+def _file_of(url: str) -> Path:
+    """The file of a log, where it is one."""
+    return Path(url.removeprefix("sqlite:///"))
 
 
 def _knobs(bundle: Path | None) -> Any:  # noqa: ANN401 - the contract's section, lazily imported

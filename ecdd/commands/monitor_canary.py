@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecdd.commands.terminal import echo, progress, write_json
+from ecdd.commands.terminal import AsJson, echo, progress, write_json
 
 if TYPE_CHECKING:
     from ecdd.bundle.loading import Bundle
@@ -34,7 +34,7 @@ def canary(
     without_latency: Annotated[
         bool, typer.Option("--without-latency", help="Promote though latency was not measured; tables hold none.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare two bundles on one labelled stream by the current contract's limits.
 
@@ -53,7 +53,10 @@ def canary(
     try:
         newer = None if candidate is None else load_bundle(candidate)
     except BundleError as error:
-        echo(f"rollback: the candidate cannot be loaded: {error}")
+        why = f"the candidate cannot be loaded: {error}"
+        echo(f"rollback: {why}")
+        if as_json:
+            write_json({"decision": "rollback", "reasons": [why], "changes": [], "outcomes": {}})
         raise typer.Exit(EXIT_CODES["rollback"]) from None
     groups = None
     if split is not None:

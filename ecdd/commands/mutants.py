@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ecdd.commands.terminal import AsJson, lines_descriptor, write_json
+from ecdd.files import check_output, read_json
 from ecdd.specification import ROOT
 
 
@@ -17,6 +20,8 @@ def mutants(
     jobs: Annotated[int, typer.Option(min=1, max=64, help="Processes at once.")] = 2,
     out: Annotated[Path | None, typer.Option(help="JSON table; a report shows its folder's mutants.json.")] = None,
     bundle: Annotated[Path | None, typer.Option(help="Bundle to plant the defects into; the default bundle.")] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Plant every known defect, one at a time: each must turn its gate red, for the stated reason.
 
@@ -27,7 +32,15 @@ def mutants(
     from ecdd.bundle import bundle_path
 
     bundle = bundle and bundle_path(bundle).absolute()
-    command = [sys.executable, "-m", "gates.mutants.run", "--jobs", str(jobs)]
-    for name, value in (("gate", gate), ("out", out and out.absolute()), ("bundle", bundle)):
-        command += [f"--{name}", str(value)] if value is not None else []
-    raise typer.Exit(subprocess.run(command, cwd=ROOT, check=False).returncode)
+    if out is not None:
+        check_output(out, [] if bundle is None else [bundle])
+    with tempfile.TemporaryDirectory() as folder:
+        # a program reads the table, from a file of its own where nobody asked for one
+        table = out.absolute() if out is not None else Path(folder) / "mutants.json" if as_json else None
+        command = [sys.executable, "-m", "gates.mutants.run", "--jobs", str(jobs)]
+        for name, value in (("gate", gate), ("out", table), ("bundle", bundle)):
+            command += [f"--{name}", str(value)] if value is not None else []
+        code = subprocess.run(command, cwd=ROOT, check=False, stdout=lines_descriptor()).returncode
+        if as_json and table is not None and code in {0, 1}:
+            write_json(read_json(table))
+    raise typer.Exit(code)

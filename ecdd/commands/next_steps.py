@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ecdd.commands.terminal import echo
 
@@ -12,11 +12,36 @@ if TYPE_CHECKING:
     from ecdd.bundle import Bundle
 
 
-def say_how_to_freeze(made: Bundle, out: Path) -> None:
-    """Say how the golden outputs of a new bundle are frozen and its gates run, one command a line."""
+def say_how_to_freeze(made: Bundle, out: Path) -> dict[str, Any]:
+    """Say how the golden outputs of a new bundle are frozen and its gates run; gives what a program wants to know.
+
+    Parameters
+    ----------
+    made : Bundle
+        The new bundle.
+    out : Path
+        Its folder, as it was given.
+
+    Returns
+    -------
+    dict
+        Of JSON values: folder, name, digests, calibration, thresholds, and the commands under ``next``.
+    """
+    steps = freezing_steps(made, out)
     echo("next, one after the other:")
-    for line in freezing_steps(made, out):
+    for line in steps:
         echo(f"  {line}")
+    fitted = made.calibration
+    return {
+        "bundle": str(out),
+        "name": made.manifest.name,
+        "version": made.manifest.version,
+        "payload_digest": made.payload_digest,
+        "contract_digest": made.contract.digest,
+        "calibration": {"method": fitted.method, "temperature": fitted.temperature, "bias": fitted.bias},
+        "thresholds": fitted.thresholds.model_dump(mode="json"),
+        "next": steps,
+    }
 
 
 def freezing_steps(made: Bundle, out: Path) -> list[str]:

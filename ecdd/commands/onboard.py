@@ -6,11 +6,11 @@ import datetime
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ecdd.commands.terminal import echo, progress
+from ecdd.commands.terminal import AsJson, echo, lines_descriptor, progress, write_json
 from ecdd.errors import EcddError
 from ecdd.specification import GOLDEN, SPLIT
 
@@ -46,7 +46,7 @@ Geometry = Annotated[
     str | None,
     typer.Option(help="STRIDE,FIELD,PADDING of the map's cells, px, where they do not see the whole picture."),
 ]
-Base = Annotated[Path | None, typer.Option("--contract", help="Policy of everything else; the default bundle's.")]
+Base = Annotated[Path | None, typer.Option("--contract", help="Contract of everything else; the default bundle's.")]
 
 
 def said_by(  # noqa: PLR0917 - one parameter an option
@@ -138,6 +138,7 @@ def onboard(
     workers: Annotated[
         str, typer.Option("--jobs", "-n", help="Worker processes of the gates: a number, or auto.")
     ] = "0",
+    as_json: AsJson = False,
 ) -> None:
     """Take a pair of model files through everything: contract, parity, bundle, golden outputs, gates, report.
 
@@ -162,8 +163,10 @@ def onboard(
     out.mkdir(parents=True, exist_ok=True)
     own.dump(out / "policy_contract.yaml")
     chosen = gate or ["G1", "G2", "G3", "G4", "G5", "G6"]
-    code = _judge(tflite, onnx, data, split, out, chosen, workers, choose=method is None)
+    code, about = _judge(tflite, onnx, data, split, out, chosen, workers, choose=method is None)
     echo(f"{time.monotonic() - started:.0f} s")
+    if as_json:
+        write_json({"exit_code": code, "contract": str(out / "policy_contract.yaml")} | about)
     raise typer.Exit(code)
 
 
@@ -177,18 +180,19 @@ def _judge(
     workers: str,
     *,
     choose: bool,
-) -> int:
-    """Parity of the files, then, with pictures, a bundle and its gates."""
+) -> tuple[int, dict[str, Any]]:
+    """Parity of the files, then, with pictures, a bundle and its gates; exit code, and the same for a program."""
     from ecdd.commands.gates import say_end
     from ecdd.evidence.gates_run import GatesRequest, run_gates
 
-    code = _parity(tflite, onnx, out)
+    verdict = _parity(tflite, onnx, out)
+    code, about = int(verdict != "pass"), {"parity": verdict}
     if data is None:
         echo(
             "still missing: labelled pictures; --data MANIFEST (path,label,scope,source), without them a bundle has no "
             f"calibration. The contract is {out / 'policy_contract.yaml'}"
         )
-        return 1
+        return 1, about | {"missing": {"labelled pictures": []}}
     bundle, golden, reports = out / "bundle", out / "golden", out / "reports"
     known = _own_data(data, split, out)
     _build(tflite, onnx, known, known / SPLIT.name, out, bundle, choose=choose)
@@ -196,20 +200,20 @@ def _judge(
     freeze = ("--snapshot-update", "-q", "--tb=no", "--no-header", "-p", "no:warnings")
     for name, own_bundle in (("G1", None), ("G3", bundle)):
         request = GatesRequest((name,), own_bundle or bundle, None, golden, None, "0", out / "frozen", None, freeze)
-        found = run_gates(request)
+        found = run_gates(request, lines_descriptor())
         if found > 1:
             raise EcddError(f"{golden}: the golden set could not be frozen with this contract; see the lines above")
         if found:
             echo(f"{name}: the file that ships does not say what the reference says; the gates say where")
     request = GatesRequest(tuple(gates), bundle, None, golden, known, workers, reports, None)
-    judged = run_gates(request)
+    judged = run_gates(request, lines_descriptor())
+    about |= {"bundle": str(bundle), "golden": str(golden), "data": str(known)}
     if judged in {0, 1}:
-        say_end(request)
-        _missing(reports)
-    return max(code, judged)
+        about |= say_end(request) | {"missing": _missing(reports)}
+    return max(code, judged), about
 
 
-def _parity(tflite: Path, onnx: Path, out: Path) -> int:
+def _parity(tflite: Path, onnx: Path, out: Path) -> str:
     from ecdd.commands.parity import show
     from ecdd.parity.parity_run import ParityRequest, run_parity
 
@@ -217,7 +221,7 @@ def _parity(tflite: Path, onnx: Path, out: Path) -> int:
     report = run_parity(request)
     report.write(out / "parity")
     show(report)
-    return int(report.verdict != "pass")
+    return report.verdict
 
 
 def _own_data(data: Path, split: Path | None, out: Path) -> Path:
@@ -263,8 +267,8 @@ def _build(tflite: Path, onnx: Path, data: Path, tags: Path, out: Path, bundle: 
     echo(str(fitted.record.metrics[SHORTCUTS]))
 
 
-def _missing(reports: Path) -> None:
-    """The shortest list of what nobody measured: each reason once."""
+def _missing(reports: Path) -> dict[str, list[str]]:
+    """The shortest list of what nobody measured: each reason once, with its experiments."""
     from ecdd.evidence.merging import read_records
 
     reasons: dict[str, list[str]] = {}
@@ -275,3 +279,4 @@ def _missing(reports: Path) -> None:
     echo("still missing:" if reasons else "nothing is missing")
     for why, keys in sorted(reasons.items(), key=lambda pair: -len(pair[1])):
         echo(f"  {why} ({', '.join(dict.fromkeys(keys))})")
+    return {why: list(dict.fromkeys(keys)) for why, keys in reasons.items()}

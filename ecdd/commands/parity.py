@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ecdd.commands.terminal import echo, note, plain, watched, write_json
+from ecdd.commands.terminal import AsJson, console, echo, note, plain, watched, write_json
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.text import Text
 
     from ecdd.parity.parity_metric import ParityMetric
@@ -30,7 +31,7 @@ def parity(
     data: Annotated[str, typer.Option(help="Folder of pictures, manifest, one picture, or golden.")] = "golden",
     most: Annotated[int | None, typer.Option(min=1, help="At most so many pictures, by smallest SHA-256.")] = None,
     contract: Annotated[
-        Path | None, typer.Option(help="Pixels, gates, pooling and limits; by default the reference's.")
+        Path | None, typer.Option(help="Contract of pixels, gates, pooling and limits; by default the reference's.")
     ] = None,
     bundle: Annotated[
         Path | None, typer.Option(help="Bundle whose calibration (and contract) stand for files alone.")
@@ -56,7 +57,7 @@ def parity(
     t_fake: Annotated[float | None, typer.Option(help="Fake at or above.")] = None,
     threads: Annotated[int, typer.Option(min=1, max=64, help="Of each runtime.")] = 1,
     xnnpack: Annotated[bool, typer.Option(help="Whether XNNPACK computes in TFLite.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Write what --out holds as parity.json.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Compare two model files on pictures: patch maps, pooled logits, probabilities, decisions, layers.
 
@@ -64,7 +65,9 @@ def parity(
     not or an output has no partner (incomplete), 2 for files, pictures or options that cannot be used. A contract of
     schema version 4 says what inputs and outputs are; without one the output with the fewest numbers a picture decides.
     """
+    from ecdd.files import check_output
     from ecdd.parity.found_layout import TensorNames
+    from ecdd.parity.parity_report import WRITTEN
     from ecdd.parity.parity_run import CalibrationOptions, ParityRequest, PixelOptions
     from ecdd.runtimes.registry import RuntimeSettings
 
@@ -86,8 +89,12 @@ def parity(
         calibration=CalibrationOptions(temperature, bias, t_real, t_fake),
         settings=RuntimeSettings(threads, xnnpack),
     )
+    inputs = [Path(data), *(path for path in (contract, bundle) if path is not None)]
+    inputs += [Path(part) for spec in (reference, candidate) for part in spec.split(":")[1:] if part]
+    for name in WRITTEN if out is not None else ():
+        check_output(Path(out or "", name), inputs)
     report = _run(request)
-    files = [] if out is None else report.write(out)
+    files = [] if out is None else report.write(out, inputs)
     if as_json:
         write_json(report.stored())
     else:
@@ -115,12 +122,11 @@ def _run(request: ParityRequest) -> ParityReport:
 
 def show(report: ParityReport) -> None:
     """Print metrics, what was not measured, and the verdict."""
-    from rich.console import Console
     from rich.table import Table
 
     from ecdd.parity.pair_comparison import SAME_FILE
 
-    console = Console(width=None if Console().is_terminal else 140)
+    shown = console(width=None if console().is_terminal else 140)
     parity = report.parity
     echo(f"reference {report.reference.side.spec}  {report.reference.side.sha256[:12]}")
     echo(f"candidate {report.candidate.side.spec}  {report.candidate.side.sha256[:12]}")
@@ -133,11 +139,11 @@ def show(report: ParityReport) -> None:
         # what is only reported of whole files says little beside the same of tensors; parity.json has it
         if metric.verdict is not None or not metric.name.startswith(SAME_FILE):
             table.add_row(*_row(metric))
-    console.print(table)
+    shown.print(table)
     for text in report.not_measured:
         echo(f"not measured: {text}")
     if report.layers is not None:
-        _show_layers(report, console)
+        _show_layers(report, shown)
     echo(report.verdict, colour="green" if report.verdict == "pass" else "red")
 
 
@@ -148,11 +154,9 @@ def _row(metric: ParityMetric) -> tuple[str | Text, ...]:
     return metric.name, value, limit, metric.unit, verdict, plain(metric.worst)
 
 
-def _show_layers(report: ParityReport, console: object) -> None:
-    from rich.console import Console
+def _show_layers(report: ParityReport, shown: Console) -> None:
     from rich.table import Table
 
-    assert isinstance(console, Console)
     assert report.layers is not None
     layers = report.layers
     table = Table("layer", "shape", "max / spread", "rms / spread", "budget", "")
@@ -162,7 +166,7 @@ def _show_layers(report: ParityReport, console: object) -> None:
         )
         shape = "x".join(str(side) for side in one.shape)
         table.add_row(plain(one.name[-48:]), shape, f"{one.relative:.3g}", f"{one.rms:.3g}", f"{one.budget:g}", word)
-    console.print(table)
+    shown.print(table)
     first = layers.first_exceeding
     by = layers.layers[0].matched
     echo(f"layers matched by {by}; first above its budget: {'none' if first is None else first.name}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ecdd.commands.terminal import echo, write_json
+from ecdd.commands.terminal import AsJson, echo, write_json
 from ecdd.errors import EcddError
 
 if TYPE_CHECKING:
@@ -38,8 +38,8 @@ def release(  # noqa: PLR0917 - options of the command line
     make_keys: Annotated[
         Path | None, typer.Option(help="Write a new key pair NAME.pem and NAME.pub.pem, and stop.")
     ] = None,
-    named: Annotated[Path | None, typer.Option("--bundle", help="The same as BUNDLE, by its option.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the decision as JSON.")] = False,
+    named: Annotated[Path | None, typer.Option("--bundle", help="Bundle; the same as BUNDLE.")] = None,
+    as_json: AsJson = False,
 ) -> None:
     """Approve a bundle and sign it, or refuse it with every reason; exit code 1 on refusal.
 
@@ -54,7 +54,9 @@ def release(  # noqa: PLR0917 - options of the command line
     from ecdd.release.waivers import load_waivers
 
     if make_keys is not None:
-        _make_keys(make_keys)
+        pair = _make_keys(make_keys)
+        if as_json:
+            write_json({"private": str(pair[0]), "public": str(pair[1])})
         return
     if not dry_run and (key is None) != unsigned:
         raise EcddError("give --key FILE to sign, or --unsigned to release without a signature")
@@ -70,7 +72,7 @@ def release(  # noqa: PLR0917 - options of the command line
     folders = records or [_own_run(loaded, bundle or named)]
     decision = decide(loaded, folders, asked, day, evidence_key=evidence_key, partial=partial)
     if as_json:
-        write_json(_as_json(loaded, decision))
+        write_json(plain(loaded, decision))
     else:
         say(loaded, decision)
     if not decision.approved:
@@ -92,7 +94,8 @@ def _own_run(bundle: Bundle, named: Path | None) -> Path:
     return folder
 
 
-def _as_json(bundle: Bundle, decision: Decision) -> dict[str, Any]:
+def plain(bundle: Bundle, decision: Decision) -> dict[str, Any]:
+    """A decision as JSON values."""
     return {
         "approved": decision.approved,
         "title": decision.title,
@@ -123,9 +126,10 @@ def say(bundle: Bundle, decision: Decision, most: int | None = None) -> None:
         echo(f"{decision.title.upper()}: {named}, payload {bundle.payload_digest}")
 
 
-def _make_keys(name: Path) -> None:
+def _make_keys(name: Path) -> tuple[Path, Path]:
     from ecdd.release.signing import make_keys as write_keys
 
     private, public = name.with_name(f"{name.name}.pem"), name.with_name(f"{name.name}.pub.pem")
     write_keys(private, public)
     echo(f"{private}: keep it secret; {public}: give it to whoever verifies")
+    return private, public

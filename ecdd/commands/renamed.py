@@ -19,6 +19,7 @@ RENAMED: Final[Mapping[str, Mapping[str, str]]] = {
     "govern review export": _REVIEW_KEY,
     "govern review status": _REVIEW_KEY,
     "govern review rekey": _REVIEW_KEY,
+    "serve": {"--workers": "--jobs"},
 }
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import AsJson, echo, write_json
 from ecdd.errors import EcddError
 from ecdd.specification import EXPECTED, GOLDEN
 
@@ -26,6 +26,8 @@ def report(
     expected: Annotated[
         Path | None, typer.Option(help="Expected verdicts, whose reasons stand beside the reds.")
     ] = None,
+    *,
+    as_json: AsJson = False,
 ) -> None:
     """Write one self-contained index.html into the folder of a run: verdict, margins, worst samples, figures.
 
@@ -54,4 +56,7 @@ def report(
     reds = load_expected(reds_file, declared)
     today = datetime.datetime.now(datetime.UTC).date()
     options = RunOptions(root, bundle, contract, golden, None, folder.resolve(), reds_file, today)
-    echo(f"report: {write_report(options, declared, reds)}")
+    page = write_report(options, declared, reds)
+    echo(f"report: {page}")
+    if as_json:
+        write_json({"report": str(page)})

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ecdd.commands.terminal import echo, progress, write_json
+from ecdd.commands.terminal import AsJson, echo, progress, write_json
 from ecdd.errors import EcddError
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # workers are forked, see `ecdd.commands.predict`
@@ -31,7 +31,7 @@ def score(
     transforms: Annotated[bool, typer.Option("--transforms", help="The whole transform suite too.")] = False,
     split: Annotated[Path | None, typer.Option(help="Split with lineage tags; needs --lineage.")] = None,
     lineage: Annotated[list[str] | None, typer.Option(help="Only rows with this tag; may be repeated.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write the counts as JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Score pictures into a table. A run that was stopped goes on where it was.
 

@@ -25,7 +25,8 @@ def serve(
     bundle: Annotated[Path | None, typer.Option(help="Bundle; the default one where not given.")] = None,
     contract: Annotated[Path | None, typer.Option(help="Contract in place of the bundle's.")] = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Worker processes; the contract's max_concurrency where not given.")
+        int | None,
+        typer.Option("--jobs", min=1, help="Worker processes; the contract's max_concurrency where not given."),
     ] = None,
     allow_host: Annotated[
         list[str] | None, typer.Option(help="Host name the site is reached by, beside localhost; repeatable.")
@@ -55,7 +56,7 @@ def serve(
     judge = Judge(load_bundle(bundle), None if contract is None else load_contract(contract))
     limit = judge.in_force.policy.serving.max_concurrency
     if workers is not None and workers > limit:
-        message = f"--workers {workers}: the contract allows serving.max_concurrency = {limit}"
+        message = f"--jobs {workers}: the contract allows serving.max_concurrency = {limit}"
         raise typer.BadParameter(message)
     if log is not None and contract is not None:
         raise typer.BadParameter("--log names the bundle that decided; with --contract the bundle would not have")

@@ -1,6 +1,7 @@
 """The one place that prints. Whatever a terminal would obey in a text is escaped here, wherever the text is from.
 
 Answers go to standard output; what is said about the work goes to standard error: headers, notes, progress, errors.
+With ``--json`` the answer is one JSON document, and lines for people join the rest on standard error.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, TypeVar
 
 import typer
 
 from ecdd.errors import printable
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.progress import Progress
     from rich.text import Text
 
@@ -33,6 +35,7 @@ class _Speaking:
     """How much is said: of this process, set once by `ecdd.cli`."""
 
     level: Literal["quiet", "normal", "verbose"] = "normal"
+    to_program: bool = False
 
 
 _SPEAKING: Final = _Speaking()
@@ -40,7 +43,21 @@ _SPEAKING: Final = _Speaking()
 
 def speak(level: Literal["quiet", "normal", "verbose"]) -> None:
     """Set how much is said: ``quiet`` leaves answers and errors, ``verbose`` adds details."""
-    _SPEAKING.level = level
+    _SPEAKING.level, _SPEAKING.to_program = level, False
+
+
+def _to_program(asked: bool) -> bool:
+    _SPEAKING.to_program = asked
+    return asked
+
+
+# the option of every command whose answer a program may read
+AsJson = Annotated[bool, typer.Option("--json", callback=_to_program, help="The answer as one JSON document.")]
+
+
+def lines_descriptor() -> int | None:
+    """File descriptor for the standard output of a process that this one starts; None leaves it as it is."""
+    return 2 if _SPEAKING.to_program else None
 
 
 def is_verbose() -> bool:
@@ -65,7 +82,7 @@ def echo(text: str = "", *, err: bool = False, nl: bool = True, colour: str | No
     lines = "\n".join(map(printable, text.split("\n")))
     if colour and not os.environ.get("NO_COLOR"):
         lines = typer.style(lines, fg=colour)  # taken out again where the output is no terminal
-    typer.echo(lines, err=err, nl=nl)
+    typer.echo(lines, err=err or _SPEAKING.to_program, nl=nl)
 
 
 def note(text: str) -> None:
@@ -82,7 +99,14 @@ def detail(text: str) -> None:
 
 def write_json(value: Any) -> None:  # noqa: ANN401 - JSON values
     """Print an answer for a program: all digits, nothing cut."""
-    echo(json.dumps(value, indent=1, ensure_ascii=True))
+    typer.echo(json.dumps(value, indent=1, ensure_ascii=True))
+
+
+def console(width: int | None = None) -> Console:
+    """Where tables of lines for people are drawn."""
+    from rich.console import Console
+
+    return Console(width=width, stderr=_SPEAKING.to_program)
 
 
 def fitted(text: str) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from ecdd.commands.terminal import echo
+from ecdd.commands.terminal import AsJson, echo, write_json
 
 
 def trace(
     path: Annotated[Path, typer.Argument(help="Picture.", show_default=False)],
     bundle: Annotated[Path | None, typer.Option(help="Bundle; the default one where not given.")] = None,
     contract: Annotated[Path | None, typer.Option(help="Contract in place of the bundle's.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Write JSON.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show S0 to S8 of one picture with the digest or the values of each stage."""
     from ecdd.commands.given_paths import STDIN, refuse_missing
@@ -37,7 +36,7 @@ def trace(
             "stages": rows,
             "milliseconds": {stage: round(value, 3) for stage, value in record.milliseconds.items()},
         }
-        echo(json.dumps(content, indent=1))
+        write_json(content)
         return
     echo(f"bundle {detector.bundle.payload_digest}\ncontract {detector.contract.digest}")
     for row in rows:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 
-from ecdd.commands.terminal import echo, progress
+from ecdd.commands.terminal import AsJson, echo, progress, write_json
 from ecdd.specification import CONFIGS, CONTRACT, SPLIT, TINY_CONTRACT
 
 app = typer.Typer(
@@ -58,9 +59,11 @@ def teacher(
     freeze: Freeze = None,
     skip_bad: SkipBad = False,
     threads: Threads = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Train LaDeDa9 on pictures of lineage TRAIN; exit code 130 when interrupted."""
-    _train("ladeda9", (data, config, contract, split), (out, cache, init, freeze, None), threads, skip_bad=skip_bad)
+    files, more = (data, config, contract, split), (out, cache, init, freeze, None)
+    _train("ladeda9", files, more, threads, skip_bad=skip_bad, as_json=as_json)
 
 
 @app.command()
@@ -77,11 +80,11 @@ def student(
     teacher: Teacher = None,
     skip_bad: SkipBad = False,
     threads: Threads = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Train Tiny-LaDeDa on pictures of lineage TRAIN; exit code 130 when interrupted."""
-    _train(
-        "tiny_ladeda", (data, config, contract, split), (out, cache, init, freeze, teacher), threads, skip_bad=skip_bad
-    )
+    files, more = (data, config, contract, split), (out, cache, init, freeze, teacher)
+    _train("tiny_ladeda", files, more, threads, skip_bad=skip_bad, as_json=as_json)
 
 
 @app.command()
@@ -103,6 +106,7 @@ def lite(
         list[str] | None, typer.Option(help="One training: a fold's name, or shipped; may be repeated. All by default.")
     ] = None,
     threads: Threads = 1,
+    as_json: AsJson = False,
 ) -> None:
     """Fine-tune the pretrained network on faces of every framing, and cross-fit it by source.
 
@@ -118,6 +122,7 @@ def lite(
     from ecdd.training.face_run import FaceRunOptions, run_face_training
     from ecdd.training.processes import join_processes, leave_processes
 
+    _check_output(out, [init])
     torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -139,9 +144,12 @@ def lite(
         raise typer.Exit(INTERRUPTED) from None
     finally:
         leave_processes()
-    for name, part in (record or {"trainings": {}})["trainings"].items():
-        for kind, measured in part["measured"].items():
-            echo(f"{name}, {kind}: " + ("not measured" if measured is None else f"AUC {measured['auc']:.3f}"))
+    measured = {name: part["measured"] for name, part in (record or {"trainings": {}})["trainings"].items()}
+    for name, kinds in measured.items():
+        for kind, part in kinds.items():
+            echo(f"{name}, {kind}: " + ("not measured" if part is None else f"AUC {part['auc']:.3f}"))
+    if as_json and processes.first:
+        write_json({"folder": str(out), "measured": measured})
 
 
 def _train(
@@ -151,6 +159,7 @@ def _train(
     threads: int,
     *,
     skip_bad: bool,
+    as_json: bool,
 ) -> None:
     import torch
 
@@ -160,9 +169,11 @@ def _train(
     from ecdd.training.config import load_config
     from ecdd.training.processes import join_processes, leave_processes
     from ecdd.training.run import RunOptions, run_training
+    from ecdd.training.run_folder import WEIGHTS_NAME
 
     data, config, contract, split = inputs
     out, cache, init, freeze, followed = options
+    _check_output(out, [init, followed and followed / WEIGHTS_NAME])
     torch.set_num_threads(threads)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -196,6 +207,18 @@ def _train(
         leave_processes()
     if processes.first:
         _show(record)
+        if as_json:
+            trainings = [*record["leave_one_source_out"], record["shipped"]]
+            measured = [{"left_out": one["left_out"], "measured": one["measured"]} for one in trainings]
+            write_json({"folder": str(out), "skipped": record["skipped"], "trainings": measured})
+
+
+def _check_output(out: Path, read: Iterable[Path | None]) -> None:
+    """Refuse to end a training on the weights that it begins with or follows."""
+    from ecdd.files import check_output
+    from ecdd.training.run_folder import WEIGHTS_NAME
+
+    check_output(out / WEIGHTS_NAME, [path for path in read if path is not None])
 
 
 def _interrupt(_signal: int, _frame: object) -> NoReturn:

@@ -17,7 +17,7 @@ from ecdd.contract.upgrading import upgrade
 from ecdd.contract.writing import contract_text
 from ecdd.contract.yaml_reading import Mapping as MappingNode
 from ecdd.contract.yaml_reading import Node, Value, plain, read_yaml
-from ecdd.files import write_text
+from ecdd.files import write_output
 
 __all__ = ["ContractError", "LoadedContract", "Problem", "Provenance", "check_reason_codes", "load_contract"]
 
@@ -157,7 +157,8 @@ class LoadedContract:
             The folder cannot be made or written.
         """
         values = self.values | self.written
-        write_text(Path(path), contract_text({k: v for k, v in values.items() if v is not None}, self.provenance))
+        text = contract_text({k: v for k, v in values.items() if v is not None}, self.provenance)
+        write_output(Path(path), text.encode())
 
 
 def check_reason_codes(contract: LoadedContract, expected: Mapping[str, str]) -> None:

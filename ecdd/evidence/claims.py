@@ -20,7 +20,10 @@ DECODER_DIFFERENCES: Final = "decoder_differences"
 # what no experiment of this specification can promise: there is nothing on a build machine to run it on
 NEVER_CLAIMED: Final = (
     "NNAPI delegate: not tested, no such device in any run",
+    "Core ML delegate: not tested, no such device in any run",
     "GPU delegate: not tested, no such device in any run",
+    "NPU delegate: not tested, no such device in any run",
+    "real phones: not tested beyond the devices that E5.6 has dumps of",
 )
 TRAINING_RECORD: Final = "training_record.json"
 _SPLITS: Final = ("source", "device", "platform", "compression", "time")

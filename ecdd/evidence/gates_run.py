@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from ecdd.errors import EcddError
+from ecdd.errors import EcddError, how_to_install
 from ecdd.evidence.declarations import Declared, load_expected, load_specification
 from ecdd.evidence.session import SPECIFICATION_ARGUMENTS, RunOptions
 from ecdd.specification import GATES, GOLDEN, ROOT
@@ -63,13 +63,15 @@ class GatesRequest:
         return RunOptions(Path.cwd(), self.bundle, self.contract, golden, self.data, out, None, today).folder
 
 
-def run_gates(request: GatesRequest) -> int:
+def run_gates(request: GatesRequest, lines: int | None = None) -> int:
     """Run the clauses in a process of pytest.
 
     Parameters
     ----------
     request : GatesRequest
         The call.
+    lines : int, optional
+        File descriptor that gets what pytest prints; standard output where not given.
 
     Returns
     -------
@@ -90,7 +92,8 @@ def run_gates(request: GatesRequest) -> int:
         path: Path | None = getattr(request, name)
         command += [f"--{name}", str(path.absolute())] if path is not None else []
     with _alone_in(request.folder):
-        code = subprocess.run([*command, *request.pytest_arguments], env=_environment(), check=False).returncode
+        whole = [*command, *request.pytest_arguments]
+        code = subprocess.run(whole, env=_environment(), check=False, stdout=lines).returncode
     return code if code in {0, 1} else 2
 
 
@@ -135,8 +138,7 @@ def _check(request: GatesRequest) -> None:
 
     for library in ("pytest", "xdist", "scipy", "onnxruntime"):
         if importlib.util.find_spec(library) is None:
-            msg = f"the gates need {library}, which is not installed; pip install 'ecdd[gates]'"
-            raise WrongCallError(msg)
+            raise WrongCallError(f"the gates need {library}, which is not installed; {how_to_install('gates')}")
     if request.workers != "auto" and not request.workers.isdigit():
         raise WrongCallError(f"--jobs {request.workers}: give a number of processes, or auto")
     if request.data is not None and not request.data.exists():

@@ -14,7 +14,7 @@ from ecdd.contract.upgrading import SCHEMA_VERSION
 from ecdd.export.quantised_file import EXPECTED, convolutions, tensor_types
 from ecdd.export.said import SCALINGS, Answers, OnboardingError, Said
 from ecdd.runtimes.base import RuntimeFileError
-from ecdd.runtimes.inspection import FileFacts, input_problems, inspect, layout_of, refuse
+from ecdd.runtimes.inspection import FileFacts, input_problems, inspect, layout_of, output_problems, refuse
 from ecdd.runtimes.model_interface import OPEN, TensorFacts, numbers_of_a_picture
 from ecdd.runtimes.output_meaning import PROBABILITIES
 from ecdd.runtimes.tflite_file import try_in_own_process
@@ -212,9 +212,8 @@ def _outputs(
             chosen = [] if named is None else [named]
         elif len(chosen) != 1:
             what = "more than one output could decide" if chosen else "no output of one number a picture or a class"
-            answers.missing.append(
-                f"--output: {what} in {facts.path} ({_listed(facts)}); for example --output {_example(facts)}"
-            )
+            where, example = f"{facts.path} ({_listed(facts)})", _example(facts, "--output")
+            answers.missing.append(f"--output: {what} in {where}; for example --output {example}")
         if len(chosen) == 1:
             found[kind] = chosen[0]
     answers.values["pooling.rule"] = "none"
@@ -229,6 +228,9 @@ def _interface(
     answers: Answers,
 ) -> None:
     """Names of what decides and of the map, and where the map's cells lie."""
+    for kind, facts in files.items():
+        taken = [one for one in facts.outputs if one in (deciding.get(kind), maps.get(kind))]
+        answers.missing += [f"{facts.path}: expected {a}; found {b}; {c}" for a, b, c in output_problems(taken)]
     cells, side = (_cells(maps["tflite"]) if "tflite" in maps else (1, 1)), files["tflite"].inputs[0].shape[2]
     stride, field, padding = said.geometry or (max(1, round(side / max(cells))), WHOLE_PICTURE, 0)
     answers.values |= {
@@ -330,7 +332,8 @@ def _mode(tflite: Path, answers: Answers) -> None:
 def _named(facts: FileFacts, name: str, option: str, answers: Answers) -> TensorFacts | None:
     found = next((one for one in facts.outputs if one.name == name), None)
     if name and found is None:
-        answers.missing.append(f"{option} {name}: {facts.path} has no such output ({_listed(facts)})")
+        what = f"{facts.path} has no such output ({_listed(facts)})"
+        answers.missing.append(f"{option} {name}: {what}; for example {option} {_example(facts, option)}")
     return found
 
 
@@ -339,8 +342,9 @@ def _of(names: Sequence[str], kind: str) -> str:
     return "" if not names else names[-1] if kind == "onnx" else names[0]
 
 
-def _example(facts: FileFacts) -> str:
-    return facts.outputs[0].name
+def _example(facts: FileFacts, option: str) -> str:
+    fits = is_map if option == "--map" else numbers_of_a_picture
+    return next((one.name for one in facts.outputs if fits(one)), facts.outputs[0].name)
 
 
 def _listed(facts: FileFacts) -> str:

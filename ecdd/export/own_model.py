@@ -37,12 +37,13 @@ from ecdd.export.shortcuts import SHORTCUTS, shortcut_line
 from ecdd.files import parse_json, write_bytes, write_text
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.base import POOLED_NAME, PatchRuntime, RuntimeFileError
-from ecdd.runtimes.inspection import last_operators
+from ecdd.runtimes.inspection import FileFacts, input_problems, last_operators, opened, refuse
 from ecdd.runtimes.model_file import read_model
 from ecdd.runtimes.model_interface import ModelInterface
 from ecdd.runtimes.output_meaning import PROBABILITIES
 
 if TYPE_CHECKING:
+    from ecdd.contract.interface_section import FileKind
     from ecdd.contract.schema import PolicyContract
 
 ONNX_FILE: Final = "model.onnx"
@@ -240,23 +241,31 @@ def check_pair(tflite: Path, onnx: Path, policy: PolicyContract) -> tuple[bytes,
     Raises
     ------
     RuntimeFileError, ExportError
-        For the first file that does not fit.
+        For what does not fit, of both files in one message.
     """
-    from ecdd.runtimes.onnx import OnnxRuntime
-    from ecdd.runtimes.tflite import TFLiteRuntime
-
-    interfaces = ModelInterface.of(policy, "tflite"), ModelInterface.of(policy, "onnx")
-    contents = []
-    opened: list[tuple[Path, PatchRuntime]] = [
-        (tflite, TFLiteRuntime(tflite, interface=interfaces[0])),
-        (onnx, OnnxRuntime(onnx, interface=interfaces[1])),
-    ]
-    check_kind(tflite, policy)  # of a file that loads
-    for path, runtime in opened:
-        _try(path, runtime, policy)
-        contents.append(path.read_bytes())
+    paths: dict[FileKind, Path] = {"tflite": tflite, "onnx": onnx}
+    wrong = []
+    for kind, path in paths.items():
+        try:
+            _check_file(path, kind, policy)
+        except RuntimeFileError as error:
+            wrong.append(error)
+    if wrong:
+        first, *rest = wrong
+        raise RuntimeFileError(first.file, first.expected, "\n".join([first.found, *map(str, rest)]))
+    contents = tflite.read_bytes(), onnx.read_bytes()
     _check_mode(tflite, contents[0], policy)
-    return contents[0], contents[1]
+    return contents
+
+
+def _check_file(path: Path, kind: FileKind, policy: PolicyContract) -> None:
+    """One of them: what it states, what its output is, and what it gives for pictures of noise."""
+    runtime = opened(path, kind, ModelInterface.of(policy, kind))
+    # the contract tells the side of a picture that a file leaves open, but not what other sides would do to its map
+    refuse([(path, problem) for problem in input_problems(FileFacts(path, (runtime.chosen.image,), (), {}))])
+    if kind == "tflite":
+        check_kind(path, policy)
+    _try(path, runtime, policy)
 
 
 def check_kind(tflite: Path, policy: PolicyContract) -> None:

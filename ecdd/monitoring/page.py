@@ -5,21 +5,24 @@ from __future__ import annotations
 import base64
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ecdd.files import write_output
+from ecdd.files import check_output, write_output
 from ecdd.monitoring import figures
 from ecdd.monitoring.summary import SCORE_BINS, LogSummary
 
 _TEMPLATE = "report.html.j2"
 
 
-def write_report(summary: LogSummary, folder: Path) -> tuple[Path, Path]:
-    """Write ``monitoring.html`` and ``monitoring.json``; returns both paths."""
+def write_report(summary: LogSummary, folder: Path, inputs: Sequence[Path] = ()) -> tuple[Path, Path]:
+    """Write ``monitoring.html`` and ``monitoring.json``, over none of the inputs; returns both paths."""
     page, numbers = folder / "monitoring.html", folder / "monitoring.json"
-    write_output(page, render(summary).encode())
-    write_output(numbers, (json.dumps(summary.plain(), indent=1) + "\n").encode())
+    for out in (page, numbers):
+        check_output(out, inputs)
+    write_output(page, render(summary).encode(), inputs=inputs)
+    write_output(numbers, (json.dumps(summary.plain(), indent=1) + "\n").encode(), inputs=inputs)
     return page, numbers
 
 

@@ -11,7 +11,7 @@ import io
 import json
 import math
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -129,8 +129,8 @@ def array_name(picture: str, stage: str, face: int | None = None) -> str:
     return f"{picture}/{stage}" if face is None else f"{picture}/face{face}/{stage}"
 
 
-def write_npz(path: Path, dump: Dump) -> None:
-    """Write a dump as one ``.npz`` file."""
+def write_npz(path: Path, dump: Dump, inputs: Iterable[Path] = ()) -> None:
+    """Write a dump as one ``.npz`` file, over none of the inputs."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
         packed.writestr(HEAD, dump.head.model_dump_json(indent=1))
@@ -138,7 +138,7 @@ def write_npz(path: Path, dump: Dump) -> None:
             member = io.BytesIO()
             np.lib.format.write_array(member, np.ascontiguousarray(values), allow_pickle=False)
             packed.writestr(f"{name}.npy", member.getvalue())
-    write_output(path, buffer.getvalue())
+    write_output(path, buffer.getvalue(), inputs=inputs)
 
 
 def write_flat(folder: Path, dump: Dump) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from ecdd.parity.pair_comparison import ComparedSide, PairParity
 
 REPORT = "parity.json"
+WRITTEN = (REPORT, "worst.png", "cells.png", "layers.png")
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,13 +91,15 @@ class ParityReport:
             "layers": None if self.layers is None else _layers(self.layers),
         }
 
-    def write(self, folder: Path) -> list[Path]:
+    def write(self, folder: Path, inputs: Iterable[Path] = ()) -> list[Path]:
         """Write ``parity.json``, ``worst.png``, ``cells.png`` and, where there are layers, ``layers.png``.
 
         Parameters
         ----------
         folder : Path
             Made when missing.
+        inputs : iterable of Path
+            Files and folders that were read, of which none is replaced.
 
         Returns
         -------
@@ -109,9 +113,11 @@ class ParityReport:
         pictures = {"worst.png": draw_worst(parity.worst, *maps, titles), "cells.png": draw_cells(parity.patch)}
         if self.layers is not None:
             pictures["layers.png"] = draw_layers(self.layers.layers)
+        read = list(inputs)
         for name, content in pictures.items():
-            write_output(folder / name, content)
-        write_output(folder / REPORT, (json.dumps(self.stored(), indent=1, allow_nan=False) + "\n").encode())
+            write_output(folder / name, content, inputs=read)
+        content = (json.dumps(self.stored(), indent=1, allow_nan=False) + "\n").encode()
+        write_output(folder / REPORT, content, inputs=read)
         return [folder / name for name in (REPORT, *pictures)]
 
 

@@ -42,7 +42,7 @@ _TRUNCATED: Final = (ReasonCode.CORRUPT_FILE, ReasonCode.TRUNCATED)
 _OTHER_WAYS: Final[Mapping[str, str]] = {
     "HEIF": ", as phones store photos: export it as JPEG, once and in full size",
     "AVIF": ": export it as JPEG or PNG, once and in full size",
-    **dict.fromkeys(VIDEOS, ", a video: ecdd.frames judges its frames (experimental, pip install 'ecdd[video]')"),
+    **dict.fromkeys(VIDEOS, ", a video: ecdd.frames judges its frames (experimental, extra video)"),
 }
 # `warnings.catch_warnings` changes what the whole process is warned of: threads decode one after the other
 _WARNINGS: Final = threading.Lock()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from ecdd.runtimes.base import RuntimeFileError
+from ecdd.runtimes.base import PatchRuntime, RuntimeFileError
+from ecdd.runtimes.integer_io import INTEGERS, AffineQuantisation
 from ecdd.runtimes.model_file import read_model
 from ecdd.runtimes.model_interface import Chosen, ModelInterface, TensorFacts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from ecdd.contract.interface_section import FileKind
 
 # what moves or recodes numbers and does not change what they mean
 _PASSING: Final = {"DEQUANTIZE", "QUANTIZE", "RESHAPE", "SQUEEZE", "EXPAND_DIMS", "CAST"}
@@ -51,7 +55,7 @@ class _Everything(ModelInterface):
         return Chosen(inputs[0], None, None)
 
 
-def inspect(path: Path, kind: Literal["tflite", "onnx"]) -> FileFacts:
+def inspect(path: Path, kind: FileKind) -> FileFacts:
     """Load a file from elsewhere and list what it has.
 
     Parameters
@@ -71,14 +75,62 @@ def inspect(path: Path, kind: Literal["tflite", "onnx"]) -> FileFacts:
     RuntimeFileError
         If it is no file of that kind, or needs what the library does not have (custom operators, external data).
     """
+    looked = _Everything()
+    opened(path, kind, looked)
+    content = read_model(path, str(path))[1]
+    return FileFacts(path, looked.seen[0], looked.seen[1], last_operators(content) if kind == "tflite" else {})
+
+
+def opened(path: Path, kind: FileKind, interface: ModelInterface) -> PatchRuntime:
+    """Load a file from elsewhere; parameters and errors as of `inspect`.
+
+    Where LiteRT refuses it and its tables show why no picture model could be run, they are quoted and not LiteRT.
+    """
     from ecdd.runtimes.onnx import OnnxRuntime
     from ecdd.runtimes.tflite import TFLiteRuntime
 
-    looked = _Everything()
     opener: Any = {"tflite": TFLiteRuntime, "onnx": OnnxRuntime}[kind]
-    opener(path, interface=looked)
-    content = read_model(path, str(path))[1]
-    return FileFacts(path, looked.seen[0], looked.seen[1], last_operators(content) if kind == "tflite" else {})
+    try:
+        runtime: PatchRuntime = opener(path, interface=interface)
+    except RuntimeFileError:
+        if kind == "tflite" and path.is_file():
+            refuse([(path, problem) for problem in _stated_problems(path)])
+        raise
+    return runtime
+
+
+def _stated_problems(path: Path) -> list[tuple[str, str, str]]:
+    """What the tables of a TFLite file say that no picture model has; nothing of a file whose tables are damaged."""
+    content = path.read_bytes()
+    if content[4:8] != b"TFL3":
+        return []
+    try:
+        inputs, outputs = _stated_tensors(content)
+    except (struct.error, IndexError, ValueError, TypeError, OverflowError, KeyError, AttributeError):
+        return []
+    return [*input_problems(FileFacts(path, inputs, outputs, {})), *output_problems(outputs)]
+
+
+def _stated_tensors(content: bytes) -> tuple[tuple[TensorFacts, ...], tuple[TensorFacts, ...]]:
+    """Inputs and outputs as the tables have them, without LiteRT; a few of each are enough."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    graph = schema.Model.GetRootAs(content, 0).Subgraphs(0)
+    types = {value: key.lower() for key, value in vars(schema.TensorType).items() if not key.startswith("_")}
+
+    def facts(index: int) -> TensorFacts:
+        tensor, dtype = graph.Tensors(index), types[graph.Tensors(index).Type()]
+        given = [tensor.ShapeSignature(k) for k in range(min(tensor.ShapeSignatureLength(), 8))]
+        shape = given or [tensor.Shape(k) for k in range(min(tensor.ShapeLength(), 8))]
+        said = tensor.Quantization()
+        scaled = dtype in INTEGERS and said is not None and said.ScaleLength() == said.ZeroPointLength() == 1
+        quantisation = AffineQuantisation(dtype, float(said.Scale(0)), int(said.ZeroPoint(0))) if scaled else None
+        return TensorFacts(_text(tensor.Name() or b""), dtype, tuple(int(side) for side in shape), quantisation)
+
+    return (
+        tuple(facts(graph.Inputs(k)) for k in range(min(graph.InputsLength(), 8))),
+        tuple(facts(graph.Outputs(k)) for k in range(min(graph.OutputsLength(), 8))),
+    )
 
 
 def last_operators(content: bytes) -> dict[str, str]:
@@ -157,6 +209,13 @@ def input_problems(facts: FileFacts) -> list[tuple[str, str, str]]:
     if image.dtype in {"int8", "int16"} and image.quantisation is None:
         problems.append(("integers with a scale and a zero point", str(image), "quantise it again with its input's"))
     return problems
+
+
+def output_problems(outputs: Sequence[TensorFacts]) -> list[tuple[str, str, str]]:
+    """Say what keeps integers from being numbers; entries as of `input_problems`."""
+    advice = "quantise it again with its output's, or export a float32 output"
+    unscaled = [one for one in outputs if one.dtype in INTEGERS and one.quantisation is None]
+    return [("integers with a scale and a zero point", str(one), advice) for one in unscaled]
 
 
 def refuse(problems: list[tuple[Path, tuple[str, str, str]]]) -> None:

@@ -163,7 +163,7 @@ class ModelInterface:
         problems = [*self._input_problems(inputs), *self._output_problems(outputs)]
         if not problems:
             problems = [
-                (f"{tensor.name} with one scale above 0 and a zero point of its dtype", problem)
+                (f"{tensor.name} with one scale above 0 and a zero point of its dtype", f"{problem}; quantise it again")
                 for tensor in (*inputs, *outputs)
                 if (problem := self._quantisation_problem(tensor, picture=tensor in inputs))
             ]
@@ -247,7 +247,9 @@ class ModelInterface:
             return []
         more = sorted(set(names) - known)
         advice = f"; name what decides nothing in model_interface.ignored_outputs: {', '.join(more)}" if more else ""
-        return [(wanted, _listed(outputs) + (advice if needed <= set(names) else ""))]
+        if not needed <= set(names):
+            advice = "; name what is there in model_interface.logit_name and map_name, or export it so"
+        return [(wanted, _listed(outputs) + advice)]
 
     def _fits(self, tensor: TensorFacts, numbers: int) -> bool:
         if tensor.name == self.map_name:

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from gates.benchmarks.pictures import SIZES, golden_portrait, write_picture
-from gates.benchmarks.processes import MEGABYTE, keeping_compiled, launch
+from gates.support.processes import MEGABYTE, keeping_compiled, launch
 
 
 @pytest.fixture(scope="session")

@@ -174,7 +174,7 @@ def main() -> int:
     targets = given.target or list(TARGETS)
     with tempfile.TemporaryDirectory(prefix="fuzz-files-") as folder:
         files = write_files(Path(folder))
-        site = SiteProcess("--workers", "1") if "requests" in targets else None
+        site = SiteProcess("--jobs", "1") if "requests" in targets else None
         files |= {} if site is None else {"port": str(site.port)}
         try:
             if given.number is not None:

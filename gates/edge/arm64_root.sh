@@ -51,7 +51,7 @@ fi
 if [[ ! -e $root/.wheels ]] || [[ $project/constraints.txt -nt $root/.wheels ]]; then
   rm -rf "$root/packages"
   mapfile -t needed < <("$python" -c "import tomllib; print(*tomllib.load(open('$project/pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')")
-  "$python" -m pip install --quiet --disable-pip-version-check --only-binary=:all: --python-version "$python_version" \
+  "$python" -m pip install --quiet --no-warn-conflicts --disable-pip-version-check --only-binary=:all: --python-version "$python_version" \
     --platform manylinux2014_aarch64 --platform manylinux_2_17_aarch64 --platform manylinux_2_27_aarch64 \
     --platform manylinux_2_28_aarch64 --target "$root/packages" -c "$project/constraints.txt" "${needed[@]}"
   touch "$root/.wheels"

@@ -32,7 +32,6 @@ from ecdd.runtimes.integer_io import AffineQuantisation
 from ecdd.runtimes.model_interface import ModelInterface
 from ecdd.runtimes.registry import load_runtime
 from ecdd.runtimes.tflite import NOT_HERE, TFLiteRuntime, wants_xnnpack
-from gates.benchmarks.processes import keeping_compiled, launch
 from gates.support.fixtures import (
     Bundle,
     Detector,
@@ -45,6 +44,7 @@ from gates.support.fixtures import (
 )
 from gates.support.made_models import SIDE, MadeModel, seen
 from gates.support.mode_parity import Tensors, frozen_tensors
+from gates.support.processes import keeping_compiled, launch
 
 ROOT = Path(__file__).resolve().parents[2]
 PINNED = "the pinned configuration"

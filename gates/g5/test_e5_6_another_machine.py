@@ -45,7 +45,7 @@ def judged(
     folder = request.config.stash[RUN].options.dumps
     paths = sorted(folder.glob("*.npz")) if folder is not None and folder.is_dir() else []
     dumps = [read_dump(path) for path in paths]
-    bundles = {bundle.payload_digest: (bundle.manifest.model.mode, bundle)}
+    bundles: dict[str, tuple[str, Bundle]] = {bundle.payload_digest: (bundle.manifest.model.mode, bundle)}
     if {one.head.bundle_digest for one in dumps} - bundles.keys():
         for mode in modes(bundle)[1:]:
             shipped = ship(bundle, mode, tmp_path_factory.mktemp("modes") / mode)
@@ -68,8 +68,12 @@ def judged(
 
 
 @pytest.mark.experiment("E5.6")
-def test_every_stage_keeps_its_tolerance(evidence: Evidence, judged: list[Judged], golden: GoldenSet) -> None:
+def test_every_stage_keeps_its_tolerance(
+    evidence: Evidence, judged: list[Judged], bundle: Bundle, golden: GoldenSet
+) -> None:
     """S0 to S8 by platform, worst picture named; what ships or may ship is held to its limits, the rest is shown."""
+    frozen = load_reference(bundle, golden).dump.head.pictures
+    kinds = {name: (one.s8.label, *one.s8.reason_codes) for name, one in frozen.items()}
     rows, whole = [], []
     for one in judged:
         policy, name = one.reference.policy, one.report.platform.name
@@ -85,7 +89,8 @@ def test_every_stage_keeps_its_tolerance(evidence: Evidence, judged: list[Judged
             else:
                 evidence.measure(f"{name} {stage.stage}", value, stage.limit.unit)
         whole += [name] if one.dump.head.pictures.keys() == {item.id for item in golden.items} else []
-        rows.append(_row(one))
+        rows.append(_row(one, kinds))
+        evidence.measure(f"{name} pictures", len(one.dump.head.pictures), "picture")
         for text in one.report.other_decisions:
             evidence.measure(f"{name} decided otherwise", text)
     evidence.check("platforms_with_the_whole_golden_set", len(whole), limit=1, op=">=", n=len(judged), unit="platform")
@@ -100,15 +105,19 @@ def _rounds(one: Judged) -> bool:
     return one.mode not in ("float32", "float16")
 
 
-def _row(one: Judged) -> Mapping[str, object]:
-    report = one.report
+def _row(one: Judged, kinds: Mapping[str, tuple[str, ...]]) -> Mapping[str, object]:
+    report, pictures = one.report, one.dump.head.pictures
     about = report.platform.about
     return {
         "platform": report.platform.name,
         "kind": FUNCTIONAL if report.platform.kind == "emulated" else report.platform.kind,
         "mode": one.mode,
         "delegate": about.get("delegate", "unknown"),
-        "pictures": len(one.dump.head.pictures),
+        "pictures": f"{len(pictures)} of {len(kinds)}",
+        "kinds_of_verdict": f"{len({kinds[name] for name in pictures})} of {len(set(kinds.values()))}",
+        "compared_with": "frozen stages"
+        if report.frozen
+        else "stages computed on this machine, for this mode has no frozen ones",
         "first_stage_that_moves": "none" if report.first is None else report.first.stage,
         "likely_cause": "none" if report.cause is None else f"{report.cause.kind}: {report.cause.what}",
         "s6_to_frozen": report.end_to_end["S6"],

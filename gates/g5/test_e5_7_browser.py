@@ -54,7 +54,7 @@ def page(
     if not is_cached(cache):
         raise NotTested(WHAT, f"the runtime is not here; {HERE}")
     if wrong := why_not(bundle):
-        raise NotTested(WHAT, f"the page cannot do what the contract asks for: {'; '.join(wrong)}; make edge skips it")
+        raise NotTested(WHAT, f"the page cannot do what the contract asks for: {'; '.join(wrong)}")
     site = tmp_path_factory.mktemp("page") / "site"
     build_site(bundle, site, cache)
     with opened_site(site, browser) as opened:
@@ -103,9 +103,15 @@ def test_nothing_leaves_the_browser(evidence: Evidence, page: Page) -> None:
     """Every request is answered from the page's own files, and the browser is offline while it judges."""
     evidence.none("requests_elsewhere", page.asked_elsewhere, n=len(page.dump.head.pictures), unit="request")
     evidence.none("errors_of_the_page", page.errors, n=len(page.dump.head.pictures), unit="error")
-    spent = [sum(one.milliseconds.values()) for one in page.dump.head.pictures.values()]
+    taken = [one.milliseconds for one in page.dump.head.pictures.values()]
+    spent = [sum(one.values()) for one in taken]
     evidence.measure("time a picture, median", float(np.median(spent)), "ms")
     evidence.measure("time a picture, largest", max(spent), "ms")
+    stages = dict.fromkeys(stage for one in taken for stage in one)
+    by_stage = {stage: [one[stage] for one in taken if stage in one] for stage in stages}
+    rows = [{"stage": stage, "pictures": len(values), "median_ms": round(float(np.median(values)), 1),
+             "largest_ms": round(max(values), 1)} for stage, values in by_stage.items()]  # fmt: skip
+    evidence.table("time a picture by stage", rows)
 
 
 @pytest.mark.experiment("E5.7")

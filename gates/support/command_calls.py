@@ -158,6 +158,21 @@ def write_files(folder: Path) -> dict[str, str]:
     return made | {"id": added.stdout.strip()}
 
 
+def every_command() -> dict[str, Any]:
+    """All commands of the program by their names, those in groups too."""
+    found: dict[str, Any] = {}
+
+    def walk(name: str, command: Any) -> None:
+        if not hasattr(command, "commands"):
+            found[name] = command
+        for part, inner in getattr(command, "commands", {}).items():
+            walk(f"{name} {part}", inner)
+
+    for name in cli.COMMANDS:
+        walk(name, cli.load_command(name))
+    return found
+
+
 def call(name: str, arguments: list[str]) -> Any:
     """Call a command in this process; gives what `typer.testing.CliRunner` gives."""
     return CliRunner().invoke(cli.app, [*name.split(), *arguments])

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from ecdd.bundle.loading import Bundle
 from ecdd.bundle.manifest import WEIGHTS_FILE
 from ecdd.contract.loading import LoadedContract
+from ecdd.errors import how_to_install
 from ecdd.pipeline.preprocess import normalise
 
 TURNS = 8  # every face, turned and mirrored: pixels of the same levels, other neighbours
@@ -57,7 +58,7 @@ def cannot_remake(bundle: Bundle) -> str | None:
     if WEIGHTS_FILE not in bundle.manifest.files:
         return f"the bundle has no {WEIGHTS_FILE}"
     absent = [name for name in ("torch", "tensorflow", "ai_edge_quantizer") if find_spec(name) is None]
-    return f"{', '.join(absent)} not installed; pip install 'ecdd[train,export]'" if absent else None
+    return f"{', '.join(absent)} not installed; {how_to_install('train,export')}" if absent else None
 
 
 def remake(bundle: Bundle, contract: LoadedContract, faces: list[NDArray[np.uint8]], mode: str) -> Remade:

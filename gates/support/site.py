@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from ecdd.contract.loading import LoadedContract
+from ecdd.errors import how_to_install
 from gates.support.browser import find_chromium, open_browser
 
 # mutants replace these: the program that serves, and scripts that run in a page before its own
@@ -34,7 +35,7 @@ def why_not() -> str:
     """What is missing to run the site in a browser; empty when nothing is."""
     for library, extra in _NEEDED.items():
         if importlib.util.find_spec(library) is None:
-            return f"{library} is not installed; pip install 'ecdd[{extra}]'"
+            return f"{library} is not installed; {how_to_install(extra)}"
     path = find_chromium()
     if path is None or not path.is_file():
         return "no Chromium on the path and ECDD_CHROMIUM names none"
@@ -60,7 +61,7 @@ def serve(bundle: Path, contract: LoadedContract, folder: Path) -> Iterator[str]
         Address, without a slash at the end.
     """
     contract.dump(folder / "policy_contract.yaml")
-    command = [*COMMAND, "serve", "--port", "0", "--workers", "1", "--bundle", str(bundle)]
+    command = [*COMMAND, "serve", "--port", "0", "--jobs", "1", "--bundle", str(bundle)]
     command += ["--contract", str(folder / "policy_contract.yaml")]
     log = folder / "site.txt"
     with log.open("wb") as stream:

@@ -11,7 +11,7 @@ import numpy as np
 from ecdd.bundle.manifest import MODEL_FILE
 from ecdd.pipeline.preprocess import normalise
 from ecdd.runtimes.tflite import TFLiteRuntime
-from gates.benchmarks.processes import Finished, keeping_compiled, launch
+from gates.support.processes import Finished, keeping_compiled, launch
 
 # promised: peak memory of the whole process, and time beyond that of an interpreter that does nothing
 MOST_MEGABYTES, MOST_SECONDS = 70.0, 0.3

@@ -36,11 +36,11 @@ _CLIENT_SHARE: Final = 0.25  # cores that the client and a quiet system may take
 def measure(request_timeout: float) -> Row:
     """Run every part against sites that are started for it."""
     with contextlib.ExitStack() as stack:
-        two = SiteProcess("--workers", "2")
+        two = SiteProcess("--jobs", "2")
         stack.callback(two.stop)
         asyncio.run(latency(two, 40))  # warm
         found = {"latency": asyncio.run(latency(two, LATENCY_REQUESTS))}
-        one = SiteProcess("--workers", "1")
+        one = SiteProcess("--jobs", "1")
         stack.callback(one.stop)
         found["throughput"] = asyncio.run(throughput(one, two, ROUNDS, ROUND_REQUESTS))
         found["slow"] = asyncio.run(slow_loris(two, SLOW, UPLOADS, request_timeout))

@@ -76,7 +76,7 @@ def test_urls_that_are_no_log(url: str) -> None:
 
 
 def test_an_unreachable_server_is_named_without_its_password() -> None:
-    pytest.importorskip("psycopg", reason="not tested here: psycopg is not installed; pip install 'ecdd[serve]'")
+    pytest.importorskip("psycopg", reason="not tested here: psycopg, of the extra serve, is not installed")
     with pytest.raises(MonitoringError, match="cannot be reached") as caught:
         EventLog("postgresql://user:secret@127.0.0.1:1/name", create=True)
     assert "secret" not in str(caught.value)

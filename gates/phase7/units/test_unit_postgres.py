@@ -25,7 +25,7 @@ def server() -> Iterator[str]:
     """A server; in CI a missing one is a failure, elsewhere a skip that says why."""
     in_ci = os.environ.get("CI", "").lower() == "true"
     if not in_ci:
-        pytest.importorskip("psycopg", reason="not tested here: psycopg is not installed; pip install 'ecdd[serve]'")
+        pytest.importorskip("psycopg", reason="not tested here: psycopg, of the extra serve, is not installed")
     try:
         with running_server() as url:
             yield url

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 import ecdd
 from ecdd import cli
 from ecdd.errors import printable
-from gates.support.command_calls import CALLS, ROOT, call, write_files
+from gates.support.command_calls import CALLS, ROOT, call, every_command, write_files
 
 ESCAPE = "\x1b[31m"
 
@@ -116,19 +116,7 @@ class Fault:
     option: str
 
 
-def _commands() -> Iterator[tuple[str, Any]]:
-    def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
-        if not hasattr(command, "commands"):
-            yield name, command
-            return
-        for part, inner in command.commands.items():
-            yield from walk(f"{name} {part}", inner)
-
-    for name in cli.COMMANDS:
-        yield from walk(name, cli.load_command(name))
-
-
-COMMANDS = dict(_commands())
+COMMANDS = every_command()
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from ecdd.bundle import load_bundle
 from ecdd.commands import next_steps
 from ecdd.commands.renamed import RENAMED
 from ecdd.evidence import gates_run
-from gates.support.command_calls import CALLS, ROOT, call
+from gates.support.command_calls import CALLS, ROOT, call, every_command
 from gates.support.drawn_pictures import FAKE, contract, portrait
 
 ONE = portrait(1)
@@ -45,20 +45,6 @@ def predict(*words: str | Path, override: Path, given: bytes | None = None) -> A
     return CliRunner().invoke(
         cli.app, ["predict", *map(str, words), "--contract", str(override), "--bundle", "tiny"], input=given
     )
-
-
-def commands() -> dict[str, Any]:
-    found: dict[str, Any] = {}
-
-    def walk(name: str, command: Any) -> None:
-        if not hasattr(command, "commands"):
-            found[name] = command
-        for part, inner in getattr(command, "commands", {}).items():
-            walk(f"{name} {part}", inner)
-
-    for name in cli.COMMANDS:
-        walk(name, cli.load_command(name))
-    return found
 
 
 def test_help_has_groups_and_every_command_is_in_one() -> None:
@@ -266,19 +252,6 @@ def test_colour_and_width_are_the_terminals(override: Path, tmp_path: Path) -> N
     assert str(damaged) in piped.stdout
 
 
-WITH_JSON = (
-    "predict", "trace", "contract check", "contract show", "contract diff", "bundle verify", "bundle diff",
-    "bundle show", "parity", "diff", "judge", "release", "score", "govern check", "govern scan", "monitor canary",
-    "monitor report", "monitor check",
-)  # fmt: skip
-
-
-def test_json_wherever_an_answer_may_be_read_by_a_machine() -> None:
-    found = commands()
-    for name in WITH_JSON:
-        assert any("--json" in one.opts for one in found[name].params), name
-
-
 @pytest.mark.parametrize(
     ("name", "words", "code", "keys"),
     [
@@ -299,27 +272,9 @@ def test_json_is_whole_and_alone_on_standard_output(
     assert keys <= set(json.loads(said.stdout))
 
 
-def test_one_name_for_one_thing() -> None:
-    """--bundle, --data, --contract and --key are paths everywhere, and nothing else is called so."""
-    meanings = {
-        "--bundle": r"[Bb]undle|BUNDLE",
-        "--data": r"[Mm]anifest|pictures",
-        "--contract": r"[Cc]ontract|Policy|Pixels|normalisation",
-        "--key": r"Private key",
-    }
-    short = {"--manifest", "--from", "--policy", "--model-bundle"}
-    for name, command in commands().items():
-        for one in command.params:
-            for option in one.opts:
-                assert option not in short, name
-                if option in meanings:
-                    assert "Path" in str(one.type_descriptor.annotation) or (name, option) == ("parity", "--data"), name
-                    assert re.search(meanings[option], one.help), (name, option, one.help)
-
-
 def test_a_renamed_option_works_and_warns() -> None:
     for command, old in RENAMED.items():
-        found = commands()[command]
+        found = every_command()[command]
         options = {option for one in found.params for option in one.opts}
         assert set(old.values()) <= options, command
         assert not set(old) & options, command
@@ -364,7 +319,7 @@ def test_printed_advice_works_when_it_is_copied(
     out = tmp_path / "a bundle"
     steps = next_steps.freezing_steps(TINY, out)
     asked: list[Any] = []
-    monkeypatch.setattr(gates_run, "run_gates", lambda request: asked.append(request) or 2)
+    monkeypatch.setattr(gates_run, "run_gates", lambda request, _lines: asked.append(request) or 2)
     monkeypatch.setattr("ecdd.bundle.bundle_path", Path)
     for line in steps:
         words = shlex.split(line)

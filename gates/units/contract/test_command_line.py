@@ -126,4 +126,6 @@ def test_a_missing_library_is_one_line_with_the_extra(
     monkeypatch.setattr(cli, "load_command", fail)
     result = ecdd("bundle", "verify")
     assert result.returncode == cli.USAGE_ERROR
-    assert result.stderr == "ecdd: this command needs torch, which is not installed; pip install 'ecdd[train]'\n"
+    assert result.stderr.startswith("ecdd: this command needs torch, which is not installed; install the extra train ")
+    assert "pip install '.[train]' in its checkout" in result.stderr
+    assert result.stderr.count("\n") == 1

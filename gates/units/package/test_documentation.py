@@ -21,6 +21,7 @@ _FENCED = re.compile(r"^```(?:console|bash|)\n(.*?)^```$", re.M | re.S)
 _CALL = re.compile(r"(?:^|\$ |\| |; |&& )ecdd (.+?)(?= #|  +#| \||;|&&|$)", re.M)
 _LINK = re.compile(r"\]\((?!https?:|#)([^)#\s]+)")
 _LONGEST_README = 150
+_FROM_INDEX = re.compile(r"""install (?:-\w+ )*["']?ecdd(?:\[[\w,]+\])?["']?(?=\s*$|[\s"')](?! ?@))""", re.M)
 
 
 def named(page: Path) -> str:
@@ -89,7 +90,18 @@ def test_the_readme_is_of_one_screen() -> None:
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
     assert len(pictures) == 3
     assert all((ROOT / picture).stat().st_size < 300_000 for picture in pictures)
-    assert 'pip install "ecdd' not in text, "the project is on no index"
+
+
+def test_nobody_is_told_to_install_it_from_an_index() -> None:
+    """There is none that has it: what lies there under this name would be somebody else's."""
+    kinds = ("*.md", "*.py", "*.yaml", "*.html", "*.j2", "*.js", "*.toml", "Makefile")
+    places = [path for part in ("ecdd", "gates", "docs") for kind in kinds for path in (ROOT / part).rglob(kind)]
+    places += [path for kind in kinds for path in ROOT.glob(kind)]
+    places.remove(Path(__file__))
+    wrong = [named(path) for path in places if _FROM_INDEX.search(path.read_text("utf-8"))]
+    assert wrong == []
+    assert _FROM_INDEX.search("pip install 'ecdd[gates]'")
+    assert not _FROM_INDEX.search('pip install "ecdd[gates] @ git+https://example.org/ecdd"')
 
 
 def test_python_of_the_readme_runs(tmp_path: Path) -> None:

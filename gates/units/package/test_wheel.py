@@ -79,6 +79,13 @@ def test_commands_need_no_checkout(installed: Installed, empty: Path) -> None:
     assert (refused.returncode, "run `ecdd gates` first" in refused.stderr) == (2, True)
 
 
+def test_every_clause_can_be_collected(installed: Installed, empty: Path) -> None:
+    """What one clause imports and the wheel has not would end every run of all clauses."""
+    said = _said(installed.run(empty, "ecdd", "gates", "--", "--collect-only", "-q"))
+    files = {line.split("::")[0].rpartition("/")[2] for line in said.splitlines() if "::test_" in line}
+    assert files == {path.name for path in ROOT.glob("gates/*/test_e?_*.py")}
+
+
 def test_gates_without_a_browser_are_as_expected(g1: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, done = g1
     lines = _said(done).splitlines()

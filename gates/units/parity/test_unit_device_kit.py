@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from ecdd.parity.device_dump import Dump, DumpError, read_dump, write_flat, writ
 from ecdd.parity.device_kit import pack_kit
 from ecdd.parity.device_reference import Reference, load_reference
 from ecdd.parity.device_report import judge_dump
+from ecdd.specification import ROOT
 from gates.support.dumped_defects import DEFECTS, PICTURES, dump_of
 
 
@@ -25,9 +27,9 @@ def golden() -> GoldenSet:
     return load_checked()
 
 
-@pytest.fixture(scope="module", params=("tiny",))
-def bundle(request: pytest.FixtureRequest) -> Bundle:
-    return load_bundle(request.param)
+@pytest.fixture(scope="module")
+def bundle() -> Bundle:
+    return load_bundle()
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,12 @@ def test_a_mistake_is_named(name: str, bundle: Bundle, golden: GoldenSet, refere
     assert report.cause is not None
     wanted = DEFECTS[name]
     assert (report.first.stage, report.cause.kind) == (wanted.stage, wanted.kind), report.cause
+
+
+def test_the_documented_mistakes_are_the_planted_ones() -> None:
+    text = (ROOT / "docs" / "device_kit.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|[^|]*\| (S\d) \|[^|]*\| ([a-z ]+):", text, re.MULTILINE)
+    assert rows == [(name, one.stage, one.kind) for name, one in DEFECTS.items()]
 
 
 def test_both_forms_hold_the_same(right: Dump, tmp_path: Path) -> None:
@@ -136,8 +144,8 @@ def test_the_kit_holds_what_is_needed(reference: Reference, tmp_path: Path) -> N
 
 def test_judging_ends_with_the_rule_s_exit_codes(right: Dump, tmp_path: Path) -> None:
     write_npz(tmp_path / "dump.npz", right)
-    part = CliRunner().invoke(cli.app, ["device", "judge", str(tmp_path / "dump.npz"), "--bundle", "tiny"])
+    part = CliRunner().invoke(cli.app, ["device", "judge", str(tmp_path / "dump.npz")])
     assert part.exit_code == 1, part.output  # six pictures are not the golden set
     assert "missing" in part.output
-    none = CliRunner().invoke(cli.app, ["device", "judge", str(tmp_path / "none.npz"), "--bundle", "tiny"])
+    none = CliRunner().invoke(cli.app, ["device", "judge", str(tmp_path / "none.npz")])
     assert none.exit_code == 2

@@ -16,7 +16,7 @@ from ecdd import Detector
 from ecdd.frames import Track, VideoError, read_frames, summarise
 from gates.support.drawn_pictures import FAKE, contract, portrait
 
-av = pytest.importorskip("av", reason="not tested here: PyAV is missing; pip install 'ecdd[video]'")
+av = pytest.importorskip("av", reason="not tested here: PyAV, of the extra video, is not installed")
 ROOT = Path(__file__).resolve().parents[3]
 # Kr and Kb of ITU-R BT.709 and BT.601
 WEIGHTS = {"bt709": (0.2126, 0.0722), "bt601": (0.299, 0.114)}

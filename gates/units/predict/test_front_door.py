@@ -201,7 +201,7 @@ def test_a_video_and_a_heic_are_called_so(detector: Detector) -> None:
         assert verdict.reason_codes == ("IO-002",)
         assert "a video" in verdict.detail
         assert "ecdd.frames" in verdict.detail
-        assert "ecdd[video]" in verdict.detail
+        assert "extra video" in verdict.detail
     photo = detector.predict(b"\0\0\0\x18ftypheic" + bytes(64), "IMG_0001.HEIC")
     assert photo.reason_codes == ("IO-002",)
     assert "HEIF" in photo.detail

@@ -229,7 +229,7 @@ def test_a_site_that_stops_waits_no_longer_than_it_may(
     contract: LoadedContract, own_bundle: tuple[str, ...], portrait: bytes, tmp_path: Path
 ) -> None:
     contract.with_values({"serving.drain_timeout": 1.0, "serving.request_timeout": 600.0}).dump(tmp_path / "c.yaml")
-    site = SiteProcess(*own_bundle, "--contract", str(tmp_path / "c.yaml"), "--workers", "1")
+    site = SiteProcess(*own_bundle, "--contract", str(tmp_path / "c.yaml"), "--jobs", "1")
     (worker,) = site.workers()
     worker.send_signal(signal.SIGSTOP)
     pending = Later(lambda: site.predict(portrait))
@@ -253,7 +253,7 @@ def test_a_taken_port_and_too_many_workers_are_refused(site: SiteProcess, strict
     )
     assert taken.returncode == 2
     assert "Traceback" not in taken.stderr
-    many = CliRunner().invoke(app, ["serve", "--contract", str(strict_contract), "--workers", "2"])
+    many = CliRunner().invoke(app, ["serve", "--contract", str(strict_contract), "--jobs", "2"])
     assert many.exit_code == 2
     assert "max_concurrency" in many.output
 

@@ -29,7 +29,7 @@ def keeping_site(kept: Path, request: pytest.FixtureRequest) -> Iterator[SitePro
     bundle = request.config.getoption("--bundle")
     chosen = () if bundle is None else ("--bundle", str(bundle))
     options = ("--log", str(kept / "log.db"), "--review", str(kept / "store"), "--review-key", str(kept / "key"))
-    running = SiteProcess(*chosen, "--workers", "1", *options)
+    running = SiteProcess(*chosen, "--jobs", "1", *options)
     yield running
     running.stop()
 

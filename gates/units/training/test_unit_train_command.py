@@ -68,10 +68,13 @@ def longer(folder: Path, epochs: int) -> Path:
 
 def test_a_smoke_training_gives_weights_a_record_and_a_figure(data: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    done = subprocess.run(command(data, out, SMOKE), cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    words = [*command(data, out, SMOKE), "--json"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
-    assert "shipped, held-out pictures, size_matched: AUC" in done.stdout
+    assert "shipped, held-out pictures, size_matched: AUC" in done.stderr
+    told = json.loads(done.stdout)
     record = json.loads((out / "training_record.json").read_text(encoding="utf-8"))
+    assert told["trainings"][-1]["measured"] == record["shipped"]["measured"]
     model, identity = load_weights(out / "weights.safetensors")
     assert identity.architecture == record["architecture"]["name"] == "tiny_ladeda"
     assert sum(parameter.numel() for parameter in model.parameters()) == record["parameters"] == 1297

@@ -15,7 +15,7 @@ from gates.support.browser import browser_path
 @pytest.fixture(scope="module")
 def site(bundle: Any, contract: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """Browser and address; fails or skips where there is no browser."""
-    pytest.importorskip("playwright", reason="not tested here: playwright is missing; pip install 'ecdd[gates]'")
+    pytest.importorskip("playwright", reason="not tested here: playwright, of the extra gates, is not installed")
     browser_path()
     with sites.opened(bundle.path, contract, tmp_path_factory.mktemp("site")) as running:
         yield running
