@@ -71,7 +71,7 @@ edge: $(VENV)/.ready  ## the golden set on emulated ARM64 and in a browser: dump
 MUTANTS ?= 600
 
 mutation: $(VENV)/.ready  ## mutants that nobody chose, in the modules that decide; MUTANTS=0 for all; resumes where it was cut
-	$(VENV)/bin/python -m gates.mutants.systematic.campaign --count $(MUTANTS) --out reports/default/mutation.json
+	$(VENV)/bin/python -m gates.mutants.systematic --count $(MUTANTS) --out reports/default/mutation.json
 
 evidence: $(VENV)/.ready edge  ## rewrite reports/default, the committed evidence of the shipped bundle
 	$(if $(DATA),,$(error make evidence needs DATA=, labelled manifests or their folders: the sweeps run on them))

@@ -1,4 +1,4 @@
-"""Run a seeded sample of mutants: ``python -m gates.mutants.systematic.campaign``, which ``make mutation`` calls."""
+"""Run a seeded sample of mutants: ``python -m gates.mutants.systematic``, which ``make mutation`` calls."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any, Final
 from rich.console import Console
 from rich.progress import Progress
 
+from gates.mutants.systematic import LOADED, VARIABLE
 from gates.mutants.systematic.coverage_map import CoverageMap, Seen, test_files, trace
-from gates.mutants.systematic.planting import VARIABLE
 from gates.mutants.systematic.sites import DECIDING, ROOT, Site, boundaries, mutated, sample
 from gates.mutants.systematic.table import Result, Verdict, read_results, write_table
 from gates.mutants.warm_processes import Finished, run_pytest
@@ -170,7 +170,7 @@ def _run_planted(site: Site, source: str, tests: tuple[str, ...], folder: Path, 
     module = site.path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
     described = {"module": module, "path": str(ROOT / site.path), "source": source}
     planted.write_text(json.dumps(described), encoding="utf-8")
-    return run_pytest(
+    finished = run_pytest(
         tests,
         folder / "run",
         first=(_PLUGIN,),
@@ -178,12 +178,12 @@ def _run_planted(site: Site, source: str, tests: tuple[str, ...], folder: Path, 
         environment={VARIABLE: str(planted)},
         timeout=_PATIENCE + 5.0 * seconds,
     )
+    if finished.exit_code == 0 and not planted.with_suffix(LOADED).is_file():
+        msg = f"{site.name}: {tests[0]} and the others passed without loading the mutant:\n{finished.output[-2000:]}"
+        raise RuntimeError(msg)
+    return finished
 
 
 def _result(site: Site, verdict: Verdict, said: str, begun: float) -> Result:
     values: dict[str, Any] = {"line": site.line, "package": site.package, "operator": site.operator}
     return Result(name=site.name, verdict=verdict, said=said, seconds=round(time.monotonic() - begun, 1), **values)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

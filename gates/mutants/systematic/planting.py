@@ -17,7 +17,7 @@ from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
 
-VARIABLE = "ECDD_MUTATION"  # path of a JSON file: {"module": dotted name, "path": file, "source": text}
+from gates.mutants.systematic import LOADED, VARIABLE
 
 
 class _Loader(SourceFileLoader):
@@ -26,6 +26,8 @@ class _Loader(SourceFileLoader):
         self._source = source
 
     def get_code(self, _fullname: str) -> CodeType:  # never from a cached .pyc
+        if given := os.environ.get(VARIABLE):
+            Path(given).with_suffix(LOADED).touch()
         return compile(self._source, self.path, "exec", dont_inherit=True)
 
 
