@@ -62,7 +62,9 @@ class CoverageMap:
         """
         path, found = str(ROOT / site.path), []
         for data, outcomes in self._files:
-            contexts = data.contexts_by_lineno(path).get(site.line, [])
+            lines = data.contexts_by_lineno(path)
+            # the compiler joins some jumps (continue, break) with what stands before them
+            contexts = lines.get(site.line) or lines.get(site.line - 1, [])
             if not contexts:
                 continue
             called = {context.rpartition("|")[0] for context in contexts if context.endswith("|call")}
