@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 from collections.abc import Callable
@@ -55,14 +56,17 @@ class CoverageMap:
             msg = f"{folder}: no traced tests; run the campaign without --keep-map"
             raise FileNotFoundError(msg)
 
+    @functools.cache  # noqa: B019 - one map a campaign; a module's lines are read once for all of its mutants
+    def _of(self, path: str) -> list[tuple[dict[int, list[str]], dict[str, dict[str, object]]]]:
+        return [(lines, outcomes) for data, outcomes in self._files if (lines := data.contexts_by_lineno(path))]
+
     def seen_by(self, site: Site) -> list[Seen]:
         """Tests that run the mutated line: experiments first, then the quickest.
 
         Where a line runs while a module is imported or a fixture is made, every test of the file may depend on it.
         """
-        path, found = str(ROOT / site.path), []
-        for data, outcomes in self._files:
-            lines = data.contexts_by_lineno(path)
+        found = []
+        for lines, outcomes in self._of(str(ROOT / site.path)):
             # the compiler joins some jumps (continue, break) with what stands before them
             contexts = lines.get(site.line) or lines.get(site.line - 1, [])
             if not contexts:
