@@ -2,7 +2,7 @@
 
 Verdicts that a form decides are held: what a classifier has no map for is not applicable, what files agree on is
 green, a negated head is red in G3 and G5. What weights that are trained on nothing cannot keep (G4) is left open, and
-so the pictures are few: each golden face and its mirror image, and a contract that is content with twenty of a class.
+so the pictures are few: each golden face and its mirror image, and a contract that is content with fifteen of a class.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ INTEGERS = {"uint8"}  # 8 bits of a network that was trained on nothing keep no 
 def data(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     """Labelled pictures, their tags, and the contract of everything but the model."""
     folder = tmp_path_factory.mktemp("data")
-    load_contract().with_values({"calibration.min_samples_per_class": 20}).dump(folder / "base.yaml")
+    load_contract().with_values({"calibration.min_samples_per_class": 15}).dump(folder / "base.yaml")
     return *own_data(folder / "data", shifts=(0.0,)), folder / "base.yaml"
 
 
