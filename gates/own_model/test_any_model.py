@@ -131,6 +131,32 @@ def test_an_embedding_is_compared_and_takes_no_part(tmp_path: Path) -> None:
     assert _parity(f"onnx:{only_embedding}", f"tflite:{tflite}", None).verdict == "fail"
 
 
+@pytest.mark.parametrize("sides", [(-1,), (-1, 1, 1), (-1, 1, 1, 1)])
+def test_one_number_is_taken_in_any_shape(sides: tuple[int, ...], tmp_path: Path) -> None:
+    """(N,), (N, 1, 1) and (N, 1, 1, 1) beside the other file's (N, 1): described, compared, and a negated head seen."""
+
+    def shaped(model: onnx.ModelProto) -> None:
+        (score,) = model.graph.output
+        shape = onnx.numpy_helper.from_array(np.array(sides, np.int64), "sides")
+        model.graph.initializer.append(shape)
+        model.graph.node.append(onnx.helper.make_node("Reshape", [score.name, "sides"], ["flat"]))
+        open_batch = ["N" if side < 0 else side for side in sides]
+        score.CopyFrom(onnx.helper.make_tensor_value_info("flat", onnx.TensorProto.FLOAT, open_batch))
+
+    def negated(model: onnx.ModelProto) -> None:
+        NEGATED(model)
+        shaped(model)
+
+    tflite = files("logit")[0]
+    for change, verdict in ((shaped, "pass"), (negated, "fail")):
+        reference = rewritten(tmp_path, "logit", change)
+        own = contract_for(tflite, reference, SAID, load_contract())[0]
+        assert own.policy.model_interface.logit_name == {"tflite": "score", "onnx": "flat"}
+        own.dump(tmp_path / "contract.yaml")
+        for given in (tmp_path / "contract.yaml", None):
+            assert _parity(f"onnx:{reference}", f"tflite:{tflite}", given).verdict == verdict
+
+
 def test_an_output_without_a_partner_makes_the_verdict_incomplete() -> None:
     """One file has a heatmap, the other has none: what agrees agrees, and what is not compared is named."""
     report = _parity(f"onnx:{files('map')[1]}", f"tflite:{files('logit')[0]}", None)
