@@ -115,7 +115,10 @@ def fit_calibrator(
         raise CalibrationError(msg)
     x, y, warnings = check_logits(logits, labels, small_logits=small_logits)
     fit = METHODS[method]
-    fitted = fit(x, y)
+    try:
+        fitted = fit(x, y)
+    except CalibrationError as error:
+        raise CalibrationError(f"calibration.method {method}: {error}; {_instead(method, x, y)}") from error
     fold = deal_folds(y, np.arange(len(y)) if groups is None else np.asarray(groups), folds, seed)
     held_out = np.empty_like(x)
     for k in range(folds):
@@ -155,18 +158,18 @@ def refuse_nonsense(fit: CalibratorFit, logits: NDArray[np.floating], labels: ND
         why = f"its probabilities have NLL {found:.4f}, a coin has {coin:.4f}"
     else:
         return
-    if fit.method == "platt":
-        other = "more or other calibration pictures are needed"
-    else:
-        try:
-            platt = fit_platt(logits, labels)
-        except CalibrationError as error:
-            other = f"Platt scaling does not help either: {error}"
-        else:
-            other = (
-                f"calibration.method platt would give NLL {negative_log_likelihood(apply(platt, logits), labels):.4f}"
-            )
-    raise CalibrationError(f"calibration.method {fit.method}: {why}; {other}")
+    raise CalibrationError(f"calibration.method {fit.method}: {why}; {_instead(fit.method, logits, labels)}")
+
+
+def _instead(method: Method, logits: NDArray[np.floating], labels: NDArray[np.integer]) -> str:
+    """What would do where a method does not: Platt scaling, which has a bias, with its NLL."""
+    if method == "platt":
+        return "more or other calibration pictures are needed"
+    try:
+        platt = fit_platt(logits, labels)
+    except CalibrationError as error:
+        return f"Platt scaling does not help either: {error}"
+    return f"calibration.method platt would give NLL {negative_log_likelihood(apply(platt, logits), labels):.4f}"
 
 
 def apply(calibration: AppliedCalibration, logits: NDArray[np.floating]) -> Floats:

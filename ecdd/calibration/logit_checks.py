@@ -63,7 +63,7 @@ def check_logits(
     if above < 0.5:
         msg = (
             f"{text}; its upper 95 % bound is {above:.3f}, so it is no chance: correct labels or export; where the "
-            "output speaks for real, its contract has to say so: ecdd onboard or contract init with --fake-index 0"
+            "output speaks for the other class than the contract says, turn --fake-index of onboard or contract init"
         )
         raise CalibrationError(msg)
     return x, y, (f"{text}; its upper 95 % bound is {above:.3f}, so it may be chance",)

@@ -68,11 +68,13 @@ def gates(  # noqa: PLR0917 - options of the command line
         check_fresh(request.folder)
     code = run_gates(request, lines_descriptor())
     if code in {0, 1}:
+        attestation = None
         if attest is not None and (request.folder / HEAD_FILE).is_file():
-            echo(f"attested: {sign_evidence(request.folder, attest)}")
+            attestation = str(sign_evidence(request.folder, attest))
+            echo(f"attested: {attestation}")
         about = say_end(request)
         if as_json:
-            write_json({"exit_code": code} | about)
+            write_json({"exit_code": code, "attestation": attestation} | about)
     raise typer.Exit(code)
 
 

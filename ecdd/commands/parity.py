@@ -125,11 +125,15 @@ def show(report: ParityReport) -> None:
     from rich.table import Table
 
     from ecdd.parity.pair_comparison import SAME_FILE
+    from ecdd.runtimes.inspection import signature_note, signatures
 
     shown = console(width=None if console().is_terminal else 140)
     parity = report.parity
     echo(f"reference {report.reference.side.spec}  {report.reference.side.sha256[:12]}")
     echo(f"candidate {report.candidate.side.spec}  {report.candidate.side.sha256[:12]}")
+    for side in (report.reference.side, report.candidate.side):
+        if note := signature_note(side.spec, signatures(side.content)):
+            echo(note)
     left_out = f"; {len(parity.left_out)} pictures reach neither model" if parity.left_out else ""
     echo(f"{len(parity.names)} tensors of {parity.n_pictures} pictures{left_out}; pooled by {parity.pooled_by}")
     table = Table("metric", "measured", "limit", "", "verdict", "worst")

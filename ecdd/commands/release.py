@@ -111,7 +111,7 @@ def plain(bundle: Bundle, decision: Decision) -> dict[str, Any]:
 def say(bundle: Bundle, decision: Decision, most: int | None = None) -> None:
     """Print a decision, and every reason against the release or the first ones."""
     reasons, named = decision.reasons, f"{bundle.manifest.name} {bundle.manifest.version}"
-    echo(f"{len(decision.supported)} claims are supported by evidence of this payload and contract")
+    echo(f"claims supported by evidence of this payload and contract: {len(decision.supported)}")
     echo(f"never tested on: {'; '.join(decision.never_tested_on)}")
     echo(f"not claimed: {'; '.join(decision.not_claimed)}")
     for limit, value, shipped in decision.looser:

@@ -14,7 +14,15 @@ from ecdd.contract.upgrading import SCHEMA_VERSION
 from ecdd.export.quantised_file import EXPECTED, convolutions, tensor_types
 from ecdd.export.said import SCALINGS, Answers, OnboardingError, Said
 from ecdd.runtimes.base import RuntimeFileError
-from ecdd.runtimes.inspection import FileFacts, input_problems, inspect, layout_of, output_problems, refuse
+from ecdd.runtimes.inspection import (
+    FileFacts,
+    input_problems,
+    inspect,
+    layout_of,
+    output_problems,
+    refuse,
+    signature_note,
+)
 from ecdd.runtimes.model_interface import OPEN, TensorFacts, numbers_of_a_picture
 from ecdd.runtimes.output_meaning import PROBABILITIES
 from ecdd.runtimes.tflite_file import try_in_own_process
@@ -55,6 +63,8 @@ def contract_for(tflite: Path, onnx: Path, said: Said, base: LoadedContract) -> 
     answers = Answers(missing=list(said.wrong))
     for facts in files.values():
         answers.notes.append(f"{facts.path}: in {facts.inputs[0]}; out {'; '.join(map(str, facts.outputs))}")
+        if note := signature_note(str(facts.path), facts.signatures):
+            answers.notes.append(note)
     _picture(files, said, answers)
     maps = _maps(files, said, answers)
     rows = {kind: [one for one in facts.outputs if numbers_of_a_picture(one) and one != maps.get(kind)]

@@ -33,12 +33,15 @@ class FileFacts:
         All of them.
     last : dict of str to str
         By output, the operator whose numbers it gives; of TFLite files alone.
+    signatures : tuple of str
+        See `signatures`.
     """
 
     path: Path
     inputs: tuple[TensorFacts, ...]
     outputs: tuple[TensorFacts, ...]
     last: dict[str, str]
+    signatures: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,8 @@ def inspect(path: Path, kind: FileKind) -> FileFacts:
     looked = _Everything()
     opened(path, kind, looked)
     content = read_model(path, str(path))[1]
-    return FileFacts(path, looked.seen[0], looked.seen[1], last_operators(content) if kind == "tflite" else {})
+    last = last_operators(content) if kind == "tflite" else {}
+    return FileFacts(path, looked.seen[0], looked.seen[1], last, signatures(content))
 
 
 def opened(path: Path, kind: FileKind, interface: ModelInterface) -> PatchRuntime:
@@ -168,6 +172,38 @@ def last_operators(content: bytes) -> dict[str, str]:
         answered.get(int(index), _text(graph.tensors[int(index)].name)): operator_of(int(index))
         for index in graph.outputs
     }
+
+
+def signatures(content: bytes) -> tuple[str, ...]:
+    """Names under which a TFLite file can be called, those of its first graph first, which is the one that is computed.
+
+    Parameters
+    ----------
+    content : bytes
+        A file that a library has loaded.
+
+    Returns
+    -------
+    tuple of str
+        None of a file of another kind.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    if content[4:8] != b"TFL3":
+        return ()
+    model = schema.Model.GetRootAs(content, 0)
+    every = [model.SignatureDefs(index) for index in range(model.SignatureDefsLength())]
+    return tuple(_text(one.SignatureKey() or b"") for one in sorted(every, key=lambda one: one.SubgraphIndex()))
+
+
+def signature_note(file: str, names: tuple[str, ...]) -> str | None:
+    """Say which of several signatures counts; None where there is no choice."""
+    if len(names) < 2:
+        return None
+    return (
+        f"{file} has the signatures {', '.join(names)}; {names[0]} is computed, its graph is the first: export the one "
+        "that ships alone where that is wrong"
+    )
 
 
 def _text(name: bytes | str) -> str:

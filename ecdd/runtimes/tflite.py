@@ -239,6 +239,9 @@ def _tensors(interpreter: Any, interface: ModelInterface) -> tuple[list[tuple[st
     """
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     signatures = interpreter._get_full_signature_list()
+    if len(signatures) > 1:  # of several graphs the first is computed, whatever another signature is called
+        first = [key for key in signatures if interpreter.get_signature_runner(key)._subgraph_index == 0]
+        signatures = {key: signatures[key] for key in first}
     names = signatures.get("serving_default") or next(iter(signatures.values()), None)
     if names is None:
         ours = (interface.input_name, interface.map_name, interface.pooled_name) == _OWN_NAMES

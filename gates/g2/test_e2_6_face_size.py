@@ -23,14 +23,17 @@ SIDES = (32.0, 48.0, 64.0, 80.0, 96.0, 128.0, 192.0)
 
 
 class _ToFaceSide:
-    """Reduce a picture until its face has a given side."""
+    """Reduce a picture until its face has a given side; the face is looked for once a picture, not once a side."""
 
     def __init__(self, detector: Detector) -> None:
         self.detector = detector
+        self.image: Image.Image | None = None
+        self.face_side = 0.0
 
     def __call__(self, image: Image.Image, side: float) -> bytes:
-        face = self.detector.predict(png(image)).faces[0]
-        scale = min(side / face.face_side, 1.0)
+        if image is not self.image:
+            self.image, self.face_side = image, self.detector.predict(png(image)).faces[0].face_side
+        scale = min(side / self.face_side, 1.0)
         size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
         return png(image.resize(size, Image.Resampling.LANCZOS))
 

@@ -7,7 +7,7 @@ import hashlib
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -35,13 +35,13 @@ def own_contract(folder: Path, **changes: float | str) -> Path:
     return path
 
 
-def _pictures() -> Iterator[tuple[str, str, int, bytes]]:
+def _pictures(shifts: Sequence[float]) -> Iterator[tuple[str, str, int, bytes]]:
     """Name, golden id, label and PNG of every golden face, shifted and mirrored: a calibration set in small."""
     golden = load_golden(ROOT / "golden")
     for item in golden.by_set("in_scope"):
         with Image.open(golden.root / item.path) as opened:
             image = opened.convert("RGB")
-        for shift in SHIFTS:
+        for shift in shifts:
             cut = image.crop((int(shift * image.width), int(shift * image.height), image.width, image.height))
             for mirrored in (False, True):
                 buffer = io.BytesIO()
@@ -51,11 +51,11 @@ def _pictures() -> Iterator[tuple[str, str, int, bytes]]:
                 yield name, item.id, int(item.expected.label == "fake"), buffer.getvalue()
 
 
-def own_data(folder: Path) -> tuple[Path, Path]:
+def own_data(folder: Path, shifts: Sequence[float] = SHIFTS) -> tuple[Path, Path]:
     """Manifest and split of labelled pictures, all tagged CALIBRATION; all of one golden face are one group."""
     folder.mkdir(parents=True)
     listed, tagged = [], []
-    for name, item, label, content in _pictures():
+    for name, item, label, content in _pictures(shifts):
         (folder / name).write_bytes(content)
         digest = hashlib.sha256(content).hexdigest()
         listed.append([name, label, "face", "golden", digest])

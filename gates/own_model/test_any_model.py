@@ -6,14 +6,17 @@ channels first or last, integers outside, a heatmap, one picture at a time, an e
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from ecdd.commands.parity import show
 from ecdd.contract.contract_error import ContractError
 from ecdd.contract.loading import load_contract
 from ecdd.export.onboarding import contract_for
@@ -28,6 +31,7 @@ from gates.own_model.pair_files import (
     NEGATED,
     SAID,
     contract,
+    edited,
     files,
     maps_alone,
     outputs,
@@ -127,11 +131,57 @@ def test_an_embedding_is_compared_and_takes_no_part(tmp_path: Path) -> None:
     assert _parity(f"onnx:{only_embedding}", f"tflite:{tflite}", None).verdict == "fail"
 
 
+@pytest.mark.parametrize("sides", [(-1,), (-1, 1, 1), (-1, 1, 1, 1)])
+def test_one_number_is_taken_in_any_shape(sides: tuple[int, ...], tmp_path: Path) -> None:
+    """(N,), (N, 1, 1) and (N, 1, 1, 1) beside the other file's (N, 1): described, compared, and a negated head seen."""
+
+    def shaped(model: onnx.ModelProto) -> None:
+        (score,) = model.graph.output
+        shape = onnx.numpy_helper.from_array(np.array(sides, np.int64), "sides")
+        model.graph.initializer.append(shape)
+        model.graph.node.append(onnx.helper.make_node("Reshape", [score.name, "sides"], ["flat"]))
+        open_batch = ["N" if side < 0 else side for side in sides]
+        score.CopyFrom(onnx.helper.make_tensor_value_info("flat", onnx.TensorProto.FLOAT, open_batch))
+
+    def negated(model: onnx.ModelProto) -> None:
+        NEGATED(model)
+        shaped(model)
+
+    tflite = files("logit")[0]
+    for change, verdict in ((shaped, "pass"), (negated, "fail")):
+        reference = rewritten(tmp_path, "logit", change)
+        own = contract_for(tflite, reference, SAID, load_contract())[0]
+        assert own.policy.model_interface.logit_name == {"tflite": "score", "onnx": "flat"}
+        own.dump(tmp_path / "contract.yaml")
+        for given in (tmp_path / "contract.yaml", None):
+            assert _parity(f"onnx:{reference}", f"tflite:{tflite}", given).verdict == verdict
+
+
 def test_an_output_without_a_partner_makes_the_verdict_incomplete() -> None:
     """One file has a heatmap, the other has none: what agrees agrees, and what is not compared is named."""
     report = _parity(f"onnx:{files('map')[1]}", f"tflite:{files('logit')[0]}", None)
     assert report.verdict == "incomplete"
     assert re.fullmatch(r"output heat .* of the reference: no partner in the other file", report.not_measured[0])
+
+
+def test_of_several_signatures_the_computed_one_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """LiteRT computes the first graph; a signature of another one names none of its outputs, whatever it is called."""
+
+    def second(model: Any) -> None:
+        (first,) = model.signatureDefs
+        model.subgraphs.append(copy.deepcopy(model.subgraphs[0]))
+        other = copy.deepcopy(first)
+        first.signatureKey, other.signatureKey, other.subgraphIndex = b"judge", b"serving_default", 1
+        other.outputs[0].name = b"vector"
+        model.signatureDefs.append(other)
+
+    path = edited(tmp_path, "logit", second)
+    found, notes = contract_for(path, files("logit")[1], SAID, load_contract())
+    assert found.policy.model_interface.logit_name == {"tflite": "score", "onnx": "score"}
+    named = f"{path} has the signatures judge, serving_default; judge is computed"
+    assert any(note.startswith(named) for note in notes)
+    show(_parity(f"onnx:{files('logit')[1]}", f"tflite:{path}", None))
+    assert "has the signatures judge, serving_default; judge is computed" in capsys.readouterr().out.replace("\n", " ")
 
 
 def _parity(reference: str, candidate: str, own: Path | None):  # noqa: ANN202 - a report

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 from ecdd.calibration.calibration_error import CalibrationError
-from ecdd.calibration.calibrators import METHODS, apply, deal_folds, fit_calibrator, refuse_nonsense
+from ecdd.calibration.calibrators import METHODS, Method, apply, deal_folds, fit_calibrator, refuse_nonsense
 from ecdd.calibration.isotonic import LEAST_PICTURES
 from ecdd.calibration.metrics import (
     expected_calibration_error,
@@ -135,6 +137,27 @@ def test_a_temperature_at_the_end_of_its_search_is_refused_with_what_would_do() 
     with pytest.raises(CalibrationError, match=r"T = 100.0000 is the end of its search.*platt would give NLL 0\.[0-5]"):
         refuse_nonsense(fit_calibrator("temperature", logits, labels), logits, labels)
     refuse_nonsense(fit_calibrator("platt", logits, labels), logits, labels)
+
+
+@pytest.mark.parametrize(
+    ("method", "instead"), [("temperature", r"platt would give NLL 0\.\d+"), ("platt", "more or other")]
+)
+def test_an_optimiser_that_did_not_converge_is_refused_with_what_would_do(
+    method: Method, instead: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is stopped after one step; of temperature alone, so that Platt scaling can be what would do."""
+    whole = scipy.optimize.minimize
+
+    def stopped(objective: Any, start: Any, **options: Any) -> Any:
+        short = {"options": {"maxiter": 1}} if len(start) == 1 or method == "platt" else {}
+        return whole(objective, start, **(options | short))
+
+    monkeypatch.setattr(scipy.optimize, "minimize", stopped)
+    rng = np.random.default_rng(3)
+    labels = np.repeat([0, 1], 60)
+    said = f"calibration.method {method}: .* did not converge on 120 .*; .*{instead}"
+    with pytest.raises(CalibrationError, match=said):
+        fit_calibrator(method, rng.normal(0, 9, 120) + 2 * labels, labels)
 
 
 def test_probabilities_worse_than_a_coin_are_refused() -> None:

@@ -26,7 +26,7 @@ LINES: Final = {"predict"}
 # not called below with the words of CALLS: the test, or why not
 ELSEWHERE: Final = {
     "export": "test_what_takes_long",
-    "gates": "test_what_takes_long",
+    "gates": "test_gates_say_what_they_found_and_who_signed_it",
     "onboard": "test_what_takes_long",
     "mutants": "test_a_table_of_mutants",
     "train student": "gates/units/training/test_unit_train_command.py",
@@ -83,7 +83,6 @@ def test_the_answer_is_one_document(
 @pytest.mark.parametrize(
     ("name", "words", "code", "keys"),
     [
-        ("gates", "E1.9 --out {new}", 0, {"verdicts", "report", "release", "not_tested"}),
         ("onboard", f"--tflite {PAIR}.tflite --onnx {PAIR}.onnx --out {{new}} --scaling=-1..1 --crop-margin 1.3 "
                     "--fake-index 0", 1, {"parity", "contract", "missing"}),
         ("export", CALLS["export"] + " --contract {contract}", 0, {"files", "patch_logit_difference"}),
@@ -92,14 +91,32 @@ def test_the_answer_is_one_document(
 def test_what_takes_long(
     name: str, words: str, code: int, keys: set[str], given: dict[str, str], tmp_path: Path
 ) -> None:
-    """In processes of their own: what these start prints, too."""
     typed = [word.format(**given | {"new": str(tmp_path / "new")}) for word in words.split()]
+    assert keys <= set(in_a_process(code, name, *typed))
+
+
+def in_a_process(code: int, *typed: str) -> Any:
+    """The document of a command in a process of its own: what it starts prints, too."""
     done = subprocess.run(
-        [sys.executable, "-m", "ecdd", name, *typed, "--json"], cwd=ROOT, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "ecdd", *typed, "--json"], cwd=ROOT, capture_output=True, text=True, check=False
     )
     assert done.returncode == code, done.stderr
-    assert keys <= set(alone(done.stdout))
     assert len(done.stderr.splitlines()) > 1, "lines for people"
+    return alone(done.stdout)
+
+
+def test_gates_say_what_they_found_and_who_signed_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The way of the documentation: keys, a run that its runner signs, a release that asks for the runner's key."""
+    monkeypatch.chdir(ROOT)
+    run, runner = str(tmp_path / "run"), tmp_path / "runner"
+    keys = alone(call("release", ["--make-keys", str(runner), "--json"]).stdout)
+    found = in_a_process(0, "gates", "E1.9", "--out", run, "--attest", keys["private"])
+    assert {"report", "release", "not_tested"} <= set(found)
+    assert (found["verdicts"], Path(found["attestation"]).is_file()) == ({"E1.9": "pass"}, True)
+    assert "self-attested" in found["release"]["title"], "the run itself asks for no key"
+    told = alone(call("release", ["--dry-run", "--records", run, "--evidence-key", keys["public"], "--json"]).stdout)
+    assert "self-attested" not in told["title"]
+    assert found["release"]["supported"] == told["supported"] == ["E1.9"]
 
 
 def test_a_table_of_mutants(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,6 +117,17 @@ def test_a_telephone_does_not_scroll_for_ever(run: Path, browser: Browser) -> No
     page.context.close()
 
 
+def test_many_red_gates_are_folded_too(run: Path, browser: Browser, tmp_path: Path) -> None:
+    """Each red stands above, with its numbers; one or two red gates are read at once."""
+    for folder in (run, Path(shutil.copytree(ROOT / "reports" / "default", tmp_path / "default"))):
+        page, _ = opened(browser, write_report(options_of(folder), DECLARED, EXPECTED), 390)
+        red = page.locator("details.gate.fail").count()
+        assert red
+        assert page.locator("details.gate[open]").count() == (red if red <= 2 else 0)
+        assert page.evaluate("document.documentElement.scrollHeight") < 8000
+        page.context.close()
+
+
 def test_it_is_named_and_has_contents(run: Path, browser: Browser) -> None:
     page, _ = opened(browser, write_report(options_of(run), DECLARED, EXPECTED))
     bundle = load_bundle(default_bundle_path()).manifest
