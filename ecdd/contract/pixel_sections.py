@@ -223,7 +223,7 @@ class QualityGates(Section):
 
     min_image_side: Annotated[int, Knob("px", "E2.6"), Field(description="shorter side of the picture", ge=1, le=2048)]
     min_face_side: Annotated[int, Knob("px", "E2.6"), Field(description="longer side of the face box", ge=8, le=1024)]
-    blur_metric: Annotated[Literal["laplacian_variance"], Knob("none", "E2.7"), Field(description="on the luma of S3")]
+    blur_metric: Annotated[Literal["laplacian_variance"], Knob("none", "E2.7"), Field(description="crop at 256 px")]
     blur_threshold: Annotated[float, Knob("level^2", "E2.7"), Field(description="below: too blurry", ge=0, le=10_000)]
     blur_warning: Annotated[
         float,

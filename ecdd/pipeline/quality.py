@@ -35,7 +35,7 @@ class FaceQuality:
     face_side : float
         Longer side of the face box, pixels of the upright picture.
     blur : float
-        Variance of the Laplacian of S3's luma, level²; small is blurred.
+        Variance of the Laplacian of the luma of the crop at 256 px, level²; small is blurred.
     jpeg_quality : float or None
         IJG quality of the file, 1 … 100; None when unknown.
     jpeg_quality_kind : {"exact", "estimated", "unknown"}
@@ -61,14 +61,14 @@ class FaceQuality:
 
 
 def measure(
-    image: Image.Image, face: Face, s3: NDArray[np.uint8], quality: JpegQuality, gates: QualityGates
+    image: Image.Image, face: Face, crop: NDArray[np.uint8], quality: JpegQuality, gates: QualityGates
 ) -> FaceQuality:
-    """What the gates look at: size, roll, blur of S3, JPEG quality, blocks and shades at native resolution."""
+    """What the gates look at: size, roll, blur of the resized crop, JPEG quality, blocks and shades as they are."""
     luma = np.asarray(image.crop(blockiness_window(face, image.size)).convert("L"))
     tonal = asks_for_tonal_values(gates)
     return FaceQuality(
         face_side=face.side,
-        blur=laplacian_variance(s3),
+        blur=laplacian_variance(crop),
         jpeg_quality=quality.value,
         jpeg_quality_kind=quality.kind,
         blockiness=blockiness(luma),

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from ecdd.pipeline import preprocess
+from ecdd.pipeline import blur, preprocess
 from ecdd.pipeline.compression import jpeg_quality
 from ecdd.pipeline.decode import Decoded, decode
 from ecdd.pipeline.face import Face, FaceBackend, face_crop_box, is_certain, turned_crop
@@ -168,10 +168,12 @@ def prepare_face(decoded: Decoded, face: Face, policy: PolicyContract, milliseco
     """Cut, resize and measure one face; adds the time spent to ``milliseconds``."""
     with _timed(milliseconds, "crop_resize"):
         box = face_crop_box(face, decoded.image.size, policy.face_detector)
-        s3 = preprocess.resize(cut_face(decoded.image, face, box, policy.face_detector), policy.pixel_pipeline)
+        crop = cut_face(decoded.image, face, box, policy.face_detector)
+        s3 = preprocess.resize(crop, policy.pixel_pipeline)
     with _timed(milliseconds, "quality"):
         gates = policy.quality_gates
-        quality = measure(decoded.image, face, s3, jpeg_quality(decoded.quantisation_tables), gates)
+        seen = s3 if len(s3) == blur.SIDE else preprocess.resize(crop, policy.pixel_pipeline, (blur.SIDE, blur.SIDE))
+        quality = measure(decoded.image, face, seen, jpeg_quality(decoded.quantisation_tables), gates)
         codes, soft = face_codes(quality, gates), is_soft(quality, gates)
     return PreparedFace(face, box, s3, quality, codes, soft)
 

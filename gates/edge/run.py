@@ -2,7 +2,7 @@
 
 The real NEON kernels of LiteRT and XNNPACK compute: what comes out is functional evidence, and times say nothing. One
 process a configuration. The pinned one judges the whole golden set, the others what `spread` draws unless ``--all``,
-since all pictures in all six take 40 minutes of a quiet core. A dump of the same bundle, code and pictures is kept.
+since all pictures in all six take half an hour of a quiet core. A dump of the same bundle, code and pictures is kept.
 """
 
 from __future__ import annotations

@@ -71,7 +71,9 @@ def test_leak_on_data(evidence: Evidence, data_root: Path | None, detector: Dete
     """On a team's own pictures without a face: the leak with its upper bound at the contract's confidence."""
     portraits = data_portraits(data_root, "ood", ("CALIBRATION", "TEST-NEVER-TOUCH"))
     if not portraits:
-        raise NotTested("leak on --data", "no --data was given; the golden set alone was measured")
+        raise NotTested(
+            "leak on --data", "no --data with pictures out of scope was given; the golden set alone was measured"
+        )
     calls = detector.model_calls
     leaked = [p.name for p in portraits if detector.predict(p.path).label != "abstain"]
     confidence = detector.policy.operating_point.confidence

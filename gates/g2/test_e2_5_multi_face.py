@@ -135,7 +135,9 @@ def small_suspicious_pair(golden: GoldenSet, detector: Detector) -> tuple[str, b
         in_front, behind = (_alone(pictures, heights, shown, detector) for shown in (0, 1))
         if in_front is None or behind is None or in_front[0] <= behind[0] or behind[1] - in_front[1] <= 0.01:
             continue
-        return f"{small.name} beside {large.name}", side_by_side(pictures, heights), (in_front[1] + behind[1]) / 2
+        both = side_by_side(pictures, heights)
+        if len(detector.predict(both).faces) == 2:  # which faces are found beside each other is not the policy's matter
+            return f"{small.name} beside {large.name}", both, (in_front[1] + behind[1]) / 2
     return None
 
 

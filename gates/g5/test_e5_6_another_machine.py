@@ -21,6 +21,7 @@ from ecdd.parity.device_dump import Dump, read_dump
 from ecdd.parity.device_judging import STAGES
 from ecdd.parity.device_reference import Reference, load_reference
 from ecdd.parity.device_report import DeviceReport, judge_dump
+from gates.edge.run import code_digest
 from gates.support.fixtures import Bundle, Evidence, GoldenSet, NotTested
 
 HERE = "run make edge, or name dumps of devices with --dumps"
@@ -111,6 +112,7 @@ def _row(one: Judged, kinds: Mapping[str, tuple[str, ...]]) -> Mapping[str, obje
     return {
         "platform": report.platform.name,
         "kind": FUNCTIONAL if report.platform.kind == "emulated" else report.platform.kind,
+        "code": _code(about.get("code")),
         "mode": one.mode,
         "delegate": about.get("delegate", "unknown"),
         "pictures": f"{len(pictures)} of {len(kinds)}",
@@ -124,6 +126,13 @@ def _row(one: Judged, kinds: Mapping[str, tuple[str, ...]]) -> Mapping[str, obje
         "s7_to_frozen": report.end_to_end["S7"],
         "decided_otherwise": len(report.other_decisions),
     }
+
+
+def _code(digest: str | None) -> str:
+    """Whether the package that made a dump is the one that judges it."""
+    if digest is None:
+        return "of its own"
+    return "this" if digest == code_digest() else f"another version of ecdd ({digest}); make edge dumps again"
 
 
 Change = Callable[[np.ndarray], np.ndarray]

@@ -48,7 +48,10 @@ def split_of(data_root: Path | None) -> Path:
 
 
 def data_portraits(data_root: Path | None, scope: str, tags: Sequence[str]) -> list[Portrait]:
-    """The pictures of ``--data`` with one of the lineage tags; empty without the option."""
+    """The pictures of ``--data`` with one of the lineage tags; empty without the option.
+
+    Also where the data has no picture out of scope at all: a team may bring faces alone, and the clause says so.
+    """
     if data_root is None:
         return []
     from ecdd.dataset_governance.lineage_tags import LineageTag, load_split
@@ -56,6 +59,8 @@ def data_portraits(data_root: Path | None, scope: str, tags: Sequence[str]) -> l
     from ecdd.dataset_governance.validate_lineage import assert_lineage, join
 
     rows, split = load_manifest(data_root), load_split(split_of(data_root))
+    if scope != "face" and all(row.scope == "face" for row in rows):
+        return []
     pairs = join(rows, split)
     wanted = {LineageTag(tag) for tag in tags}
     chosen = [row for row, tagged in pairs if tagged.lineage in wanted and row.scope == scope]

@@ -3,7 +3,7 @@
 import { Tensor, loadAndCompile, loadLiteRt } from "./vendor/litert.js";
 import { Rejected, decode } from "./decode.js";
 import { cropBox, findFaces, isCertain } from "./faces.js";
-import { faceCodes, jpegQuality } from "./quality.js";
+import { BLUR_SIDE, faceCodes, jpegQuality } from "./quality.js";
 import { cut, resize } from "./resize.js";
 
 const hex = async (bytes) =>
@@ -115,8 +115,9 @@ async function judge(bytes, name, config, networks) {
   const tensors = certain.map((face, k) => {
     const box = cropBox(face, picture.width, picture.height, contract.face_detector);
     const beyond = contract.face_detector.crop_overflow === "replicate" ? "edge" : "black";
-    const s3 = resize(cut(picture, box, beyond), side, side, part.resize_kernel).data;
-    const reason_codes = faceCodes(picture, face, s3, side, jpegQuality(picture.tables), gates);
+    const crop = cut(picture, box, beyond), sized = (side) => resize(crop, side, side, part.resize_kernel).data;
+    const s3 = sized(side), seen = side === BLUR_SIDE ? s3 : sized(BLUR_SIDE);
+    const reason_codes = faceCodes(picture, face, seen, jpegQuality(picture.tables), gates);
     record.faces.push({ box: face.box, score: face.score, crop_box: box, reason_codes });
     arrays[`face${k}/S3`] = { dtype: "uint8", shape: [side, side, 3], values: s3 };
     return normalise(s3, part);

@@ -34,10 +34,13 @@ export function jpegQuality(tables) {
   return values.reduce((a, b) => a + b, 0) / values.length;
 }
 
-// Variance of the 4-neighbour Laplacian of S3's luma; integers but for the last division.
-function blur(s3, side) {
-  const y = new Int32Array(side * side);
-  for (let k = 0; k < y.length; k++) y[k] = luma(s3[3 * k], s3[3 * k + 1], s3[3 * k + 2]);
+// Side of the crop whose sharpness is measured, whatever the model reads.
+export const BLUR_SIDE = 256;
+
+// Variance of the 4-neighbour Laplacian of the luma of the crop at that side; integers but for the last division.
+function blur(crop) {
+  const side = BLUR_SIDE, y = new Int32Array(side * side);
+  for (let k = 0; k < y.length; k++) y[k] = luma(crop[3 * k], crop[3 * k + 1], crop[3 * k + 2]);
   let total = 0, squares = 0;
   for (let r = 1; r < side - 1; r++) {
     for (let c = 1; c < side - 1; c++) {
@@ -108,7 +111,7 @@ function tones({ levels, width, height }) {
 }
 
 // Codes of one face, in the order in which they are reported; empty when it may be judged.
-export function faceCodes(picture, face, s3, side, quality, gates) {
+export function faceCodes(picture, face, crop, quality, gates) {
   if (Math.max(face.box[2] - face.box[0], face.box[3] - face.box[1]) < gates.min_face_side) return ["GR-003"];
   const native = faceLuma(picture, face.box);
   if (gates.min_tonal_levels > 0 || gates.max_large_steps < 1) {
@@ -117,7 +120,7 @@ export function faceCodes(picture, face, s3, side, quality, gates) {
   }
   const heavy = (quality !== null && quality < gates.min_jpeg_quality) || blockiness(native) > gates.max_blockiness;
   const codes = [];
-  if (blur(s3, side) < gates.blur_threshold) codes.push("GR-004");
+  if (blur(crop) < gates.blur_threshold) codes.push("GR-004");
   if (heavy && gates.low_quality_policy === "abstain") codes.push("GR-005");
   if (roll(face) > gates.max_roll) codes.push("GR-009");
   return codes;

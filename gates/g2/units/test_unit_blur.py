@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageFilter
 
+from ecdd.contract.loading import load_contract
+from ecdd.golden.golden_sets import load_golden
 from ecdd.pipeline.blur import laplacian_variance, luma
+from ecdd.pipeline.face_detectors import load_detector
+from ecdd.pipeline.reason_codes import ReasonCode
+from ecdd.pipeline.stages import prepare
 from gates.support.drawn_faces import draw_face, texture
+
+GOLDEN = Path(__file__).parents[3] / "golden"
 
 
 @settings(max_examples=30, deadline=None)
@@ -57,3 +66,18 @@ def test_noise_defeats_it() -> None:
     blurred = np.asarray(draw_face(256).filter(ImageFilter.GaussianBlur(4)), np.float64)
     noisy = np.clip(np.rint(blurred + np.random.default_rng(0).normal(0, 6, blurred.shape)), 0, 255)
     assert laplacian_variance(noisy.astype(np.uint8)) > laplacian_variance(np.asarray(draw_face(256)))
+
+
+@pytest.mark.parametrize("side", [160, 224, 384])
+def test_the_models_size_does_not_move_the_limit(side: int) -> None:
+    """Faces of the golden set near the limit keep number and code where a model reads another size."""
+    golden, contract = load_golden(GOLDEN), load_contract()
+    other = contract.with_values({"pixel_pipeline.input_size": side}).policy
+    finder, found = load_detector(contract.policy.face_detector), []
+    for item in ("real_oath_b", "fake_resynthesis_oath_a", "group_4", "real_collins"):
+        content = golden.file(golden.item(item)).read_bytes()
+        faces = [prepare(content, policy, finder).faces for policy in (contract.policy, other)]
+        assert [one.s3.shape[0] for one in faces[1]] == [side] * len(faces[0])
+        assert [one.quality for one in faces[0]] == [one.quality for one in faces[1]]
+        found += [ReasonCode.TOO_BLURRY in one.reason_codes for one in faces[1]]
+    assert set(found) == {True, False}, "either side of the limit"
