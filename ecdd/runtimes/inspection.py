@@ -96,8 +96,8 @@ def opened(path: Path, kind: FileKind, interface: ModelInterface) -> PatchRuntim
     opener: Any = {"tflite": TFLiteRuntime, "onnx": OnnxRuntime}[kind]
     try:
         runtime: PatchRuntime = opener(path, interface=interface)
-    except RuntimeFileError:
-        if kind == "tflite" and path.is_file():
+    except RuntimeFileError as error:
+        if "LiteRT" in error.expected and path.is_file():  # it, and not the interface, refused the file
             refuse([(path, problem) for problem in _stated_problems(path)])
         raise
     return runtime
