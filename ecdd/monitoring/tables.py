@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -14,8 +14,10 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    TypeDecorator,
 )
 
+from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.schema import DEVICE_CLASSES, LABELS, RESOLUTION_CLASSES
 from ecdd.pipeline.reason_codes import ReasonCode
 
@@ -32,6 +34,19 @@ def _between(column: str, low: int, high: int) -> CheckConstraint:
     return CheckConstraint(f"{column} BETWEEN {low} AND {high}", name=f"range_of_{column}")
 
 
+class _Number(TypeDecorator[float]):
+    """A column of numbers that gives nothing else: SQLite keeps a text there where another program wrote one."""
+
+    impl = Float(53)
+    cache_ok = True
+
+    def process_result_value(self, value: Any, dialect: object) -> float | None:  # noqa: ANN401, ARG002
+        if value is not None and not isinstance(value, float | int):
+            msg = f"ecdd_events holds {str(value)[:40]!r} where a number belongs; another program wrote it; delete it"
+            raise MonitoringError(msg)
+        return value
+
+
 # SQLite counts only an INTEGER primary key up by itself; ids are never used twice, so they order a purged log too
 _ID = BigInteger().with_variant(Integer, "sqlite")
 
@@ -41,12 +56,12 @@ EVENTS: Final = Table(
     "ecdd_events",
     METADATA,
     Column("id", _ID, primary_key=True, autoincrement=True),
-    Column("calibrated_probability", Float(53)),
+    Column("calibrated_probability", _Number),
     Column("label", String(7)),
     Column("reason_codes", String(_CODES_LENGTH)),
-    Column("face_confidence", Float(53)),
+    Column("face_confidence", _Number),
     Column("resolution_class", String(16)),
-    Column("compression_proxy", Float(53)),
+    Column("compression_proxy", _Number),
     Column("bundle_digest", String(64)),
     Column("device_class", String(16)),
     Column("timestamp_minute", Integer, comment="minutes since 1970-01-01 UTC"),

@@ -208,7 +208,7 @@ def _called(name: str, words: list[str]) -> str:
     said = done.output + done.stderr
     if not isinstance(done.exception, SystemExit | None) or done.exit_code not in (0, 1, 2):
         raise Broken(f"{name}: {done.exception!r}")
-    if "Traceback" in said or "SY-001" in done.stderr or _ESCAPES.search(said):
+    if "Traceback" in said or "ecdd: SY-001" in done.stderr or _ESCAPES.search(said):
         raise Broken(f"{name}: {said[-500:]!r}")
     return f"exit {done.exit_code}"
 

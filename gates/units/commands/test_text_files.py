@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import ecdd
+from ecdd.bundle.loading import default_bundle_path, load_bundle
 from ecdd.calibration.calibration_set_contract import ScoredPicture, read_scores, scores_csv
 from ecdd.commands import parity
 from ecdd.commands.terminal import echo, plain
@@ -142,6 +143,21 @@ def test_a_value_that_no_event_has_is_one_line(tmp_path: Path, column: str) -> N
             assert "\x1b" not in done.output + done.stderr, (name, value)
             if column in ("calibrated_probability", "face_confidence") and name == "monitor report":
                 assert done.exit_code == 2, (name, value)
+
+
+@pytest.mark.parametrize("column", ["calibrated_probability", "face_confidence", "compression_proxy"])
+def test_a_text_among_the_numbers_of_a_long_log_is_one_line(tmp_path: Path, column: str) -> None:
+    """Long enough for a reference, which reads every value."""
+    path, bundle = tmp_path / "log.db", load_bundle(default_bundle_path())
+    least, digest = bundle.contract.policy.monitoring.drift_min_samples, bundle.payload_digest
+    with EventLog(str(path), create=True) as log:
+        log.append([event(timestamp_minute=DAY, bundle_digest=digest) for _ in range(least)])
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("PRAGMA ignore_check_constraints = 1")
+        database.execute(f"UPDATE ecdd_events SET {column} = 'text' WHERE id = 2")  # noqa: S608
+    done = call("monitor reference", [str(path), "--out", str(tmp_path / "new")])
+    assert done.exit_code == 2
+    assert done.stderr.startswith("ecdd: ecdd_events holds 'text' where a number belongs")
 
 
 @pytest.mark.parametrize("value", [2**62, -(2**62), 10**12, "text", b"\xff", "\x1b[2J"])
