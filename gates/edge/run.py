@@ -8,7 +8,6 @@ since all pictures in all six take half an hour of a quiet core. A dump of the s
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
 import os
 import random
@@ -27,7 +26,8 @@ from ecdd.bundle.variants import modes, ship
 from ecdd.golden.golden_sets import GoldenSet, load_checked
 from ecdd.parity.device_dump import DumpedPicture
 from ecdd.parity.device_reference import load_reference
-from ecdd.specification import PACKAGE, ROOT
+from ecdd.specification import ROOT
+from gates.support.package_code import code_digest
 
 SEED: Final = 7
 SPECIAL: Final = ("exif orientation", "alpha", "group")  # categories that a decoder or a decision treats otherwise
@@ -74,14 +74,6 @@ def spread(golden: GoldenSet, frozen: Mapping[str, DumpedPicture]) -> list[str]:
         left = [name for name in names if name not in drawn]
         drawn |= set(chance.sample(left, min(len(left), max(0, count - len(drawn & set(names))))))
     return [item.id for item in golden.items if item.id in drawn]
-
-
-def code_digest() -> str:
-    """SHA-256 over the package's Python files: a dump of other code is made again."""
-    found = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        found.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
-    return found.hexdigest()[:16]
 
 
 def shipped(bundle: Bundle, mode: str, folder: Path) -> Bundle | None:

@@ -21,8 +21,8 @@ from ecdd.parity.device_dump import Dump, read_dump
 from ecdd.parity.device_judging import STAGES
 from ecdd.parity.device_reference import Reference, load_reference
 from ecdd.parity.device_report import DeviceReport, judge_dump
-from gates.edge.run import code_digest
 from gates.support.fixtures import Bundle, Evidence, GoldenSet, NotTested
+from gates.support.package_code import code_digest
 
 HERE = "run make edge, or name dumps of devices with --dumps"
 FUNCTIONAL = "emulated, functional; no times"

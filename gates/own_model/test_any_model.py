@@ -181,7 +181,8 @@ def test_of_several_signatures_the_computed_one_is_named(tmp_path: Path, capsys:
     named = f"{path} has the signatures judge, serving_default; judge is computed"
     assert any(note.startswith(named) for note in notes)
     show(_parity(f"onnx:{files('logit')[1]}", f"tflite:{path}", None))
-    assert "has the signatures judge, serving_default; judge is computed" in capsys.readouterr().out.replace("\n", " ")
+    shown = "".join(capsys.readouterr())
+    assert "has the signatures judge, serving_default; judge is computed" in shown.replace("\n", " ")
 
 
 def _parity(reference: str, candidate: str, own: Path | None):  # noqa: ANN202 - a report
