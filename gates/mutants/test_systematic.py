@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gates.mutants.systematic import planting, sites, table
-from gates.mutants.systematic.campaign import runs
+from gates.mutants.systematic.campaign import _failed, runs
 from gates.mutants.systematic.coverage_map import Seen
 from gates.mutants.systematic.sites import Site
 from gates.mutants.systematic.table import Result, Verdict
@@ -123,3 +123,9 @@ def test_runs_begin_short_keep_kinds_apart_and_end_at_the_budget() -> None:
     found = runs([*experiments, Seen(("u0",), 60.0, False), Seen(("u1",), 61.0, False)], budget=45.0)
     assert [one.tests for one in found] == [("e0", "e1"), ("e2",), ("e3",), ("u0",)]
     assert [one.experiment for one in found] == [True, True, True, False]
+
+
+def test_the_test_that_failed_is_named_with_its_spaces() -> None:
+    assert _failed("FAILED gates/a.py::test_b[edited record] - assert 1 == 2") == "gates/a.py::test_b[edited record]"
+    assert _failed("ERROR gates/a.py::test_c") == "gates/a.py::test_c"
+    assert _failed("E   AssertionError") == ""

@@ -146,12 +146,18 @@ def _red(site: Site, source: str, seen: Seen, folder: Path) -> str:
         if finished.exit_code == 0:
             return ""
         lines = finished.output.splitlines()
-        failed = next((line.split(" ")[1] for line in lines if line.startswith(("FAILED ", "ERROR "))), tests[0])
+        failed = next((one for line in lines if (one := _failed(line))), tests[0])
         said = next((line for line in lines if line.startswith("E  ")), f"exit code {finished.exit_code}")
         if failed not in tests or _green_without(site, failed):
             return f"{failed}: {said}"[:300]
         tests = tuple(test for test in tests if test != failed)
     return ""
+
+
+def _failed(line: str) -> str:
+    """Node id of a line of pytest's summary, which may hold spaces; empty where the line is no such line."""
+    kind, _, rest = line.partition(" ")
+    return rest.partition(" - ")[0] if kind in ("FAILED", "ERROR") else ""
 
 
 _CONTROLS: Final[dict[str, bool]] = {}
