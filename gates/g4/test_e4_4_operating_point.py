@@ -166,7 +166,7 @@ def test_held_out_pictures(
     if held_out:
         _by_group(evidence, held_out, point)
     else:
-        evidence.not_tested("held-out pictures of a data set", "needs --data")
+        evidence.not_tested("held-out pictures of a data set", "needs --data with portraits tagged TEST-NEVER-TOUCH")
 
 
 # what a deciding face is grouped by, and the edges between the groups; PNG and WebP have no JPEG quality

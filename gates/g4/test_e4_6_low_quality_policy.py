@@ -71,7 +71,7 @@ def test_abstain_against_a_stricter_threshold(
     _compare("golden", golden_portraits(golden), evidence, detector)
     portraits = data_portraits(data_root, "face", ("CALIBRATION",))
     if not portraits:
-        raise NotTested("choice of the low-quality policy", "needs --data")
+        raise NotTested("choice of the low-quality policy", "needs --data with portraits tagged CALIBRATION")
     scores, gain = _compare("data", portraits, evidence, detector)
     chosen = "stricter_threshold" if gain is not None and gain >= LEAST_GAIN else "abstain"
     evidence.measure("chosen_policy", chosen)

@@ -23,7 +23,7 @@ from ecdd.evaluation.scoring import Request, score
 from ecdd.evaluation.transforms import FIELD_SUITE_FILE, UNTOUCHED, apply, load_suite
 from ecdd.pipeline.decode import read_file
 from gates.support.fixtures import Bundle, Detector, Evidence, GoldenSet, NotTested, PolicyContract
-from gates.support.portraits import Portrait, golden_portraits, split_of
+from gates.support.portraits import Portrait, data_portraits, golden_portraits, split_of
 from gates.support.score_tables import HELD_OUT
 
 NAMES = tuple(one.name for one in load_suite(FIELD_SUITE_FILE).transforms if one.name != UNTOUCHED)
@@ -104,8 +104,8 @@ def test_held_out_fakes_do_not_become_real(
     tmp_path: Path,
 ) -> None:
     """The same over the held-out pictures of ``--data``."""
-    if data_root is None:
-        raise NotTested("field pixels on held-out pictures", "needs --data")
+    if data_root is None or not data_portraits(data_root, "face", (HELD_OUT,)):
+        raise NotTested("field pixels on held-out pictures", f"needs --data with portraits tagged {HELD_OUT}")
     from ecdd.dataset_governance.lineage_tags import load_split
 
     tags = {key: row.lineage.value for key, row in load_split(split_of(data_root)).rows.items()}

@@ -24,7 +24,7 @@ from ecdd.monitoring.canary import CanaryError, Comparison, in_canary
 from ecdd.monitoring.canary_scoring import answers
 from gates.support.fixtures import Bundle, Evidence, GoldenSet, LoadedContract, NotTested, PolicyContract
 from gates.support.made_rows import row
-from gates.support.portraits import SPLIT
+from gates.support.portraits import data_portraits, split_of
 from gates.support.rehearsal_stream import Rehearsal, Rows
 from gates.support.rehearsed_bundles import CANDIDATES, DEGRADED
 
@@ -127,9 +127,9 @@ def test_held_out_stream(
     evidence: Evidence, bundle: Bundle, rehearsal: Rehearsal, data_root: Path | None, tmp_path: Path
 ) -> None:
     """Held-out pictures of ``--data``, near-duplicates drawn together; few fakes reach the model, so fnr may hold."""
-    if data_root is None:
-        raise NotTested("the rehearsal on held-out pictures", "needs --data")
-    split = load_split(SPLIT)
+    if data_root is None or not data_portraits(data_root, "face", ("TEST-NEVER-TOUCH",)):
+        raise NotTested("the rehearsal on held-out pictures", "needs --data with portraits tagged TEST-NEVER-TOUCH")
+    split = load_split(split_of(data_root))
     tags = {key: row.lineage.value for key, row in split.rows.items()}
     groups = {key: row.near_duplicate_group for key, row in split.rows.items()}
     request = Request(data_root, bundle, selection=Selection(tags, frozenset({"TEST-NEVER-TOUCH"})))

@@ -41,7 +41,7 @@ from ecdd.dataset_governance.manifest import ManifestError, ManifestRow, load_ma
 from ecdd.dataset_governance.validate_lineage import Use, check_lineage, training_differs
 from ecdd.evaluation.transforms import UNTOUCHED
 from gates.support.fixtures import Bundle, Evidence, LoadedContract, NotTested, PolicyContract
-from gates.support.portraits import SPLIT
+from gates.support.portraits import SPLIT, split_of
 from gates.support.score_tables import stored_scores
 
 TRAIN, CALIBRATION, AUDIT, TEST = LineageTag
@@ -98,7 +98,7 @@ def test_the_split_keeps_its_boundaries(evidence: Evidence, policy: PolicyContra
     except ManifestError as error:
         evidence.none("bad_manifest_rows", error.problems, n=len(error.problems))
         return
-    given = {row.source for row in manifest}
+    split, given = load_split(split_of(data_root)), {row.source for row in manifest}
     rows = [row for row in split.rows.values() if row.source in given]
     if absent := sorted({row.source for row in split.rows.values()} - given):
         evidence.not_tested(f"the split against pictures of {', '.join(absent)}", "--data has no such source")

@@ -124,14 +124,21 @@ def stored_scores(bundle: Bundle, contract: LoadedContract) -> FoundTables:
 
 
 def _scored(bundle: Bundle, contract: LoadedContract, data: Path, folder: Path) -> FoundTables:
-    """Score ``--data`` once for all workers of a run."""
+    """Score ``--data`` once for all workers of a run; a tag that none of its pictures has gives no table."""
     from ecdd.dataset_governance.lineage_tags import load_split
+    from ecdd.dataset_governance.manifest import load_manifest
 
     tags = {key: row.lineage.value for key, row in load_split(split_of(data)).rows.items()}
-    tables = []
+    given = {tags.get(row.sha256) for row in load_manifest(data)}
+    if HELD_OUT not in given:
+        return FoundTables(why=f"--data has no picture tagged {HELD_OUT}")
+    tables: list[ScoreTable | None] = []
     with (folder / "g6.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for tag in (HELD_OUT, EARLIER):
+            if tag not in given:
+                tables.append(None)
+                continue
             out = folder / f"g6-{tag}.parquet"
             if not out.exists():
                 wanted = Selection(tags, frozenset({tag}))
