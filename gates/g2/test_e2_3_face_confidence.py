@@ -8,6 +8,7 @@ one that the sweep chooses, or misses more faces than the contract allows.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import Rejected
 from gates.support.binomial_limits import upper_bound
 from gates.support.fixtures import Evidence, GoldenSet, NotTested
-from gates.support.portraits import Portrait, data_portraits, golden_portraits
+from gates.support.framings import certain_faces
+from gates.support.portraits import Portrait, data_portraits, golden_portraits, open_portrait
 
 THRESHOLDS = tuple(round(0.2 + 0.02 * step, 2) for step in range(36))  # 0.2 to 0.9
 
@@ -82,6 +84,7 @@ def test_golden_sweep(evidence: Evidence, golden: GoldenSet, policy: PolicyContr
 
 @pytest.mark.experiment("E2.3")
 def test_data_sweep_sets_the_contract(evidence: Evidence, data_root: Path | None, policy: PolicyContract) -> None:
+    """The first look chooses its threshold; the limit on missed faces is of all looks that the contract takes."""
     portraits = {scope: data_portraits(data_root, scope, ("CALIBRATION",)) for scope in ("ood", "face")}
     if not all(portraits.values()):
         missing = "no --data with pictures in and out of scope, tagged CALIBRATION, was given"
@@ -92,8 +95,12 @@ def test_data_sweep_sets_the_contract(evidence: Evidence, data_root: Path | None
     chosen = chosen_threshold(rows, policy.quality_gates.max_missed_faces)
     evidence.measure("highest_fitting_threshold", chosen, "score")
     threshold = policy.face_detector.score_threshold
-    evidence.check("distance_to_chosen", abs(chosen - threshold), limit=1e-9, unit="score", n=len(inside))
-    missed = [name for name, score in inside.items() if score < threshold]
+    if math.isnan(chosen) and policy.face_detector.second_look != "off":  # crops without air, as data sets hold them
+        why = f"the first look alone misses more than {policy.quality_gates.max_missed_faces:g} at every threshold"
+        evidence.not_tested("choice of the threshold", f"{why}; the second look is there for them")
+    else:
+        evidence.check("distance_to_chosen", abs(chosen - threshold), limit=1e-9, unit="score", n=len(inside))
+    missed = _missed_by_every_look([one for one in portraits["face"] if one.name in inside], policy)
     evidence.check(
         "missed_rate_at_contract",
         len(missed) / len(inside),
@@ -102,6 +109,11 @@ def test_data_sweep_sets_the_contract(evidence: Evidence, data_root: Path | None
         n=len(inside),
     )
     evidence.figure("sweep", _figure(rows, threshold), "Missed faces and leaks against the face-confidence threshold.")
+
+
+def _missed_by_every_look(portraits: Sequence[Portrait], policy: PolicyContract) -> list[str]:
+    finder = load_detector(policy.face_detector)
+    return [one.name for one in portraits if not certain_faces(open_portrait(one, policy), finder, policy)]
 
 
 def _figure(rows: Sequence[dict[str, Any]], threshold: float) -> Any:

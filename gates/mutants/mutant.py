@@ -24,6 +24,9 @@ class Mutant:
     bundle : str, optional
         Bundle that ships and can have the defect, in place of the one that is judged: for its network, for the weights
         in it, or because the test is red on the other.
+    pictures : int, optional
+        How many golden pictures of each set the run sees, evenly drawn from the manifest; all of them where not given.
+        What is red on some of the pictures is red on all of them, so that this asks more of the clause, in less time.
     """
 
     gate: str
@@ -32,10 +35,13 @@ class Mutant:
     metric: str
     plant: Callable[[], Any]
     bundle: str | None = None
+    pictures: int | None = None
 
 
-def planted(where: tuple[str, str, str], plant: Callable[[], Any], bundle: str | None = None) -> Mutant:
+def planted(
+    where: tuple[str, str, str], plant: Callable[[], Any], bundle: str | None = None, *, pictures: int | None = None
+) -> Mutant:
     """Make a row of the catalogue of where it must be seen: experiment, tests in the gate's folder, metric."""
     experiment, tests, metric = where
     gate = f"G{experiment[1]}" if experiment[1] <= "6" else f"phase{experiment[1]}"
-    return Mutant(gate, experiment, f"gates/{gate.lower()}/{tests}", metric, plant, bundle)
+    return Mutant(gate, experiment, f"gates/{gate.lower()}/{tests}", metric, plant, bundle, pictures)

@@ -78,8 +78,8 @@ _FACES = (
 )
 
 MUTANTS: Final[dict[str, Mutant]] = {
-    "client_reencodes": planted(_SENT, serving_mutants.client_reencodes),
-    "server_strips_metadata": planted(_SENT, serving_mutants.server_strips_metadata),
+    "client_reencodes": planted(_SENT, serving_mutants.client_reencodes, pictures=6),
+    "server_strips_metadata": planted(_SENT, serving_mutants.server_strips_metadata, pictures=6),
     "digest_not_checked": planted(_CHANGED, serving_mutants.digest_not_checked),
     "resize_kernel_bicubic": planted(_S3, preprocessing_mutants.bicubic),
     "resize_kernel_area": planted(_S3, preprocessing_mutants.area),

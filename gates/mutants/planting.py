@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +21,25 @@ def pytest_configure(config: pytest.Config) -> None:
     if name not in MUTANTS:
         msg = f"--mutant {name}: unknown; known are {', '.join(sorted(MUTANTS))}"
         raise pytest.UsageError(msg)
+    if (pictures := MUTANTS[name].pictures) is not None:
+        _show_fewer(pictures)
     if (plugin := MUTANTS[name].plant()) is not None:  # a defect of the suite itself takes effect in pytest's hooks
         config.pluginmanager.register(plugin, "ecdd-planted")
+
+
+def _show_fewer(pictures: int) -> None:
+    """Let the run's golden set hold so many pictures of each set, evenly drawn."""
+    from ecdd.golden import golden_sets
+
+    whole = golden_sets.load_checked
+
+    def fewer(root: Path | str | None = None) -> golden_sets.GoldenSet:
+        golden = whole(root)
+        sets = [golden.by_set(name) for name in golden_sets.SETS]
+        kept = [item for items in sets for item in items[:: max(1, len(items) // pictures)]]
+        return replace(golden, manifest=golden.manifest.model_copy(update={"items": kept}))
+
+    golden_sets.load_checked = fewer
 
 
 def pytest_exception_interact(node: pytest.Item | pytest.Collector, report: Any) -> None:

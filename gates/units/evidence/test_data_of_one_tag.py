@@ -1,4 +1,4 @@
-"""A team's pictures of which none is tagged TEST-NEVER-TOUCH: the clauses say what they could not test, and none dies."""
+"""A team's pictures of which none is tagged TEST-NEVER-TOUCH: clauses say what they could not test, and none dies."""
 
 from __future__ import annotations
 
