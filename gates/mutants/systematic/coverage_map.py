@@ -30,7 +30,7 @@ class Seen:
     tests : tuple of str
         Node ids of one file, in the file's order.
     seconds : float
-        What they took without a mutant, under coverage.
+        What they took of the processor without a mutant, under coverage.
     experiment : bool
         They are parts of an experiment's clause: red means that its record is red.
     """
