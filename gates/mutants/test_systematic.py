@@ -54,6 +54,13 @@ def test_mutants_change_numbers_and_comparisons_but_nothing_that_only_types_read
         assert [number for number, (old, new) in enumerate(pairs, 1) if old != new] == [site.line]
 
 
+def test_an_exception_of_a_module_is_no_place(made_module: Path) -> None:
+    made_module.write_text("import csv\ntry:\n    x = 1\nexcept (csv.Error, OSError):\n    x = 2\n", encoding="utf-8")
+    found = [site for site in sites.sites(made_module) if site.operator == "ExceptionReplacer"]
+    assert len(found) == 1
+    assert "csv.Error, CosmicRay" in sites.mutated(found[0])
+
+
 def test_a_place_that_is_gone_is_refused(made_module: Path) -> None:
     site = sites.sites(made_module)[0]
     made_module.write_text("x = True\n", encoding="utf-8")
