@@ -8,7 +8,7 @@ byte.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from ecdd.contract.interface_section import FILE_KINDS
 from ecdd.pipeline.decode import decode
 from ecdd.pipeline.preprocess import check_tensor, normalise
 from ecdd.pipeline.reason_codes import Rejected
+from ecdd.runtimes.base import PatchRuntime
 from ecdd.runtimes.registry import load_runtime
 from gates.support.fixtures import Bundle, Detector, Evidence, GoldenSet, PolicyContract, Prepared
 from gates.support.made_pictures import asymmetric, encode, sixteen_bit_png
@@ -121,9 +122,25 @@ def test_channels_keep_their_order(evidence: Evidence, policy: PolicyContract) -
     evidence.check("difference_if_swapped", int(swapped), limit=50, op=">=", unit="level", n=1)
 
 
+def _plain_colours(policy: PolicyContract) -> list[NDArray[np.float32]]:
+    """S4 of a red, an orange and a violet picture: what 8 bits may hide in noise, a whole picture shows."""
+    side = policy.pixel_pipeline.input_size
+    colours = ((255, 0, 0), (255, 128, 0), (128, 0, 255))
+    pictures = [np.broadcast_to(np.array(colour, np.uint8), (side, side, 3)).copy() for colour in colours]
+    return [normalise(picture, policy.pixel_pipeline)[None] for picture in pictures]
+
+
+def _is_blind_to_order(runtime: PatchRuntime, batches: Sequence[NDArray[np.float32]]) -> bool:
+    turned = (np.ascontiguousarray(batch[..., ::-1]) for batch in batches)
+    return all(
+        np.array_equal(runtime.outputs(one).maps, runtime.outputs(two).maps)
+        for one, two in zip(batches, turned, strict=True)
+    )
+
+
 @pytest.mark.experiment("E1.5")
 def test_the_files_read_what_the_contract_says(evidence: Evidence, bundle: Bundle, policy: PolicyContract) -> None:
-    """Name, layout, dtype and batch of both files; and that the order of the colours matters to them."""
+    """Name, layout, dtype, batch and order of the colours of both files; and whether that order matters to them."""
     said, side, wrong = policy.model_interface, policy.pixel_pipeline.input_size, []
     levels = np.random.default_rng(17).integers(0, 2**8, (1, side, side, 3), dtype=np.uint8)
     s4 = np.stack([normalise(one, policy.pixel_pipeline) for one in levels])
@@ -143,6 +160,7 @@ def test_the_files_read_what_the_contract_says(evidence: Evidence, bundle: Bundl
         native = runtime.interface.native(s4)[0]
         if not np.array_equal(native if layout == "NHWC" else native.transpose(1, 2, 0), given):
             wrong.append(f"{kind}: S4 does not reach the file in {layout} and {said.input_channels}")
-        if np.array_equal(runtime.outputs(s4).maps, runtime.outputs(s4[..., ::-1].copy()).maps):
-            wrong.append(f"{kind}: red and blue exchanged give the same answer")
+        if _is_blind_to_order(runtime, [s4, *_plain_colours(policy)]):
+            why = "noise and plain colours get the same answer with red and blue exchanged"
+            evidence.not_tested(f"order of the colours in what {kind} answers", why)
     evidence.none("files_reading_something_else", wrong, n=6 * len(FILE_KINDS), unit="fact")

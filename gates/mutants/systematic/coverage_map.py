@@ -21,6 +21,9 @@ from gates.mutants.warm_processes import run_pytest
 _OUTSIDE: Final = ("gates/mutants/", "gates/units/package/", "gates/own_model/nightly")
 
 
+_PATIENCE: Final = 1800.0  # seconds; runs of pytest inside of pytest are slow under coverage
+
+
 @dataclass(frozen=True)
 class Seen:
     """One selection of tests that run a line.
@@ -47,26 +50,32 @@ class CoverageMap:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._files: list[tuple[coverage.CoverageData, dict[str, dict[str, object]]]] = []
+        self._files: list[tuple[coverage.CoverageData, dict[str, dict[str, object]], int]] = []
         for traced in sorted(folder.glob(f"*/{OUTCOMES}")):
             data = coverage.CoverageData(basename=str(traced.with_name(LINES)))
             data.read()
-            self._files.append((data, json.loads(traced.read_text(encoding="utf-8"))))
+            run = sum(len(data.lines(name) or ()) for name in data.measured_files())
+            self._files.append((data, json.loads(traced.read_text(encoding="utf-8")), run))
         if not self._files:
             msg = f"{folder}: no traced tests; run the campaign without --keep-map"
             raise FileNotFoundError(msg)
 
     @functools.cache  # noqa: B019 - one map a campaign; a module's lines are read once for all of its mutants
-    def _of(self, path: str) -> list[tuple[dict[int, list[str]], dict[str, dict[str, object]]]]:
-        return [(lines, outcomes) for data, outcomes in self._files if (lines := data.contexts_by_lineno(path))]
+    def _of(self, path: str) -> list[tuple[dict[int, list[str]], dict[str, dict[str, object]], float]]:
+        return [
+            (lines, outcomes, len(lines) / run)
+            for data, outcomes, run in self._files
+            if (lines := data.contexts_by_lineno(path))
+        ]
 
     def seen_by(self, site: Site) -> list[Seen]:
-        """Tests that run the mutated line: experiments first, then the quickest.
+        """Tests that run the mutated line: experiments first, then those that are quick and about its module.
 
-        Where a line runs while a module is imported or a fixture is made, every test of the file may depend on it.
+        A file of tests is about a module as far as the lines that it runs are that module's. Where a line runs while
+        a module is imported or a fixture is made, every test of the file may depend on it.
         """
-        found = []
-        for lines, outcomes in self._of(str(ROOT / site.path)):
+        found: list[tuple[float, Seen]] = []
+        for lines, outcomes, share in self._of(str(ROOT / site.path)):
             # the compiler joins some jumps (continue, break) with what stands before them
             contexts = lines.get(site.line) or lines.get(site.line - 1, [])
             if not contexts:
@@ -81,8 +90,8 @@ class CoverageMap:
                 ]
                 if tests:
                     seconds = sum(float(str(outcomes[test]["seconds"])) for test in tests)
-                    found.append(Seen(tuple(tests), seconds, experiment))
-        return sorted(found, key=lambda one: (not one.experiment, one.seconds, one.tests))
+                    found.append((seconds / share, Seen(tuple(tests), seconds, experiment)))
+        return [seen for _, seen in sorted(found, key=lambda one: (not one[1].experiment, one[0], one[1].tests))]
 
 
 def test_files() -> list[Path]:
@@ -100,7 +109,10 @@ def trace(folder: Path, jobs: int, done: Callable[[str], None]) -> None:
             into.mkdir(parents=True, exist_ok=True)
             environment = {"ECDD_TRACE": str(into), "CI": os.environ.get("CI", "")}  # as the session
             plugins = ("gates.mutants.systematic.tracing",)
-            run_pytest([str(path)], into / "run", first=plugins, options=("--no-summary",), environment=environment)
+            run_pytest(
+                [str(path)], into / "run", first=plugins, options=("--no-summary",), environment=environment,
+                timeout=_PATIENCE,
+            )  # fmt: skip
         done(path.as_posix())
 
     with ThreadPoolExecutor(jobs) as pool:
