@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gates.mutants.systematic import planting, sites, table
-from gates.mutants.systematic.campaign import _failed, runs
+from gates.mutants.systematic.campaign import _failed, by_file, runs
 from gates.mutants.systematic.coverage_map import Seen
 from gates.mutants.systematic.sites import Site
 from gates.mutants.systematic.table import Result, Verdict
@@ -136,3 +136,7 @@ def test_the_test_that_failed_is_named_with_its_spaces() -> None:
     assert _failed("FAILED gates/a.py::test_b[edited record] - assert 1 == 2") == "gates/a.py::test_b[edited record]"
     assert _failed("ERROR gates/a.py::test_c") == "gates/a.py::test_c"
     assert _failed("E   AssertionError") == ""
+
+
+def test_tests_of_one_file_stand_together() -> None:
+    assert by_file(("b::1", "a::2", "b::0", "a::1")) == ("b::1", "b::0", "a::2", "a::1")

@@ -130,12 +130,18 @@ def runs(selections: list[Seen], budget: float) -> list[Seen]:
                 break
             spent += seen.seconds
             if tests and seconds + seen.seconds > longest:
-                found.append(Seen(tests, seconds, experiment))
+                found.append(Seen(by_file(tests), seconds, experiment))
                 tests, seconds, longest = (), 0.0, 2 * longest
             tests, seconds = tests + seen.tests, seconds + seen.seconds
         if tests:
-            found.append(Seen(tests, seconds, experiment))
+            found.append(Seen(by_file(tests), seconds, experiment))
     return found
+
+
+def by_file(tests: tuple[str, ...]) -> tuple[str, ...]:
+    """Tests of one file stand together, so that what they share is made once."""
+    first = {test.partition("::")[0]: place for place, test in reversed([*enumerate(tests)])}
+    return tuple(sorted(tests, key=lambda test: first[test.partition("::")[0]]))
 
 
 def _red(site: Site, source: str, seen: Seen, folder: Path) -> str:

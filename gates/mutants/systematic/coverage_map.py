@@ -21,17 +21,18 @@ from gates.mutants.warm_processes import run_pytest
 _OUTSIDE: Final = ("gates/mutants/", "gates/units/package/", "gates/own_model/nightly")
 
 
+_BEGINNING: Final = 0.2  # seconds that any test costs, however short
 _PATIENCE: Final = 1800.0  # seconds; runs of pytest inside of pytest are slow under coverage
 
 
 @dataclass(frozen=True)
 class Seen:
-    """One selection of tests that run a line.
+    """Tests that run a line: one, or those of one run of pytest.
 
     Attributes
     ----------
     tests : tuple of str
-        Node ids of one file, in the file's order.
+        Node ids.
     seconds : float
         What they took of the processor without a mutant, under coverage.
     experiment : bool
@@ -82,15 +83,11 @@ class CoverageMap:
                 continue
             called = {context.rpartition("|")[0] for context in contexts if context.endswith("|call")}
             shared = any(not context.endswith("|call") for context in contexts)
-            for experiment in (True, False):
-                tests = [
-                    test
-                    for test, outcome in outcomes.items()
-                    if outcome["passed"] and outcome["experiment"] is experiment and (shared or test in called)
-                ]
-                if tests:
-                    seconds = sum(float(str(outcomes[test]["seconds"])) for test in tests)
-                    found.append((seconds / share, Seen(tuple(tests), seconds, experiment)))
+            for test, outcome in outcomes.items():
+                if outcome["passed"] and (shared or test in called):
+                    seconds = float(str(outcome["seconds"]))
+                    seen = Seen((test,), seconds, bool(outcome["experiment"]))
+                    found.append(((seconds + _BEGINNING) / share, seen))
         return [seen for _, seen in sorted(found, key=lambda one: (not one[1].experiment, one[0], one[1].tests))]
 
 
