@@ -133,6 +133,15 @@ def test_merged_box_is_the_weighted_mean_of_the_strong_members() -> None:
     np.testing.assert_allclose(found[0][0], (0.9 * boxes[0] + 0.6 * boxes[1]) / 1.5)
 
 
+def test_a_box_of_exactly_half_the_best_score_is_averaged_and_one_below_is_not() -> None:
+    boxes = np.array([[0.0, 0.0, 10.0, 10.0], [2.0, 0.0, 12.0, 10.0]])
+    marks = np.zeros((2, 6, 2))
+    for score, left in ((0.4, 2 * 0.4 / 1.2), (np.nextafter(0.4, 0), 0.0)):
+        ((box, _, best),) = suppress(boxes, marks, np.array([0.8, score]), 0.3)
+        assert best == 0.8
+        assert box[0] == pytest.approx(left, abs=1e-12)
+
+
 def test_drawn_faces_are_found_where_they_were_drawn(detector: BlazeFace) -> None:
     faces = detector.detect(scene((1200, 500), THREE))
     assert len(faces) == 3

@@ -12,6 +12,7 @@ import scipy.optimize
 from ecdd.calibration.calibration_error import CalibrationError
 from ecdd.calibration.calibrators import METHODS, Method, apply, deal_folds, fit_calibrator, refuse_nonsense
 from ecdd.calibration.isotonic import LEAST_PICTURES
+from ecdd.calibration.logit_checks import _auc_error
 from ecdd.calibration.metrics import (
     expected_calibration_error,
     reliability_curve,
@@ -177,3 +178,12 @@ def test_small_logits_are_taken_where_somebody_says_so() -> None:
     with pytest.raises(CalibrationError, match="--small-logits"):
         fit_calibrator("platt", logits, labels)
     assert fit_calibrator("platt", logits, labels, small_logits=True).accepted
+
+
+def test_the_error_of_an_auc_is_a_coin_s_for_one_pair_and_the_same_from_both_sides() -> None:
+    """One fake and one real give 0 or 1, so the error is that of a coin; exchanged classes mirror it."""
+    for area in (0.1, 0.3, 0.5, 0.8):
+        assert _auc_error(area, 1, 1) == pytest.approx(np.sqrt(area * (1 - area)))
+        assert _auc_error(area, 40, 90) == pytest.approx(_auc_error(1 - area, 90, 40))
+    # two classes of the same normal scores: the variance of Mann and Whitney's statistic, (m + n + 1) / 12 m n
+    assert _auc_error(0.5, 40, 60) == pytest.approx(np.sqrt(101 / (12 * 40 * 60)), rel=1e-9)

@@ -27,6 +27,7 @@ def test_patch_numbers_by_hand() -> None:
     other = MAP + np.array([[[0.0, 0.5], [0.0, -1.5]]])  # 3 becomes 1.5, and 2 is now the largest
     found = patch_parity(MAP, other)
     spread = math.sqrt(1.25)
+    assert (found.n, found.not_finite, found.worst) == (1, 0, 0)
     assert found.max_difference == 1.5
     assert found.mean_difference == 0.5
     assert found.bias == -0.25
