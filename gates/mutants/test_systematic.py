@@ -140,3 +140,20 @@ def test_the_test_that_failed_is_named_with_its_spaces() -> None:
 
 def test_tests_of_one_file_stand_together() -> None:
     assert by_file(("b::1", "a::2", "b::0", "a::1")) == ("b::1", "b::0", "a::2", "a::1")
+
+
+def test_kills_of_an_unchanged_module_are_taken_over_and_survivors_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(table, "ROOT", tmp_path)
+    monkeypatch.setattr(table, "equivalent", dict)
+    module = tmp_path / "ecdd" / "bundle" / "x.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("x = 1\n", encoding="utf-8")
+    killed, survived = _result("test", "bundle", 0), _result("survived", "bundle", 1)
+    out = tmp_path / "mutation.json"
+    assert table.earlier_kills(out) == []
+    table.write_table(out, [killed, survived], drawn=2, seed=1)
+    assert [one.name for one in table.earlier_kills(out)] == [killed.name]
+    module.write_text("x = 2\n", encoding="utf-8")
+    assert table.earlier_kills(out) == []

@@ -17,17 +17,17 @@ from rich.progress import Progress
 from gates.mutants.systematic import LOADED, VARIABLE
 from gates.mutants.systematic.coverage_map import CoverageMap, Seen, test_files, trace
 from gates.mutants.systematic.sites import DECIDING, ROOT, Site, boundaries, mutated, sample
-from gates.mutants.systematic.table import Result, Verdict, read_results, write_table
+from gates.mutants.systematic.table import Result, Verdict, earlier_kills, read_results, write_table
 from gates.mutants.warm_processes import Finished, run_pytest
 
 RESULTS: Final = "results.jsonl"
 _FIRST_RUN: Final = 3.0  # seconds
-_PATIENCE: Final = 40.0  # seconds; a mutant that never ends is red
+_PATIENCE: Final = 150.0  # seconds; a mutant that never ends is red
 _PLUGIN: Final = "gates.mutants.systematic.planting"
 
 
 def main() -> int:
-    """Command line; resumes where a run was cut, since every result is a line that is kept."""
+    """Command line; resumes where a run was cut, and keeps kills of an earlier table in modules that are the same."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=600, help="mutants; 0 for all")
     parser.add_argument("--seed", type=int, default=20261129)
@@ -47,10 +47,12 @@ def main() -> int:
     parts = given.packages
     drawn = boundaries(parts) if given.boundaries else sample(given.count or sys.maxsize, given.seed, parts)
     results = given.folder / RESULTS
-    known = {result.name for result in read_results(results)}
+    before = {} if given.out is None else {result.name: result for result in earlier_kills(given.out)}
+    known = before.keys() | {result.name for result in read_results(results)}
     _run([site for site in drawn if site.name not in known], given, begun, console)
     names = {site.name for site in drawn}
-    found = [result for result in read_results(results) if result.name in names]
+    every = before | {result.name: result for result in read_results(results)}
+    found = [result for name, result in every.items() if name in names]
     console.print(f"{len(found)} of {len(drawn)} mutants run; {time.monotonic() - begun:.0f} s")
     if given.out is not None:
         write_table(given.out, found, drawn=len(drawn), seed=given.seed)
@@ -154,7 +156,7 @@ def _red(site: Site, source: str, seen: Seen, folder: Path) -> str:
         lines = finished.output.splitlines()
         failed = next((one for line in lines if (one := _failed(line))), tests[0])
         said = next((line for line in lines if line.startswith("E  ")), f"exit code {finished.exit_code}")
-        if failed not in tests or _green_without(site, failed):
+        if failed not in tests or _green_without(site, _beside(failed, tests)):
             return f"{failed}: {said}"[:300]
         tests = tuple(test for test in tests if test != failed)
     return ""
@@ -166,15 +168,21 @@ def _failed(line: str) -> str:
     return rest.partition(" - ")[0] if kind in ("FAILED", "ERROR") else ""
 
 
-_CONTROLS: Final[dict[str, bool]] = {}
+def _beside(failed: str, tests: tuple[str, ...]) -> tuple[str, ...]:
+    """The tests of its file that ran before a test that failed, and it: a few of a file may fail where all do not."""
+    file = failed.partition("::")[0]
+    return tuple(test for test in tests[: tests.index(failed) + 1] if test.partition("::")[0] == file)
 
 
-def _green_without(site: Site, test: str) -> bool:
-    if test not in _CONTROLS:
+_CONTROLS: Final[dict[tuple[str, ...], bool]] = {}
+
+
+def _green_without(site: Site, tests: tuple[str, ...]) -> bool:
+    if tests not in _CONTROLS:
         source = (ROOT / site.path).read_text(encoding="utf-8")
         with tempfile.TemporaryDirectory(prefix="ecdd-control-") as folder:
-            _CONTROLS[test] = _run_planted(site, source, (test,), Path(folder), 60.0).exit_code == 0
-    return _CONTROLS[test]
+            _CONTROLS[tests] = _run_planted(site, source, tests, Path(folder), 60.0).exit_code == 0
+    return _CONTROLS[tests]
 
 
 def _run_planted(site: Site, source: str, tests: tuple[str, ...], folder: Path, seconds: float) -> Finished:
@@ -188,7 +196,7 @@ def _run_planted(site: Site, source: str, tests: tuple[str, ...], folder: Path, 
         first=(_PLUGIN,),
         options=("-x", "-rfE", "--tb=short"),
         environment={VARIABLE: str(planted)},
-        timeout=_PATIENCE + 5.0 * seconds,
+        timeout=_PATIENCE + 10.0 * seconds,
     )
     if finished.exit_code == 0 and not planted.with_suffix(LOADED).is_file():
         msg = f"{site.name}: {tests[0]} and the others passed without loading the mutant:\n{finished.output[-2000:]}"

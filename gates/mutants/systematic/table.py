@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
@@ -73,6 +74,21 @@ def read_results(path: Path) -> list[Result]:
     return [Result.model_validate_json(line) for line in lines if line.endswith("}")]
 
 
+def earlier_kills(table: Path) -> list[Result]:
+    """Kills of an earlier table whose module is still the same; what survived is run again, against today's tests."""
+    if not table.is_file():
+        return []
+    document = json.loads(table.read_text(encoding="utf-8"))
+    same = {path for path, digest in document["modules"].items() if _digest(path) == digest}
+    results = (Result(**entry, seconds=0.0) for entry in document["results"])
+    return [one for one in results if one.verdict != "survived" and one.name.partition(":")[0] in same]
+
+
+def _digest(path: str) -> str:
+    file = ROOT / path
+    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
+
+
 def equivalent() -> dict[str, str]:
     """Mutants that compute the same, each with the argument why.
 
@@ -122,6 +138,7 @@ def write_table(out: Path, results: list[Result], *, drawn: int, seed: int) -> N
         "seed": seed,
         "drawn": drawn,
         "run": len(results),
+        "modules": {path: _digest(path) for path in sorted({one.name.partition(":")[0] for one in results})},
         "rates": [row.model_dump() for row in rows],
         "results": [result.model_dump(exclude={"seconds"}) for result in ordered],
     }
