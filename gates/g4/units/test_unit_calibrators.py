@@ -92,6 +92,7 @@ LOGITS, LABELS = planted_logits(200, 1.0, 0.0, 6)
         (np.where(np.arange(200) == 3, np.inf, LOGITS), LABELS, "1 of 200 scores are not finite"),
         (-LOGITS, LABELS, "labels or score may be swapped"),
         (sigmoid(LOGITS), LABELS, "look like probabilities"),
+        (np.clip(sigmoid(8 * LOGITS).round(1), 0, 1), LABELS, r"\[0, 1\]: these look like probabilities"),
         (LOGITS[:100], LABELS, "one length"),
     ],
 )

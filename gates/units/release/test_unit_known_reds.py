@@ -1,0 +1,30 @@
+"""A record that is red although no test of it failed is known red to a release, like a test that failed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ecdd.bundle import bundle_path, load_bundle
+from ecdd.evidence.declarations import load_specification
+from ecdd.evidence.edits import examine
+from ecdd.evidence.merging import read_records, write_records
+from ecdd.release.gathering import note_reds
+from gates.support.made_evidence import make_evidence
+
+KEY = "E1.9"
+
+
+@pytest.mark.parametrize(("payload", "noted"), [({}, True), ({"payload_digest": "0" * 64}, False)])
+def test_a_record_that_lacks_a_test_is_noted(payload: dict[str, str], noted: bool, tmp_path: Path) -> None:
+    bundle = load_bundle(bundle_path("tiny"))
+    make_evidence(tmp_path, bundle, load_specification(), {KEY: 0.0}, **payload)
+    red: dict[str, str] = {}
+    note_reds(bundle, tmp_path, examine(tmp_path), red)
+    assert red == {}
+    record = read_records(tmp_path)[KEY]
+    counts = record.tests.model_copy(update={"missing": ("test_that_is_gone",)})
+    write_records(tmp_path, {KEY: record.model_copy(update={"tests": counts})})
+    note_reds(bundle, tmp_path, examine(tmp_path), red)
+    assert red == ({KEY: str(tmp_path)} if noted else {})
