@@ -18,7 +18,7 @@ from ecdd.bundle.loading import load_bundle
 from ecdd.dataset_governance.manifest import ManifestError
 from ecdd.evaluation import scoring
 from ecdd.evaluation.manifest_stream import Selection
-from ecdd.evaluation.score_table import ScoreTableError, read_table
+from ecdd.evaluation.score_table import ScoreTableError, is_parquet, read_table
 from ecdd.evaluation.scoring import Request, score
 from ecdd.files import OutputError
 
@@ -193,3 +193,11 @@ def test_ray_gives_the_same_rows(data: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert read_table(tmp_path / "local.parquet") == read_table(tmp_path / "ray.parquet")
+
+
+@pytest.mark.parametrize(
+    ("content", "whether"), [(b"PAR1", True), (b"PAR1 and more", True), (b"PAR", False), (b" PAR1", False)]
+)
+def test_what_begins_as_parquet_does(content: bytes, whether: bool, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(content)
+    assert is_parquet(tmp_path / "file") is whether
