@@ -54,6 +54,17 @@ def test_mutants_change_numbers_and_comparisons_but_nothing_that_only_types_read
         assert [number for number, (old, new) in enumerate(pairs, 1) if old != new] == [site.line]
 
 
+def test_what_people_read_and_what_nobody_does_is_left_out(made_module: Path) -> None:
+    made_module.write_text('f"{x[:16]}"\nzip(a, b, strict=True)\nparse(strict=True)\n', encoding="utf-8")
+    assert {(site.line, site.operator) for site in sites.sites(made_module)} == {(3, "ReplaceTrueWithFalse")}
+
+
+def test_a_change_elsewhere_draws_no_other_mutants(made_module: Path) -> None:
+    before = [(site.operator, site.line) for site in sites.sample(2, 7, ["pipeline"])]
+    made_module.write_text(SOURCE.replace("import annotations", "import annotations\nimport os"), encoding="utf-8")
+    assert [(site.operator, site.line - 1) for site in sites.sample(2, 7, ["pipeline"])] == before
+
+
 def test_an_exception_of_a_module_is_no_place(made_module: Path) -> None:
     made_module.write_text("import csv\ntry:\n    x = 1\nexcept (csv.Error, OSError):\n    x = 2\n", encoding="utf-8")
     found = [site for site in sites.sites(made_module) if site.operator == "ExceptionReplacer"]

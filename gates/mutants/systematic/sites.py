@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import math
-import random
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,7 +98,7 @@ def modules(packages: Iterable[str] = DECIDING) -> list[Path]:
 def sites(path: Path) -> list[Site]:
     """All mutants of one module.
 
-    What only type checkers read is left out; strings are, since no operator changes one.
+    What only type checkers and people read is left out.
     """
     source = path.read_text(encoding="utf-8")
     silent = frozenset(_unread(ast.parse(source)))
@@ -160,34 +160,45 @@ def sample(count: int, seed: int, packages: Iterable[str] = DECIDING) -> list[Si
     list of Site
         In the order in which they are to be run, so that a run that is cut short is itself a fair sample.
     """
-    drawn = random.Random(seed)  # noqa: S311  a sample, not a secret
     order: list[tuple[float, str, Site]] = []
     for package in packages:
-        by_line: dict[tuple[str, int], list[Site]] = {}
-        for site in (site for path in modules([package]) for site in sites(path)):
-            by_line.setdefault((site.path, site.line), []).append(site)
-        lines = sorted(by_line)
-        drawn.shuffle(lines)
-        first = [drawn.choice(by_line[line]) for line in lines]  # one mutant a line before any line has two
-        rest = sorted({site for several in by_line.values() for site in several} - set(first))
-        drawn.shuffle(rest)
+        by_line: dict[tuple[str, int], list[tuple[str, Site]]] = {}
+        for path in modules([package]):
+            lines = path.read_text(encoding="utf-8").splitlines()
+            for site in sites(path):
+                drawn = _drawn(seed, site, lines[site.line - 1])
+                by_line.setdefault((site.path, site.line), []).append((drawn, site))
+        groups = sorted(sorted(group) for group in by_line.values())
+        first = [group[0][1] for group in groups]  # one mutant a line before any line has two
+        rest = [site for _, site in sorted(one for group in groups for one in group[1:])]
         every = [*first, *rest]
         order += [(rank / math.sqrt(len(every)), package, site) for rank, site in enumerate(every)]
     return [site for *_, site in sorted(order)[:count]]
+
+
+def _drawn(seed: int, site: Site, line: str) -> str:
+    """A site's lot: of its own line and operator alone, so that a change elsewhere draws no other mutants."""
+    return hashlib.sha256(f"{seed} {site.path} {line.strip()} {site.operator}".encode()).hexdigest()
 
 
 def _operator(name: str) -> Any:
     return get_operator(f"core/{name}")()
 
 
+# what these forbid no code does: lists of two lengths, changed or compared records
+_FORBIDDING: Final = {"zip": {"strict"}, "dataclass": {"frozen", "eq"}, "ConfigDict": {"frozen"}}
+
+
 def _unread(tree: ast.Module) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-    """Annotations, ``if TYPE_CHECKING`` and ``frozen=True``: type checkers read them, no decision does."""
+    """Annotations, ``if TYPE_CHECKING`` and f-strings: type checkers and people read them, no decision does."""
     for node in ast.walk(tree):
         found: list[ast.expr | None] = [getattr(node, "annotation", None), getattr(node, "returns", None)]
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             yield (node.lineno, node.col_offset), (node.lineno + 1, 0)
-        if isinstance(node, ast.keyword) and node.arg == "frozen":
-            found.append(node.value)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+            found += [word.value for word in node.keywords if word.arg in _FORBIDDING.get(node.func.id, ())]
+        if isinstance(node, ast.JoinedStr):
+            found.append(node)
         for one in found:
             if isinstance(one, ast.expr) and one.end_lineno is not None and one.end_col_offset is not None:
                 yield (one.lineno, one.col_offset), (one.end_lineno, one.end_col_offset)
