@@ -77,7 +77,9 @@ def test_expected_calibration_error_by_hand_and_by_scikit_learn() -> None:
     curve = reliability_curve(p, y, binning="equal_width")
     assert [b.share_fake for b in curve] == pytest.approx(share.tolist())
     assert [b.mean_probability for b in curve] == pytest.approx(mean.tolist())
-    assert all(b.low <= b.share_fake <= b.high for b in curve)
+    assert all(0 <= b.low <= b.share_fake <= b.high <= 1 for b in curve)
+    ends = [(b.low, b.high) for b in reliability_curve(np.array([0.1, 0.9]), np.array([0, 1]), bins=2)]
+    assert [ends[0][0], ends[1][1]] == [0.0, 1.0], "no fake is a share of 0 at least, none but fakes of 1 at most"
 
 
 LOGITS, LABELS = planted_logits(200, 1.0, 0.0, 6)

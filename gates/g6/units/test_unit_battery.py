@@ -144,6 +144,24 @@ def test_a_damaged_or_foreign_file_is_no_table(tmp_path: Path) -> None:
     assert path.read_bytes() == whole[:-20]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"verdict": "fake", "probability": None, "logit": None},
+        {"verdict": "abstain", "probability": 0.9, "logit": 2.2},
+    ],
+    ids=["verdict", "probability"],
+)
+def test_a_picture_that_was_not_scored_has_neither_verdict_nor_probability(
+    wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    rows = [row(k, k % 2, "abstain", 0.3 + k / 100) for k in range(4)]
+    path = tmp_path / "scores.parquet"
+    write_table(path, plan_for(rows), [[*rows[:3], rows[3] | {"outcome": "rejected"} | wrong]])
+    with pytest.raises(ScoreTableError, match="only what was scored may have one"):
+        read_table(path)
+
+
 def test_only_a_bundles_own_table_is_read(tmp_path: Path) -> None:
     """No table, a table of another bundle inside it, another contract: each leaves G6 without scores, and says why."""
     bundle = load_bundle()
