@@ -151,7 +151,8 @@ def _markdown(rows: list[PackageRates], results: list[Result], drawn: int, seed:
     lines = [
         "# Mutants that nobody chose",
         "",
-        f"{len(results)} of {drawn} drawn mutants (seed {seed}) were shown to the tests that run their line, within a budget of seconds.",
+        f"{len(results)} of {drawn} drawn mutants (seed {seed}) were shown to the tests that run their line, "
+        "within a budget of seconds.",
         f"Asked: {ANY_TEST:.0%} killed by any test; by an experiment {EXPERIMENT:.0%} in {parts}.",
         "",
         "| part | mutants | by an experiment | by a unit test | survived | equivalent | killed | by experiment | bar |",
