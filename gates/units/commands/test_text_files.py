@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
@@ -27,7 +28,7 @@ from ecdd.files import plain_cell, read_json, read_yaml, spreadsheet_cell
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.tables import EVENTS
 from ecdd.parity.parity_metric import ParityMetric
-from ecdd.specification import GOLDEN
+from ecdd.specification import CONFIGS, EXPECTED, GATES, GOLDEN
 from gates.support.command_calls import call
 from gates.support.field_log import DAY, event
 
@@ -118,11 +119,26 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path, content: bytes) -> None
         read_json(tmp_path / "file")
 
 
-@pytest.mark.parametrize("content", [b"[" * 9000, b"\xff", b"{", b"!!bool x", b"!!int ''", b"a: 2026-13-99", b"\x00"])
-def test_a_file_that_is_no_yaml_is_named(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("libyaml", [True, False])
+@pytest.mark.parametrize(
+    "content",
+    [b"[" * 9000, b"- " * 9000, b"\xff", b"{", b"!!bool x", b"!!int ''", b"a: 2026-13-99", b"\x00", b"[&a [1], *a]"],
+)
+def test_a_file_that_is_no_yaml_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, libyaml: bool
+) -> None:
+    if not libyaml:
+        monkeypatch.delattr(yaml, "CSafeLoader")
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(EcddError, match=re.escape(f"{tmp_path / 'file'}: ")):
         read_yaml(tmp_path / "file")
+
+
+def test_yaml_reads_alike_with_and_without_libyaml(monkeypatch: pytest.MonkeyPatch) -> None:
+    files = [GATES / "declared.yaml", EXPECTED, *sorted(CONFIGS.glob("*.yaml"))]
+    fast = [read_yaml(path) for path in files]
+    monkeypatch.delattr(yaml, "CSafeLoader")
+    assert [read_yaml(path) for path in files] == fast
 
 
 @pytest.mark.parametrize("column", [c.name for c in EVENTS.columns if c.name not in ("id", "timestamp_minute")])
