@@ -5,6 +5,7 @@ A command is the module of its name in `ecdd.commands`, with either ``app`` (a `
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import time
@@ -103,6 +104,7 @@ EXTRAS = {
 }
 
 
+@functools.cache
 def load_command(name: str) -> Any:  # noqa: ANN401 - a command object of the library that Typer builds on
     """Import the module of a command and build the command.
 
