@@ -124,7 +124,12 @@ def test_a_model_of_something_else_is_refused() -> None:
     assert "expected one input image" in refusal(FACE_DETECTOR, interface=NEEDED)
 
 
-@pytest.mark.parametrize("made", [MadeModel(), with_pooled(), MadeModel(signature=False), with_pooled(batch=1)])
+@pytest.mark.parametrize(
+    "made",
+    [
+        MadeModel(), with_pooled(), MadeModel(signature=False), with_pooled(signature=False), with_pooled(batch=1),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("quantisation", [None, INT8])
 def test_what_is_needed_is_taken(made: MadeModel, quantisation: AffineQuantisation | None) -> None:
     """Also without a signature, where the ranks tell the outputs apart, and one picture at a time."""

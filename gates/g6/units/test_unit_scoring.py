@@ -95,6 +95,14 @@ def test_a_run_that_was_killed_goes_on(data: Path, tmp_path: Path) -> None:
     assert read_table(out) == read_table(whole)
 
 
+def test_progress_counts_rows(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After every shard, and never more than there are."""
+    monkeypatch.setattr(scoring, "SHARD_ROWS", 5)
+    said: list[tuple[int, int]] = []
+    expected = score(request_of(data), tmp_path / "scores.parquet", progress=lambda *at: said.append(at)).n_expected
+    assert said == [(min(5 * k, expected), expected) for k in range(1, -(-expected // 5) + 1)]
+
+
 def test_finished_shards_are_not_scored_again(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row that is changed in a finished shard stays as it is: the shard was read, not made again."""
     monkeypatch.setattr(scoring, "SHARD_ROWS", 5)

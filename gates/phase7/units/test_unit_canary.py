@@ -18,7 +18,7 @@ from ecdd.batch import judge_apart
 from ecdd.bundle.loading import load_bundle
 from ecdd.evaluation.manifest_stream import Listed
 from ecdd.evaluation.score_table import read_table, write_table
-from ecdd.evaluation.scoring import Task
+from ecdd.evaluation.scoring import ScoreSettings, Task
 from ecdd.evaluation.transforms import UNTOUCHED, load_suite
 from ecdd.monitoring import canary
 from ecdd.monitoring.canary_scoring import TimedSettings
@@ -98,6 +98,17 @@ class _Dying(TimedSettings):
         if item.listed.index == 1:
             os._exit(9)
         return super().judge(detector, item)
+
+
+def test_a_timed_row_is_a_row_of_scoring_and_its_milliseconds(bundle: Bundle, golden: GoldenSet) -> None:
+    path = Path(golden.by_set("in_scope")[0].path)
+    task = Task(Listed(0, path.name, 0, "face", "golden", None, None, None, None, ""), load_suite().named(UNTOUCHED))
+    detector = Detector(bundle, bundle.contract)
+    plain = ScoreSettings(bundle, None, None, path.parent).judge(detector, task)
+    timed = TimedSettings(bundle, None, None, path.parent).judge(detector, task)
+    assert 0 < timed.pop(canary.MILLISECONDS) < 60_000
+    assert timed == plain
+    assert plain["outcome"] == "scored"
 
 
 def test_a_process_that_dies_is_an_error_of_its_picture_alone(bundle: Bundle, golden: GoldenSet) -> None:

@@ -66,6 +66,15 @@ def test_the_ball_holds_the_truth(n: int, classes: int, alpha: float) -> None:
     assert (distance > drift_triggers.radius(n, classes, alpha)).mean() <= alpha
 
 
+@pytest.mark.parametrize("classes", [2, 4, 10])
+@pytest.mark.parametrize("alpha", [0.05, 1e-6])
+def test_the_radius_solves_its_equation(classes: int, alpha: float) -> None:
+    """Chernoff's bound of a chi-square of (classes - 1) degrees, halved: exp(-r) (e r / d)^d = alpha beyond d."""
+    degrees, found = classes - 1, 250 * drift_triggers.radius(250, classes, alpha)
+    assert found > degrees
+    assert -found + degrees * (1 + math.log(found / degrees)) == pytest.approx(math.log(alpha), abs=1e-9)
+
+
 def test_the_learner_is_a_probability() -> None:
     whole = 0.0
     for sequence in itertools.product(range(3), repeat=5):

@@ -135,6 +135,17 @@ def test_purged_events_leave_the_file(path: Path, policy: PolicyContract) -> Non
             assert connection.exec_driver_sql("SELECT max(id) FROM ecdd_events").scalar() == 52, "no id is used twice"
 
 
+def test_abstain_rates_are_shares_of_all_events(path: Path) -> None:
+    def codes(*given: ReasonCode) -> Any:
+        return event(label="abstain", reason_codes=tuple(str(code) for code in given), calibrated_probability=None)
+
+    blur, small = ReasonCode.TOO_BLURRY, ReasonCode.FACE_TOO_SMALL
+    with EventLog(str(path), create=True) as log:
+        log.append([event()] * 4 + [codes(blur)] * 2 + [codes(small)] + [codes(blur, small)])
+        rates = summarise(log).abstain_rates
+    assert rates == [(str(blur), blur.meaning, 3, 3 / 8), (str(small), small.meaning, 2, 2 / 8)]
+
+
 def test_events_of_unknown_bundles_are_kept_apart(path: Path, policy: PolicyContract) -> None:
     knobs, other = policy.monitoring, "e" * 64
     with EventLog(str(path), create=True) as log:

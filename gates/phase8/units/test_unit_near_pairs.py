@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from ecdd.cli import app
 from ecdd.contract.loading import load_contract
 from ecdd.dataset_governance import picture_hashes
-from ecdd.dataset_governance.near_pairs import distances_of, near_pairs, pack
+from ecdd.dataset_governance.near_pairs import _Tables, distances_of, near_pairs, pack
 from ecdd.dataset_governance.picture_hashes import UnreadableError, Work, hashes_of
 from ecdd.dataset_governance.spreading import spread
 from gates.phase8.units.test_leakage_scan import drawn
@@ -36,6 +36,18 @@ def test_tables_find_what_all_pairs_find(seed: int, n: int) -> None:
     codes = symmetric(bits)
     exact, found = near_pairs(codes, 16, 36), near_pairs(codes, 16, 36, exact_up_to=0)
     assert [part.tolist() for part in exact] == [part.tolist() for part in found]
+
+
+def test_tables_are_keyed_by_bits_that_split() -> None:
+    """A bit that all hashes share would put them into one row of a table; what a mirror flips splits once turned."""
+    bits = np.random.default_rng(2).integers(0, 2, (400, 16, 16)).astype(bool)
+    bits[:, 0, :8], bits[:, 8:, 8] = True, False
+    useful = _Tables(symmetric(bits), 16, 36, 0)._useful
+    row, column = np.mgrid[0:16, 0:16]
+    shared = (row == 0) & (column < 8) | (row >= 8) & (column == 8)
+    transposed = shared.T  # hashes stand beside their transposed forms, of which these bits are shared
+    flips = (column % 2 == 1) | (row % 2 == 1)
+    assert set(useful) == set(np.flatnonzero(~(shared & transposed) | flips))
 
 
 def test_no_picture_and_one_picture_have_no_pair() -> None:

@@ -48,10 +48,17 @@ def test_a_mode_that_is_too_far_away_fails(tmp_path: Path) -> None:
     assert judge_stored(stored["metrics"], loose) == "pass"
 
 
+def test_a_file_compared_with_itself_proves_nothing() -> None:
+    itself = [PAIR[0], PAIR[0].replace("--reference", "--candidate")]
+    done = run(*itself, "--data", "golden", "--most", "1", "--whole-picture", "--limits", "exact")
+    assert "reference and candidate are the same bytes" in done.output
+
+
 def test_a_pair_made_by_other_tools(tmp_path: Path) -> None:
     done = run(*PAIR, *FEW, "--whole-picture", "--limits", "exact", "--layers", "--out", str(tmp_path))
     assert done.exit_code == 0, done.output
     assert "probability and decisions: no calibration" in done.output
+    assert "the same bytes" not in done.output
     stored = json.loads((tmp_path / "parity.json").read_text())
     assert stored["candidate"]["input"]["height"] == 96
     assert stored["candidate"]["input"]["width"] == 128

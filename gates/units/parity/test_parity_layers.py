@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,6 +70,27 @@ def test_files_of_two_kinds_are_matched(tensors: list[NDArray[np.float32]]) -> N
     found = compare_layers(watch(one, SETTINGS), watch(other, SETTINGS), tensors, BUDGET)
     assert found.first_exceeding is None
     assert len(found.layers) >= 3
+
+
+@pytest.mark.parametrize("xnnpack", [True, False])
+def test_layers_are_watched_under_the_kernels_that_are_asked_for(
+    xnnpack: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ai_edge_litert import interpreter
+
+    asked: list[object] = []
+    really = interpreter.Interpreter
+
+    def watched(*given: Any, **options: Any) -> Any:
+        asked.append(options["experimental_op_resolver_type"])
+        return really(*given, **options)
+
+    monkeypatch.setattr(interpreter, "Interpreter", watched)
+    side = side_of_content((BUNDLE / "model.tflite").read_bytes(), "tflite", "tflite")
+    asked.clear()
+    watch(side, RuntimeSettings(xnnpack=xnnpack))
+    kinds = interpreter.OpResolverType
+    assert asked == [kinds.AUTO if xnnpack else kinds.BUILTIN_WITHOUT_DEFAULT_DELEGATES]
 
 
 def test_integer_arithmetic_is_seen_in_the_file() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -13,10 +14,12 @@ from typer.testing import CliRunner
 
 from ecdd import cli
 from ecdd.bundle.loading import Bundle, load_bundle
+from ecdd.detector import Detector
 from ecdd.golden.golden_sets import GoldenSet, load_checked
-from ecdd.parity.device_dump import Dump, DumpError, read_dump, write_flat, write_npz
+from ecdd.parity.device_dump import Dump, DumpError, Platform, read_dump, write_flat, write_npz
+from ecdd.parity.device_judging import _s5
 from ecdd.parity.device_kit import pack_kit
-from ecdd.parity.device_reference import Reference, load_reference
+from ecdd.parity.device_reference import Reference, load_reference, make_dump
 from ecdd.parity.device_report import judge_dump
 from ecdd.specification import ROOT
 from gates.support.dumped_defects import DEFECTS, PICTURES, dump_of
@@ -74,6 +77,27 @@ def test_both_forms_hold_the_same(right: Dump, tmp_path: Path) -> None:
         assert again.head == right.head
         assert again.arrays.keys() == right.arrays.keys()
         assert all(np.array_equal(again.arrays[name], values) for name, values in right.arrays.items())
+
+
+def test_a_picture_that_is_rejected_is_dumped_by_its_bytes(bundle: Bundle, tmp_path: Path) -> None:
+    """Nothing was decoded, so there is no S1 and no face; the verdict and whose it is stand all the same."""
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    digest = hashlib.sha256((tmp_path / "cut.jpg").read_bytes()).hexdigest()
+    item = load_checked().items[0]
+    cut = item.model_copy(update={"id": "cut", "path": str(tmp_path / "cut.jpg"), "sha256": digest})
+    (_, dump), *_ = make_dump(Detector(bundle, bundle.contract), [cut], Platform(name="here", kind="device"), pixels=True)
+    (picture,) = dump.head.pictures.values()
+    assert (picture.s0, picture.s1, picture.faces, dump.arrays) == (digest, None, [], {})
+    assert "IO-001" in picture.s8.reason_codes
+
+
+def test_maps_differ_by_their_own_spread() -> None:
+    one, two = np.array([[1.0]], np.float32), np.array([[1.5]], np.float32)
+    assert _s5(two, one, mean=False) == 0.5  # one cell has no spread: the difference itself
+    want, got = np.array([[0, 4], [2, 2]], np.float32), np.array([[0, 4], [2, 3]], np.float32)
+    assert (_s5(got, want, mean=False), _s5(got, want, mean=True)) == (0.25, 0.0625)
+    assert _s5(got[:1], want, mean=False) == np.inf
+    assert _s5(got * np.nan, want, mean=True) == np.inf
 
 
 def test_what_a_dump_lacks_is_no_pass(right: Dump, reference: Reference) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from ecdd.bundle.loading import load_bundle
 from ecdd.runtimes.base import RuntimeFileError
+from ecdd.runtimes.processor import processor
 from ecdd.runtimes.registry import RuntimeName, load_runtime
 from ecdd.runtimes.tflite import TFLiteRuntime
 
@@ -91,6 +93,14 @@ def test_a_runtime_says_what_it_is(tflite: TFLiteRuntime) -> None:
     assert about["model_sha256"] == BUNDLE.calibration.fitted_on_model_sha256
     plain = TFLiteRuntime(BUNDLE.read("model.tflite"), xnnpack=False)
     assert plain.describe()["delegate"] == "none"
+
+
+def test_a_system_that_does_not_tell_leaves_the_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(*_: Any, **__: Any) -> Any:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "open", closed)
+    assert processor.__wrapped__() == platform.machine()
 
 
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:

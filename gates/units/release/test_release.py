@@ -20,7 +20,7 @@ from ecdd.evidence.attestation import AttestationError, attest, check_fresh
 from ecdd.evidence.claims import DECODER_DIFFERENCES, never_tested_on
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.records import Measurement
-from ecdd.release.approval import Decision, decide
+from ecdd.release.approval import Decision, _against, decide
 from ecdd.release.approving import PAGE, REPORT, ReleaseError, check_released, page, release
 from ecdd.release.signing import SIGNATURE, SigningError, make_keys
 from ecdd.release.waivers import Waiver, WaiverError, load_waivers
@@ -209,6 +209,30 @@ def test_another_key_and_no_signature_are_refused(here: Path) -> None:
     with pytest.raises(SigningError, match="unsigned"):
         check_released(load_bundle(bundle), here / "key.pub.pem")
     assert check_released(load_bundle(bundle), None) == "released, partial, self-attested UNSIGNED"
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_key_that_does_not_work_leaves_no_report(here: Path, kept: bool) -> None:
+    """The folder goes with it, unless something else lies there."""
+    folder = here / "bundle" / "release"
+    if kept:
+        folder.mkdir()
+        (folder / "notes.txt").write_text("mine")
+    (here / "broken.pem").write_text("no key")
+    with pytest.raises(SigningError):
+        release(load_bundle(here / "bundle"), _decide(here), here / "broken.pem")
+    assert sorted(path.name for path in folder.glob("*")) == (["notes.txt"] if kept else [])
+    assert folder.exists() == kept
+
+
+def test_a_red_metric_refuses_although_every_test_passed(here: Path) -> None:
+    """And so does a test that is missing although every metric is green."""
+    records = read_records(here / "reports").values()
+    record = next(one for one in records if one.metrics and not _against(one, None))
+    red = tuple(one.model_copy(update={"verdict": "fail", "value": None}) for one in record.metrics)
+    assert _against(record.model_copy(update={"metrics": red, "verdict": "fail"}), None)
+    fewer = record.tests.model_copy(update={"collected": 0, "passed": 0})
+    assert _against(record.model_copy(update={"tests": fewer}), None)
 
 
 def test_unsigned_is_asked_for_and_said(here: Path) -> None:

@@ -94,6 +94,28 @@ def test_packing_halves_the_constants_and_keeps_the_answer(source: FacePicture) 
     assert abs(len(halved(content)) - len(content)) < 2000
 
 
+def test_only_constants_of_some_length_are_halved() -> None:
+    """Float32 constants below 16 numbers stay: slopes are exact; longer ones are float16 and widened when read."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    from ecdd.bundle.loading import load_bundle
+    from ecdd.pipeline.pack_face_mesh import FEWEST, halved
+
+    def constants(content: bytes) -> dict[bytes, tuple[int, int]]:
+        model = schema.ModelT.InitFromPackedBuf(content, 0)
+        found = {one.name: (one.type, model.buffers[one.buffer].data) for one in model.subgraphs[0].tensors}
+        return {name: (kind, len(data)) for name, (kind, data) in found.items() if data is not None and len(data)}
+
+    content = load_bundle("tiny").read("model.tflite")
+    whole = schema.TensorType.FLOAT32
+    before, after = constants(content), constants(halved(content))
+    floats = {name: length for name, (kind, length) in before.items() if kind == whole}
+    assert {length >= 4 * FEWEST for length in floats.values()} == {True, False}
+    for name, length in floats.items():
+        kept = (whole, length) if length < 4 * FEWEST else (schema.TensorType.FLOAT16, length // 2)
+        assert after[name] == kept, name
+
+
 points_strategy = st.integers(0, 2**32 - 1).map(lambda seed: np.random.default_rng(seed).uniform(5, 95, (40, 2)))
 
 
