@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
@@ -11,6 +10,7 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ecdd.evidence.session import file_digest
 from ecdd.files import write_output
 from gates.mutants.forked import ROOT
 
@@ -85,8 +85,7 @@ def earlier_kills(table: Path) -> list[Result]:
 
 
 def _digest(path: str) -> str:
-    file = ROOT / path
-    return hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file.is_file() else ""
+    return str(file_digest(ROOT / path))[:16]
 
 
 def equivalent() -> dict[str, str]:
