@@ -133,6 +133,13 @@ def test_merged_box_is_the_weighted_mean_of_the_strong_members() -> None:
     np.testing.assert_allclose(found[0][0], (0.9 * boxes[0] + 0.6 * boxes[1]) / 1.5)
 
 
+def test_boxes_that_share_exactly_the_limit_are_two_faces() -> None:
+    boxes, marks = np.array([[0.0, 0, 3, 1], [1, 0, 4, 1]]), np.zeros((2, 1, 2))
+    assert overlap(boxes[0], boxes[1:])[0] == 0.5
+    assert len(suppress(boxes, marks, np.array([0.9, 0.8]), 0.5)) == 2
+    assert len(suppress(boxes, marks, np.array([0.9, 0.8]), np.nextafter(0.5, 0))) == 1
+
+
 def test_a_box_of_exactly_half_the_best_score_is_averaged_and_one_below_is_not() -> None:
     boxes = np.array([[0.0, 0.0, 10.0, 10.0], [2.0, 0.0, 12.0, 10.0]])
     marks = np.zeros((2, 6, 2))

@@ -22,6 +22,7 @@ from gates.mutants.warm_processes import Finished, run_pytest
 
 RESULTS: Final = "results.jsonl"
 _FIRST_RUN: Final = 3.0  # seconds
+_BETWEEN: Final = 0.1  # seconds that a test costs beside its own: its file is collected, what it shares is made
 _PATIENCE: Final = 150.0  # seconds; a mutant that never ends is red
 _PLUGIN: Final = "gates.mutants.systematic.planting"
 
@@ -128,13 +129,14 @@ def runs(selections: list[Seen], budget: float) -> list[Seen]:
         tests: tuple[str, ...] = ()
         seconds = 0.0
         for seen in (one for one in selections if one.experiment is experiment):
-            if spent and spent + seen.seconds > budget:
+            cost = seen.seconds + _BETWEEN
+            if spent and spent + cost > budget:
                 break
-            spent += seen.seconds
-            if tests and seconds + seen.seconds > longest:
+            spent += cost
+            if tests and seconds + cost > longest:
                 found.append(Seen(by_file(tests), seconds, experiment))
                 tests, seconds, longest = (), 0.0, 2 * longest
-            tests, seconds = tests + seen.tests, seconds + seen.seconds
+            tests, seconds = tests + seen.tests, seconds + cost
         if tests:
             found.append(Seen(by_file(tests), seconds, experiment))
     return found
