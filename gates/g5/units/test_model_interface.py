@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
@@ -70,6 +71,13 @@ def test_a_picture_as_the_contract_says_is_taken(picture: TensorFacts, needed: M
 )
 def test_an_input_that_differs_is_refused(inputs: list[TensorFacts], needed: ModelInterface) -> None:
     assert not taken(needed, inputs, [MAP, LOGIT])
+
+
+@pytest.mark.parametrize(("layout", "wanted"), [("NHWC", "(N, 256, 256, 3)"), ("NCHW", "(N, 3, 256, 256)")])
+def test_a_refusal_shows_the_shape_in_the_contract_s_layout(layout: Literal["NHWC", "NCHW"], wanted: str) -> None:
+    with pytest.raises(RuntimeFileError) as caught:
+        replace(OURS, layout=layout).select("m.tflite", [replace(PICTURE, name="other")], [MAP])
+    assert wanted in caught.value.expected
 
 
 @pytest.mark.parametrize("shape", [(OPEN, 8, 8), (1, 8, 8), (OPEN, 8, 8, 1), (OPEN, 1, 8, 8), (OPEN, OPEN, OPEN)])

@@ -16,7 +16,7 @@ from ecdd.bundle.loading import load_bundle
 from ecdd.calibration.metrics import MetricError
 from ecdd.contract.model_sections import OperatingPoint
 from ecdd.evaluation import metrics
-from ecdd.evaluation.battery import measure_transforms
+from ecdd.evaluation.battery import Flips, measure_transforms
 from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
 from ecdd.evaluation.intervals import interval, separation
 from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table, write_table
@@ -67,6 +67,10 @@ def test_tpr_at_fpr_by_hand() -> None:
     assert metrics.tpr_at_fpr(scores, labels, 0.0) == 0.25
     assert metrics.tpr_at_fpr(scores, labels, 0.25) == 0.75
     assert metrics.tpr_at_fpr(scores, labels, 1.0) == 1.0
+
+
+def test_changed_verdicts_are_a_share_of_the_pictures() -> None:
+    assert Flips("mirrored", ("a", "b"), (), 8, 0.3).share == 0.25
 
 
 def test_shift_by_hand() -> None:

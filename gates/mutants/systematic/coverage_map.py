@@ -22,6 +22,7 @@ _OUTSIDE: Final = ("gates/mutants/", "gates/units/package/", "gates/own_model/ni
 
 
 _BEGINNING: Final = 0.2  # seconds that any test costs, however short
+_NAMED: Final = 20.0  # a file of tests that imports a module is so much more about it than its lines say
 _PATIENCE: Final = 1800.0  # seconds; runs of pytest inside of pytest are slow under coverage
 
 
@@ -63,17 +64,21 @@ class CoverageMap:
 
     @functools.cache  # noqa: B019 - one map a campaign; a module's lines are read once for all of its mutants
     def _of(self, path: str) -> list[tuple[dict[int, list[str]], dict[str, dict[str, object]], float]]:
-        return [
-            (lines, outcomes, len(lines) / run)
-            for data, outcomes, run in self._files
-            if (lines := data.contexts_by_lineno(path))
-        ]
+        module = ".".join(Path(path).relative_to(ROOT).with_suffix("").parts)
+        found = []
+        for data, outcomes, run in self._files:
+            if lines := data.contexts_by_lineno(path):
+                file = ROOT / next(iter(outcomes), "").partition("::")[0]
+                named = file.is_file() and module in file.read_text(encoding="utf-8")
+                found.append((lines, outcomes, len(lines) / run * (_NAMED if named else 1.0)))
+        return found
 
     def seen_by(self, site: Site) -> list[Seen]:
         """Tests that run the mutated line: experiments first, then those that are quick and about its module.
 
-        A file of tests is about a module as far as the lines that it runs are that module's. Where a line runs while
-        a module is imported or a fixture is made, every test of the file may depend on it.
+        A file of tests is about a module as far as the lines that it runs are that module's, and much more where it
+        imports it by name. Where a line runs while a module is imported or a fixture is made, every test of the file
+        may depend on it.
         """
         found: list[tuple[float, Seen]] = []
         for lines, outcomes, share in self._of(str(ROOT / site.path)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,13 @@ def stream(wrong_reals: int, *, crashed: int = 0, n: int = 400) -> list[dict[str
 def test_decision_of_known_differences(wrong: int, crashed: int, decision: str) -> None:
     found = canary.compare(stream(10), stream(wrong, crashed=crashed), POLICY, latency=False)
     assert found.decision == decision, found.reasons
+
+
+def test_what_could_hide_is_the_rule_of_three_done_exactly() -> None:
+    """So many clusters without one changed answer have probability 0.05 at the rate that is named."""
+    change = canary.Change("fpr", 0, 0, 0, 0, 0, 1, 0.1, n=80, clusters=59, finding="within")
+    assert (1 - change.could_hide) ** 59 == pytest.approx(0.05)
+    assert replace(change, clusters=0).could_hide == 1.0
 
 
 def test_a_better_candidate_is_promoted_and_its_places_exchanged_rolled_back() -> None:

@@ -17,6 +17,13 @@ pytest_plugins = ["pytester"]
 RED = GREEN.replace("0.25", "0.75")
 
 
+@pytest.mark.parametrize("option", ["bundle", "contract", "golden", "data", "expected", "dumps"])
+def test_a_path_where_nothing_lies_is_a_wrong_call(project: Project, option: str) -> None:
+    result = project.run("gates", f"--{option}=nowhere")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([f"ERROR: --{option} *nowhere: no such file or folder"])
+
+
 def test_green(project: Project, workers: int | None) -> None:
     result = project.run("gates", workers=workers)
     assert result.ret == 0

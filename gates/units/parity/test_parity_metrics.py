@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ecdd.contract.loading import load_contract
 from ecdd.parity.float_vs_tflite import label_of, probability_parity
-from ecdd.parity.layer_bisecting import LayerDifference, first_exceeding
+from ecdd.parity.layer_bisecting import LayerDifference, _same_shape, first_exceeding
 from ecdd.parity.parity_metric import ParityError, ParityLimits, metric, overall, spearman
 from ecdd.parity.patch_map_parity import patch_parity
 from ecdd.parity.pooled_logit_parity import pooled_parity
@@ -109,7 +109,10 @@ def test_flips_near_and_distinct_by_hand() -> None:
     assert found.near == 2, "only those could flip"
     assert found.max_difference == pytest.approx(0.02)
     steps = np.round(one * 2) / 2
-    assert probability_parity(one, steps).distinct == (5, 3)
+    coarse = probability_parity(one, steps)
+    assert coarse.distinct == (5, 3)
+    values = {one.name: one.value for one in coarse.metrics(None)}
+    assert (values["probability.distinct_reference"], values["probability.distinct_candidate"]) == (5, 3)
 
 
 def test_each_side_decides_by_its_own_thresholds() -> None:
@@ -153,6 +156,14 @@ def test_invariance_is_of_every_byte() -> None:
 
 def _layer(name: str, relative: float, factors: tuple[float, float] | None = None) -> LayerDifference:
     return LayerDifference(name, name, "Conv", "name", (2, 2, 1), relative, 1.0, relative, relative, factors, 0.01)
+
+
+def test_one_number_a_picture_is_no_layer() -> None:
+    one, two = {"a": np.zeros(1), "b": np.zeros(2)}, {"c": np.ones(1), "d": np.ones(2), "e": np.ones((1, 2))}
+    assert _same_shape("b", "d", one, two)
+    assert not _same_shape("a", "c", one, two)
+    assert not _same_shape("b", "e", one, two)
+    assert not _same_shape("b", "none", one, two)
 
 
 def test_the_first_layer_above_its_budget() -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from ecdd import cli
 from ecdd.bundle.loading import Bundle, load_bundle
+from ecdd.contract.loading import load_contract
 from ecdd.detector import Detector
 from ecdd.golden.golden_sets import GoldenSet, load_checked
 from ecdd.parity.device_dump import Dump, DumpError, Platform, read_dump, write_flat, write_npz
@@ -21,6 +22,7 @@ from ecdd.parity.device_judging import _s5
 from ecdd.parity.device_kit import pack_kit
 from ecdd.parity.device_reference import Reference, load_reference, make_dump
 from ecdd.parity.device_report import judge_dump
+from ecdd.parity.likely_causes import _rescaled
 from ecdd.specification import ROOT
 from gates.support.dumped_defects import DEFECTS, PICTURES, dump_of
 
@@ -85,10 +87,39 @@ def test_a_picture_that_is_rejected_is_dumped_by_its_bytes(bundle: Bundle, tmp_p
     digest = hashlib.sha256((tmp_path / "cut.jpg").read_bytes()).hexdigest()
     item = load_checked().items[0]
     cut = item.model_copy(update={"id": "cut", "path": str(tmp_path / "cut.jpg"), "sha256": digest})
-    (_, dump), *_ = make_dump(Detector(bundle, bundle.contract), [cut], Platform(name="here", kind="device"), pixels=True)
+    (_, dump), *_ = make_dump(
+        Detector(bundle, bundle.contract), [cut], Platform(name="here", kind="device"), pixels=True
+    )
     (picture,) = dump.head.pictures.values()
     assert (picture.s0, picture.s1, picture.faces, dump.arrays) == (digest, None, [], {})
     assert "IO-001" in picture.s8.reason_codes
+
+
+def test_a_wrong_normalisation_is_called_by_what_it_does() -> None:
+    """Level 200 in the middle channel of a contract with other means and deviations than any usual one."""
+    pixels = load_contract().policy.pixel_pipeline.model_copy(
+        update={"normalisation_mean": [0.4, 0.5, 0.6], "normalisation_std": [0.2, 0.25, 0.5]}
+    )
+    levels = np.array([[[255, 200, 100]]], np.uint8)
+    unit = 200 / 255
+    wanted = {
+        "0 … 1, without mean and deviation": unit,
+        "-1 … 1": 2 * unit - 1,
+        "0 … 255 as they are": 200.0,
+        "scaled to 0 … 1 twice": (unit / 255 - 0.5) / 0.25,
+        "scaled to 0 … 1 twice, in integers": (0 - 0.5) / 0.25,
+        "mean taken away, not divided by the deviation": unit - 0.5,
+        "divided by the deviation, mean not taken away": unit / 0.25,
+        "levels not scaled before mean and deviation": (200 - 0.5) / 0.25,
+        "mean and deviation of the other channel order": (unit - 0.5) / 0.25,
+    }
+    found = {what: float(np.asarray(value)[0, 0, 1]) for _, what, value in _rescaled(levels, pixels)}
+    assert found == pytest.approx(wanted)
+    ends = {what: np.asarray(value)[0, 0].tolist() for _, what, value in _rescaled(levels, pixels)}
+    exchanged = ends["mean and deviation of the other channel order"]
+    assert exchanged == pytest.approx([(1 - 0.6) / 0.5, wanted["mean and deviation of the other channel order"],
+                                       (100 / 255 - 0.4) / 0.2])  # fmt: skip
+    assert ends["scaled to 0 … 1 twice, in integers"][0] == pytest.approx((1 / 255 - 0.4) / 0.2)
 
 
 def test_maps_differ_by_their_own_spread() -> None:

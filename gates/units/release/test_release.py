@@ -230,9 +230,11 @@ def test_a_red_metric_refuses_although_every_test_passed(here: Path) -> None:
     records = read_records(here / "reports").values()
     record = next(one for one in records if one.metrics and not _against(one, None))
     red = tuple(one.model_copy(update={"verdict": "fail", "value": None}) for one in record.metrics)
-    assert _against(record.model_copy(update={"metrics": red, "verdict": "fail"}), None)
+    (said,) = _against(record.model_copy(update={"metrics": red, "verdict": "fail"}), None)
+    assert any(f": {one.name} = " in said for one in red)
     fewer = record.tests.model_copy(update={"collected": 0, "passed": 0})
-    assert _against(record.model_copy(update={"tests": fewer}), None)
+    (said,) = _against(record.model_copy(update={"tests": fewer}), None)
+    assert f": 0 of {record.tests.declared} declared tests passed, 0 ran; " in said
 
 
 def test_unsigned_is_asked_for_and_said(here: Path) -> None:
