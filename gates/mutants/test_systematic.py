@@ -137,10 +137,18 @@ def test_a_line_cut_off_while_written_is_run_again(tmp_path: Path) -> None:
 
 
 def test_runs_begin_short_keep_kinds_apart_and_end_at_the_budget() -> None:
-    experiments = [Seen((f"e{k}",), seconds, True) for k, seconds in enumerate((1.0, 1.0, 4.0, 9.0, 100.0))]
+    experiments = [Seen((f"a::e{k}",), seconds, True) for k, seconds in enumerate((1.0, 1.0, 4.0, 9.0, 100.0))]
     found = runs([*experiments, Seen(("u0",), 60.0, False), Seen(("u1",), 61.0, False)], budget=45.0)
-    assert [one.tests for one in found] == [("e0", "e1"), ("e2",), ("e3",), ("u0",)]
+    assert [one.tests for one in found] == [("a::e0", "a::e1"), ("a::e2",), ("a::e3",), ("u0",)]
     assert [one.experiment for one in found] == [True, True, True, False]
+
+
+def test_each_further_file_costs_its_beginning() -> None:
+    """A hundred short tests of one file fit where those of a hundred files do not."""
+    one = [Seen((f"a::u{k}",), 0.0, False) for k in range(100)]
+    other = [Seen((f"f{k}::u",), 0.0, False) for k in range(100)]
+    assert sum(len(run.tests) for run in runs(one, budget=4.0)) == 100
+    assert sum(len(run.tests) for run in runs(other, budget=4.0)) == 5
 
 
 def test_the_test_that_failed_is_named_with_its_spaces() -> None:

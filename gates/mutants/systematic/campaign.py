@@ -22,7 +22,8 @@ from gates.mutants.warm_processes import Finished, run_pytest
 
 RESULTS: Final = "results.jsonl"
 _FIRST_RUN: Final = 3.0  # seconds
-_BETWEEN: Final = 0.1  # seconds that a test costs beside its own: its file is collected, what it shares is made
+_FIRST_OF_FILE: Final = 0.8  # seconds that a file's first test costs beside its own: imports, what its tests share
+_FURTHER: Final = 0.03
 _PATIENCE: Final = 150.0  # seconds; a mutant that never ends is red
 _PLUGIN: Final = "gates.mutants.systematic.planting"
 
@@ -126,13 +127,16 @@ def runs(selections: list[Seen], budget: float) -> list[Seen]:
     found: list[Seen] = []
     for experiment in (True, False):
         spent, longest = 0.0, _FIRST_RUN
+        begun: set[str] = set()
         tests: tuple[str, ...] = ()
         seconds = 0.0
         for seen in (one for one in selections if one.experiment is experiment):
-            cost = seen.seconds + _BETWEEN
+            files = {test.partition("::")[0] for test in seen.tests}
+            cost = seen.seconds + (_FURTHER if files <= begun else _FIRST_OF_FILE)
             if spent and spent + cost > budget:
                 break
             spent += cost
+            begun |= files
             if tests and seconds + cost > longest:
                 found.append(Seen(by_file(tests), seconds, experiment))
                 tests, seconds, longest = (), 0.0, 2 * longest
