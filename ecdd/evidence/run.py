@@ -220,7 +220,8 @@ class Run:
             write(line, **({colour: True} if colour else {}))
         for text in self.differences():
             write(f"unexpected verdict: {text}", red=True)
-        write(f"report: {self._write_report(config.option.xmlpath)}")
+        if not config.option.no_summary:
+            write(f"report: {self._write_report(config.option.xmlpath)}")
 
     def _write_report(self, junit: str | None) -> Path:
         from ecdd.evidence.report import write_report

@@ -200,7 +200,7 @@ def _run_planted(site: Site, source: str, tests: tuple[str, ...], folder: Path, 
         tests,
         folder / "run",
         first=(_PLUGIN,),
-        options=("-x", "-rfE", "--tb=short"),
+        options=("-x", "--no-summary", "--tb=short"),
         environment={VARIABLE: str(planted)},
         timeout=_PATIENCE + 10.0 * seconds,
     )

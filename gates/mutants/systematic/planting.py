@@ -16,6 +16,9 @@ from collections.abc import Sequence
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from pathlib import Path
 from types import CodeType, ModuleType
+from typing import Any
+
+import pytest
 
 from gates.mutants.systematic import LOADED, VARIABLE
 
@@ -62,6 +65,26 @@ def install(module: str, path: str, source: str) -> None:
         msg = f"{module} was imported before its mutant could be planted"
         raise RuntimeError(msg)
     sys.meta_path.insert(0, _Finder(module, path, source))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Name what failed in a run without pytest's summary, which would write a report for people."""
+
+    def name(kind: str, report: Any) -> None:
+        if report.failed:
+            reporter: Any = config.pluginmanager.get_plugin("terminalreporter")
+            lines = str(report.longrepr).splitlines()
+            reporter.write_line(f"{kind} {report.nodeid}")
+            reporter.write_line(next((line for line in lines if line.startswith("E  ")), f"E  {lines[-1:]}"))
+
+    class Named:
+        def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+            name("FAILED" if report.when == "call" else "ERROR", report)
+
+        def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+            name("ERROR", report)
+
+    config.pluginmanager.register(Named())
 
 
 if given := os.environ.get(VARIABLE):

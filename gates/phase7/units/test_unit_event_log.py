@@ -120,6 +120,15 @@ def test_a_clock_that_goes_backwards(path: Path, policy: PolicyContract) -> None
         assert log.count_after(DAY) == 1
 
 
+def test_a_clock_is_ahead_by_more_than_a_day(path: Path) -> None:
+    day = datetime.timedelta(days=1)
+    with EventLog(str(path), create=True) as log:
+        log.append([event(timestamp_minute=DAY + day)])
+        assert log.count_after(DAY) == 0
+        log.append([event(timestamp_minute=DAY + day + datetime.timedelta(minutes=1))])
+        assert log.count_after(DAY) == 1
+
+
 def test_purged_events_leave_the_file(path: Path, policy: PolicyContract) -> None:
     days, gone = policy.monitoring.retention_days, "d" * 64
     now = DAY + datetime.timedelta(days=days)

@@ -104,6 +104,16 @@ def _ends_on_two(item: int) -> int:
     return item * 10
 
 
+@pytest.mark.parametrize(("jobs", "items"), [(1, 3), (2, 1), (1, 1), (1, 0)])
+def test_what_one_process_can_do_is_done_here(jobs: int, items: int) -> None:
+    found = list(spread(_process_of, list(range(items)), lambda _: -1, jobs=jobs))
+    assert found == [os.getpid()] * items
+
+
+def _process_of(_item: int) -> int:
+    return os.getpid()
+
+
 def test_a_process_that_dies_takes_only_its_item() -> None:
     assert list(spread(_ends_on_two, range(4), lambda item: -item, jobs=2)) == [0, 10, -2, 30]
 

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ecdd.bundle import BundleError, load_bundle, loading, payload_digest, write_manifest
+from ecdd.bundle.calibration_record import CalibrationRecord
 from ecdd.bundle.manifest import (
     CALIBRATION_FILE,
     CONTRACT_FILE,
@@ -195,6 +196,18 @@ def test_parts_that_contradict_each_other_are_refused(
     assert str(caught.value) == str(refused.value)
     assert not caught.value.extra
     assert not caught.value.missing
+
+
+@pytest.mark.parametrize(
+    "knots",
+    [((0.0, 1.0), (1.0, 0.0)), ((1.0, 0.0), (0.0, 1.0)), ((0.0, 0.0), (0.0, 1.0)), ((0.0, 0.0), (1.0, float("inf")))],
+)
+def test_knots_that_do_not_rise_are_refused(root: Path, knots: tuple[tuple[float, float], ...]) -> None:
+    given = json.loads((root / CALIBRATION_FILE).read_text())
+    curve = given | {"method": "isotonic", "temperature": 1.0, "bias": 0.0}
+    rising = CalibrationRecord.model_validate_json(json.dumps(curve | {"knots": [(0.0, 0.0), (1.0, 0.0), (2.0, 1.0)]}))
+    with pytest.raises(ValueError, match="knots"):
+        CalibrationRecord(**(dict(rising) | {"knots": knots}))
 
 
 def test_a_changed_contract_needs_a_new_bundle(root: Path) -> None:

@@ -24,6 +24,15 @@ def test_a_path_where_nothing_lies_is_a_wrong_call(project: Project, option: str
     result.stderr.fnmatch_lines([f"ERROR: --{option} *nowhere: no such file or folder"])
 
 
+def test_without_a_summary_there_are_records_and_no_report(project: Project) -> None:
+    """Hundreds of runs that nobody reads (planted defects) draw no page."""
+    assert project.run("gates", "--no-summary").ret == 0
+    assert project.has_record("E1.1")
+    assert not list((project.root / "reports").glob("**/index.html"))
+    assert project.run("gates").ret == 0
+    assert list((project.root / "reports").glob("**/index.html"))
+
+
 def test_green(project: Project, workers: int | None) -> None:
     result = project.run("gates", workers=workers)
     assert result.ret == 0

@@ -21,7 +21,7 @@ from ecdd.parity.device_dump import Dump, DumpError, Platform, read_dump, write_
 from ecdd.parity.device_judging import _s5
 from ecdd.parity.device_kit import pack_kit
 from ecdd.parity.device_reference import Reference, load_reference, make_dump
-from ecdd.parity.device_report import judge_dump
+from ecdd.parity.device_report import _end_to_end, judge_dump
 from ecdd.parity.likely_causes import _rescaled
 from ecdd.specification import ROOT
 from gates.support.dumped_defects import DEFECTS, PICTURES, dump_of
@@ -93,6 +93,21 @@ def test_a_picture_that_is_rejected_is_dumped_by_its_bytes(bundle: Bundle, tmp_p
     (picture,) = dump.head.pictures.values()
     assert (picture.s0, picture.s1, picture.faces, dump.arrays) == (digest, None, [], {})
     assert "IO-001" in picture.s8.reason_codes
+
+
+def test_end_to_end_looks_behind_a_picture_of_other_faces(right: Dump, reference: Reference) -> None:
+    """The first picture lost its face; the second one's logit is off by 3 and its probability by 0.01."""
+    pictures = {name: one.model_copy() for name, one in right.head.pictures.items()}
+    first, second = [name for name, one in pictures.items() if one.faces and one.faces[0].pooled_logit is not None][:2]
+    face = reference.dump.head.pictures[second].faces[0]
+    assert face.pooled_logit is not None
+    assert face.probability is not None
+    off = face.model_copy(update={"pooled_logit": face.pooled_logit + 3, "probability": abs(face.probability - 0.01)})
+    pictures[first] = pictures[first].model_copy(update={"faces": []})
+    pictures[second] = pictures[second].model_copy(update={"faces": [off]})
+    found = _end_to_end(Dump(right.head.model_copy(update={"pictures": pictures}), right.arrays), reference)
+    assert found["S6"] == pytest.approx(3)
+    assert found["S7"] == pytest.approx(0.01)
 
 
 def test_a_wrong_normalisation_is_called_by_what_it_does() -> None:

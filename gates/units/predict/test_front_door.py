@@ -22,6 +22,8 @@ from PIL import Image, ImageFile
 
 import ecdd
 from ecdd import Detector, EcddError, Verdict
+from ecdd.pipeline.given_pixels import given_pixels
+from ecdd.pipeline.reason_codes import Rejected
 from gates.support.drawn_pictures import FAKE, REAL, contract, portrait
 
 ONE, TWO = portrait(1), portrait(2, faces=2)
@@ -125,6 +127,14 @@ def test_pixels_have_no_file_stages(detector: Detector) -> None:
         assert rows["S1"]["decoder"] == "given"
     assert detector.predict(ONE).face.jpeg_quality_kind != "unknown"  # type: ignore[union-attr]
     assert detector.predict(pixels_of(ONE), name="frame 3").path == "frame 3"
+
+
+def test_pixels_are_taken_up_to_the_contract_s_limit() -> None:
+    pixels = contract(FAKE).policy.pixel_pipeline.model_copy(update={"max_pixels": 60 * 80})
+    given = np.zeros((60, 80, 3), np.uint8)
+    assert given_pixels(given, pixels).image.size == (80, 60)
+    with pytest.raises(Rejected, match="IO-004"):
+        given_pixels(np.zeros((61, 80, 3), np.uint8), pixels)
 
 
 def test_an_image_is_treated_as_its_file(detector: Detector) -> None:

@@ -64,6 +64,25 @@ def test_a_refused_batch_leaves_the_runtime_usable(tflite: TFLiteRuntime) -> Non
         assert tflite.patch_map(batch).tobytes() == expected.tobytes()
 
 
+def test_a_batch_that_was_interrupted_is_laid_out_again() -> None:
+    """Ctrl-C while memory is laid out for another batch: the next call must not trust that it was."""
+    runtime, batch = TFLiteRuntime(BUNDLE.read("model.tflite")), tensors(3)
+    expected = runtime.patch_map(batch[:1])
+    really, interrupted = runtime._interpreter, [True]
+
+    class Interrupted:
+        def __getattr__(self, name: str) -> Any:
+            if name == "allocate_tensors" and interrupted.pop():
+                raise KeyboardInterrupt
+            return getattr(really, name)
+
+    runtime._interpreter = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        runtime.patch_map(batch)
+    runtime._interpreter = really
+    assert np.array_equal(runtime.patch_map(batch[:1]), expected)
+
+
 def test_the_answer_is_kept_when_the_next_picture_comes(tflite: TFLiteRuntime) -> None:
     first = tflite.patch_map(tensors(1, seed=1))
     copy = first.copy()
