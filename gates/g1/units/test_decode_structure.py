@@ -93,6 +93,14 @@ def test_signatures_and_extensions() -> None:
     assert not is_cut_signature(b"GI", "GIF")
 
 
+@pytest.mark.parametrize(("frames", "codes"), [(1, ()), (2, ("IO-005",))])
+def test_a_png_is_animated_from_two_frames_on(frames: int, codes: tuple[str, ...]) -> None:
+    data = encode(asymmetric(), "PNG")
+    header = data.index(b"IDAT") - 4
+    animated = png_chunk(b"acTL", frames.to_bytes(4, "big") + bytes(4))
+    assert outcome(data[:header] + animated + data[header:]) == codes
+
+
 def test_disguise_by_policy() -> None:
     jpeg = VALID["baseline.jpg"]
     assert outcome(jpeg, name="x.png") == ("IO-006",)

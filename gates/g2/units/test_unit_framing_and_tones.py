@@ -13,6 +13,7 @@ from ecdd.contract.loading import load_contract
 from ecdd.golden.golden_sets import load_checked
 from ecdd.pipeline import quality, second_look
 from ecdd.pipeline.blazeface import Letterbox, letterbox
+from ecdd.pipeline.compression import JpegQuality
 from ecdd.pipeline.face import DetectorError, Face, FaceBackend, roll_degrees
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import ReasonCode
@@ -124,6 +125,17 @@ def test_tonal_measures() -> None:
     assert (effective_levels(halves[:, :1]), large_steps(halves[:1, :1])) == (1, 0)
     every = np.arange(256, dtype=np.uint8)[None]
     assert math.isclose(effective_levels(every), 256)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_tones_are_measured_where_a_gate_asks_for_them(asked: bool, images: dict[str, Image.Image]) -> None:
+    image = next(iter(images.values()))
+    gates = POLICY.quality_gates
+    if not asked:
+        gates = gates.model_copy(update={"min_tonal_levels": 0.0, "max_large_steps": 1.0})
+    face = Face((10.0, 10.0, 90.0, 90.0), 0.9, ((30.0, 40.0), (70.0, 40.0)))
+    found = quality.measure(image, face, np.asarray(image.resize((64, 64))), JpegQuality(None, "unknown"), gates)
+    assert (found.tonal_levels is not None, found.large_steps is not None) == (asked, asked)
 
 
 @pytest.mark.parametrize("name", FEW_TONES)

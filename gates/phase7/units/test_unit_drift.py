@@ -158,7 +158,9 @@ def test_a_trigger_that_reads_what_is_not_logged_is_not_judged(tmp_path: Path, p
     with EventLog(str(tmp_path / "log.db"), fields, create=True) as log:
         log.append(events_of_rows(rows(600), DIGEST, DAY))
         found = {finding.trigger: finding for finding in check(log, reference, knobs, DAY).findings}
-    assert found["device_shift"].why == "monitoring.logged_fields lacks device_class"
+    left_out = found["device_shift"]
+    assert left_out.why == "monitoring.logged_fields lacks device_class"
+    assert (left_out.judged, left_out.fires, left_out.events, left_out.effects) == (False, False, 0, {})
     assert all(found[name].judged for name in TRIGGERS if name != "device_shift")
 
 

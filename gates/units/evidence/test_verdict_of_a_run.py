@@ -62,6 +62,14 @@ def test_green(project: Project, workers: int | None) -> None:
     assert not list((project.root / "reports").glob("**/fragments")), "fragments are removed once they are merged"
 
 
+def test_a_metric_names_its_clause_or_its_experiment(project: Project) -> None:
+    text = GREEN.replace("limit=0.9", "limit=0.9, clause='quality_gates.min_recall'")
+    project.write("gates/test_1.py", text)
+    assert project.run("gates").ret == 0
+    clauses = {one["name"]: one["clause"] for one in project.record("E1.1")["metrics"]}
+    assert clauses == {"error": "E1.1", "recall": "quality_gates.min_recall"}
+
+
 def test_red_metric(project: Project, workers: int | None) -> None:
     project.write("gates/test_1.py", RED)
     result = project.run("gates", workers=workers)

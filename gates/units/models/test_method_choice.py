@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from ecdd.calibration import choosing
 from ecdd.calibration.calibration_set_contract import JudgedSet
 from ecdd.calibration.choosing import chosen_method
 
@@ -14,6 +15,11 @@ def _judged(shift: float, spread: float, scale: float) -> JudgedSet:
     rng, labels = np.random.default_rng(3), np.repeat([0, 1], 200)
     logits = scale * (rng.normal(0, 1, 400) + spread * (labels - 0.5)) + shift
     return JudgedSet(logits, labels, np.arange(400), "")
+
+
+def test_of_equal_methods_the_simpler_is_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choosing, "_losses", lambda _fit, data: np.ones(len(data.labels)))
+    assert chosen_method(_judged(2.0, 1.0, 1.0), 0.95) == "temperature"
 
 
 @pytest.mark.parametrize(
