@@ -31,7 +31,7 @@ class FaceVerdict(_Part):
     score : float
         Face detector's confidence, 0 to 1.
     look : str
-        Which look found it: ``first``, ``second`` (with a border of air) or ``turned``.
+        Which look found it: ``first``, ``second`` (with a border of air), ``turned`` or ``part`` (of a long picture).
     face_side, blur, blockiness, roll : float
         Quality measures: px, level², ratio, degrees.
     tonal_levels, large_steps : float or None
@@ -55,7 +55,7 @@ class FaceVerdict(_Part):
     roll: float = 0.0
     tonal_levels: float | None = None
     large_steps: float | None = None
-    look: Literal["first", "second", "turned"] = "first"
+    look: Literal["first", "second", "turned", "part"] = "first"
     reason_codes: tuple[str, ...]
     logit: float | None = None
     probability: float | None = None

@@ -200,6 +200,39 @@ class FaceDetector(Section):
         Field(description="largest gap between face mesh and the picture's nearest edge / mesh width", ge=0, le=10),
     ]
     second_look_sha256: Annotated[Sha256, Knob("none", "E2.9"), Field(description="SHA-256 of the face mesh's file")]
+    second_look_parts_ratio: Annotated[
+        float,
+        Knob("ratio", "E2.9"),
+        Field(
+            description="longer / shorter side, beyond: with a second look, squares along it are read too; 0 never",
+            ge=0,
+            le=100,
+        ),
+    ]
+    second_look_parts_overlap: Annotated[
+        float,
+        Knob("ratio", "E2.9"),
+        Field(description="what neighbouring squares share at least / their side", ge=0, le=0.9),
+    ]
+    second_look_parts_logit: Annotated[
+        float,
+        Knob("logit", "E2.9"),
+        Field(
+            description="a face of a part counts from this logit of the face mesh's presence",
+            ge=-60,
+            le=60,
+        ),
+    ]
+    second_look_parts_score: Annotated[
+        float,
+        Knob("score", "E2.9"),
+        Field(description="or from this score, with second_look_presence", ge=0, le=1),
+    ]
+    second_look_parts_most: Annotated[
+        int,
+        Knob("part", "E2.9"),
+        Field(description="more squares: none is read, so that a very long picture costs no more", ge=2, le=256),
+    ]
     tolerance_framing: Annotated[
         float,
         Knob("ratio", "E2.9"),

@@ -40,7 +40,9 @@ class PolicyContract(Section):
         Knob("none", "spec 1"),
         Field(description="version of the contract's content", pattern=r"^\d+\.\d+\.\d+$"),
     ]
-    schema_version: Annotated[Literal[1, 2, 3, 4], Knob("none", "spec 1"), Field(description="version of this schema")]
+    schema_version: Annotated[
+        Literal[1, 2, 3, 4, 5], Knob("none", "spec 1"), Field(description="version of this schema")
+    ]
     pixel_pipeline: PixelPipeline
     face_detector: FaceDetector
     quality_gates: QualityGates

@@ -11,7 +11,7 @@ from typing import Final
 
 from ecdd.contract.yaml_reading import Value
 
-SCHEMA_VERSION: Final = 4
+SCHEMA_VERSION: Final = 5
 
 # knobs that a version added, with what applied before
 _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
@@ -63,6 +63,13 @@ _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
         "model_interface.fake_index": 1,
         "model_interface.probability_clip": 1e-6,
         "model_interface.ignored_outputs": {"tflite": [], "onnx": []},
+    },
+    5: {
+        "face_detector.second_look_parts_ratio": 0.0,
+        "face_detector.second_look_parts_overlap": 0.5,
+        "face_detector.second_look_parts_logit": 18.0,
+        "face_detector.second_look_parts_score": 0.77,
+        "face_detector.second_look_parts_most": 32,
     },
 }
 # entries that a version added to a table

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
-Look = Literal["first", "second", "turned"]
+Look = Literal["first", "second", "turned", "part"]
 
 
 class DetectorError(EcddError):
@@ -39,8 +39,8 @@ class Face:
         In picture pixels. The first is the eye on the left of the picture, the second the eye on its right;
         what follows depends on the detector (BlazeFace: nose tip, mouth centre, two ear tragions). May be empty.
         In a picture that lies on its side they turn with the face: the first is then above or below the second.
-    look : {"first", "second", "turned"}
-        Which look found it: at the picture as it is, with a border of air, or turned by quarter turns.
+    look : {"first", "second", "turned", "part"}
+        Which look found it: at the picture as it is, with a border of air, turned by quarter turns, or at a part.
     """
 
     box: Box

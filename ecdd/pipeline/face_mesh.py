@@ -39,13 +39,18 @@ class Mesh:
         x, y in picture pixels; a point's index means the same place on every face.
     yaw : float
         Turn of the head about its vertical axis, radians; 0 looks into the camera.
-    presence : float
-        The network's confidence that there is a face, 0 … 1.
+    logit : float
+        The network's confidence that there is a face, -60 … 60.
     """
 
     points: Array
     yaw: float
-    presence: float
+    logit: float
+
+    @property
+    def presence(self) -> float:
+        """Confidence that there is a face as a probability; beyond 0.9999 the logit tells more."""
+        return 1 / (1 + math.exp(-self.logit))
 
 
 class FaceMesh:
@@ -101,10 +106,9 @@ class FaceMesh:
             self._interpreter.invoke()
             raw = self._interpreter.get_tensor(self._points).reshape(POINTS, 3).astype(np.float64)
             logit = float(self._interpreter.get_tensor(self._presence).ravel()[0])
-        presence = 1 / (1 + math.exp(-max(min(logit, 60.0), -60.0)))
         left, right = raw[CHEEKS[0]], raw[CHEEKS[1]]
         yaw = math.atan2(right[2] - left[2], right[0] - left[0])
-        return Mesh(raw[:, :2] @ matrix[:, :2].T + matrix[:, 2], yaw, presence)
+        return Mesh(raw[:, :2] @ matrix[:, :2].T + matrix[:, 2], yaw, max(min(logit, 60.0), -60.0))
 
     def _open(self) -> None:
         """Open the network the first time; most pictures never need it."""

@@ -27,11 +27,13 @@ from ecdd.pipeline.reason_codes import Rejected
 from gates.support.binomial_limits import upper_bound
 from gates.support.fixtures import Evidence, GoldenSet, NotTested
 from gates.support.framings import SHARES, certain_faces, framed_portraits, look_rows, recall_by
+from gates.support.portrait_groups import group_rows, groups_framed_alike, long_groups, placed_portraits
 from gates.support.portraits import Portrait, data_portraits, golden_portraits, open_portrait, side_by_side
 
 TAGS = ("CALIBRATION", "TEST-NEVER-TOUCH")  # nothing is chosen here
 SHARE_CLASSES = (0.0, 0.25, 0.5, 0.75, 1.0)  # longer side of the face box / shorter side of the picture
 GROUP_HEIGHT = 300
+STRIP_STEPS = (1, 3, 7)  # which pictures stand beside each other in a strip
 
 
 def finder_of(policy: PolicyContract) -> FaceBackend:
@@ -77,6 +79,61 @@ def test_every_face_of_a_group(evidence: Evidence, golden: GoldenSet, policy: Po
         lost += [" + ".join(portrait.name for portrait in group)] * max(alone - together, 0)
     evidence.check("group_recall", 1 - len(lost) / n, limit=policy.quality_gates.min_recall, op=">=", unit="rate",
                    worst=lost[:1], n=n, clause="quality_gates.min_recall")  # fmt: skip
+
+
+def _parts_finder(policy: PolicyContract) -> FaceBackend:
+    finder = finder_of(policy)
+    if policy.face_detector.second_look_parts_ratio == 0:
+        raise NotTested("parts of long pictures", "the contract's face_detector.second_look_parts_ratio is 0")
+    return finder
+
+
+@pytest.mark.experiment("E2.9")
+def test_every_face_of_a_long_picture(evidence: Evidence, golden: GoldenSet, policy: PolicyContract) -> None:
+    """Stacked portraits and groups of mixed sizes: each face of sufficient size, once, where it lies.
+
+    Faces enlarged to one framing are measured without a limit: finder and mesh are as sure of a marble bust as of one
+    man in profile, so that he is lost there or the bust is found.
+    """
+    finder, limit = _parts_finder(policy), policy.quality_gates.min_recall
+    placed = placed_portraits(golden_portraits(golden), finder, policy)
+    rows = {kind: group_rows(groups, finder, policy) for kind, groups in long_groups(placed).items()}
+    for kind, members in rows.items():
+        faces = [row for row in members if row["kind"] == "face"]
+        lost = [row["name"] for row in faces if not row["found"]]
+        evidence.check(f"{kind}_recall", 1 - len(lost) / len(faces), limit=limit, op=">=", unit="rate",
+                       worst=lost[:1], n=len(faces), clause="quality_gates.min_recall")  # fmt: skip
+    every = [row | {"name": f"{kind} {row['name']}"} for kind, members in rows.items() for row in members]
+    surplus = [row["name"] for row in every if row["kind"] == "too_many"]
+    evidence.none("faces_of_nobody_in_groups", surplus, n=len(every), unit="face")
+    found = [row for row in every if row["kind"] == "face" and row["found"]]
+    worst = max(found, key=lambda row: row["moved"], default={"name": "", "moved": float("nan")})
+    evidence.check("largest_box_move_in_groups", worst["moved"], limit=policy.face_detector.tolerance_framing,
+                   unit="ratio", worst=[worst["name"]], n=len(found),
+                   clause="face_detector.tolerance_framing")  # fmt: skip
+    alike = group_rows(groups_framed_alike(placed, policy.quality_gates.min_face_side), finder, policy)
+    faces = [row["found"] for row in alike if row["kind"] == "face"]
+    evidence.measure("framed_alike_recall", sum(faces) / len(faces), "rate")
+
+
+@pytest.mark.experiment("E2.9")
+def test_parts_of_out_of_scope_pictures_get_no_face(
+    evidence: Evidence, golden: GoldenSet, policy: PolicyContract
+) -> None:
+    """Strips of four pictures without a face: no part of one shows a face of a size that is judged."""
+    finder, pictures = _parts_finder(policy), golden_portraits(golden, "out_of_scope")
+    images = [open_portrait(picture, policy) for picture in pictures]
+    leaks, n = [], 0
+    for step in STRIP_STEPS:
+        for first in range(len(images)):
+            chosen = [(first + k * step) % len(images) for k in range(4)]
+            strip = side_by_side([images[k] for k in chosen], [GROUP_HEIGHT] * 4)
+            faces = certain_faces(Image.open(io.BytesIO(strip)).convert("RGB"), finder, policy)
+            least = policy.quality_gates.min_face_side
+            n += 1
+            if any(face.look == "part" and face.side >= least for face in faces):
+                leaks.append(" + ".join(pictures[k].name for k in chosen))
+    evidence.none("strips_with_a_face_in_a_part", leaks, n=n)
 
 
 @pytest.mark.experiment("E2.9")

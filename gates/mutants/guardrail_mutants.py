@@ -85,6 +85,17 @@ def framing_dependent_face() -> None:
     second_look.SecondLook.detect = lambda self, image: self._first.detect(image)  # type: ignore[method-assign]
 
 
+def first_face_ends_the_search() -> None:
+    """One sure face and nobody looks at the parts of a long picture: the others in the group are never judged."""
+    second_look.SecondLook._with_parts = lambda _self, _image, found: found  # type: ignore[method-assign]
+
+
+def only_rows_in_parts() -> None:
+    """Parts were thought of for panoramas: a stack of portraits is read as one picture."""
+    really = second_look.squares
+    second_look.squares = lambda size, overlap: really(size, overlap) if size[0] > size[1] else []
+
+
 def dithered_is_real() -> None:
     """Nobody looks at tonal values: a dithered face is judged by its dithering."""
     quality.has_few_tonal_values = lambda _quality, _gates: False

@@ -1,5 +1,6 @@
-// S2: BlazeFace full range with the project's letterbox, decoding and merging, and the second look with the face mesh.
-// Follows ecdd/pipeline/blazeface.py, second_look.py, face_mesh.py and face.py line by line, in doubles.
+// S2: BlazeFace full range with the project's letterbox, decoding and merging, the second look with the face mesh, and
+// the look at parts of a long picture.
+// Follows ecdd/pipeline/blazeface.py, second_look.py, parts.py, face_mesh.py and face.py line by line, in doubles.
 
 import { affine, cut, reduce, resize } from "./resize.js";
 
@@ -121,10 +122,68 @@ export function roll(face) {
   return Math.abs((Math.atan2(y1 - y0, x1 - x0) * 180) / Math.PI);
 }
 
+// Squares of the shorter side along the longer one; neighbours share at least this much of their side.
+export function squares(width, height, shared) {
+  const longer = Math.max(width, height), side = Math.min(width, height), found = [];
+  const gaps = Math.ceil((longer - side) / (side * (1 - shared)));
+  for (let k = 0; k <= gaps; k++) {
+    const at = gaps ? Math.floor((2 * k * (longer - side) + gaps) / (2 * gaps)) : 0;
+    found.push(width >= height ? [at, 0, at + side, side] : [0, at, side, at + side]);
+  }
+  return found;
+}
+
+// The squares that are read; none of a picture that is not long, or so long that they are too many.
+function partsOf({ width, height }, part) {
+  const ratio = part.second_look_parts_ratio || 0;
+  if (!(ratio > 0 && ratio < Math.max(width, height) / Math.min(width, height))) return [];
+  const found = squares(width, height, part.second_look_parts_overlap);
+  return found.length <= part.second_look_parts_most ? found : [];
+}
+
+// A face found in a part, where it lies in the picture.
+function movedBy(face, x, y) {
+  const box = [face.box[0] + x, face.box[1] + y, face.box[2] + x, face.box[3] + y];
+  const landmarks = face.landmarks.map(([px, py]) => [px + x, py + y]);
+  return { ...face, box, landmarks, values: [...box, ...landmarks.flat()] };
+}
+
+// Whether a box reaches over an edge of its square that is no edge of the picture.
+function isCut(box, square, size) {
+  const before = [0, 1].some((k) => square[k] > 0 && box[k] < square[k]);
+  return before || [0, 1].some((k) => square[k + 2] < size[k] && box[k + 2] > square[k + 2]);
+}
+
+const isAmong = (face, others, iou) => others.some((other) => overlap(face.box, other.box) > iou);
+
+// The best of faces that overlap: the same face, found at several turns or in several parts.
+function oneEach(faces, iou) {
+  const kept = [];
+  for (const face of [...faces].sort(byScore)) if (!isAmong(face, kept, iou)) kept.push(face);
+  return kept;
+}
+
+// What the first look found, and what parts of a long picture show; there a part's face takes its place.
+async function withParts(picture, first, networks, part) {
+  const confirmed = [], size = [picture.width, picture.height];
+  for (const square of partsOf(picture, part)) {
+    const box = letterbox(cut(picture, square), part.detection_downscale, 0);
+    for (const there of await read(networks.finder, box, 0, part, "part")) {
+      const face = movedBy(there, square[0], square[1]);
+      const whole = face.score >= part.second_look_score && !isCut(face.box, square, size);
+      if (whole && (await isConfirmed(face, picture, networks, part))) confirmed.push(face);
+    }
+  }
+  const seen = oneEach(confirmed, part.nms_iou);
+  return [...seen, ...first.filter((face) => !isAmong(face, seen, part.nms_iou))].sort(byScore);
+}
+
 // Every face from candidate_threshold on; a second look where none of them counts.
 export async function findFaces(picture, networks, part) {
-  const first = await read(networks.finder, letterbox(picture, part.detection_downscale, 0), 0, part, "first");
-  if ((part.second_look || "off") === "off" || first.some((face) => isCertain(face, part))) return first;
+  let first = await read(networks.finder, letterbox(picture, part.detection_downscale, 0), 0, part, "first");
+  if ((part.second_look || "off") === "off") return first;
+  first = await withParts(picture, first, networks, part);
+  if (first.some((face) => isCertain(face, part))) return first;
   const bordered = letterbox(picture, part.detection_downscale, part.second_look_border);
   for (const turns of part.second_look === "border" ? [[0]] : [[0, 2], [1, 3]]) {
     const confirmed = [];
@@ -134,10 +193,7 @@ export async function findFaces(picture, networks, part) {
         if (face.score >= part.second_look_score && (await isConfirmed(face, picture, networks, part))) confirmed.push(face);
       }
     }
-    const kept = [];
-    for (const face of confirmed.sort(byScore)) {
-      if (!kept.some((other) => overlap(face.box, other.box) > part.nms_iou)) kept.push(face);
-    }
+    const kept = oneEach(confirmed, part.nms_iou);
     if (kept.length) return kept;
   }
   return first;
@@ -147,7 +203,11 @@ async function isConfirmed(face, picture, networks, part) {
   const [[x0, y0], [x1, y1]] = face.landmarks;
   const centre = [(face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2];
   const mesh = await readMesh(picture, centre, sideOf(face), Math.atan2(y1 - y0, x1 - x0), networks);
-  if (mesh.presence < part.second_look_presence) return false;
+  const present = 1 / (1 + Math.exp(-mesh.logit)) >= part.second_look_presence;
+  if (face.look === "part") {
+    return mesh.logit >= part.second_look_parts_logit || (present && face.score >= part.second_look_parts_score);
+  }
+  if (!present) return false;
   if (face.look === "turned") return roll(face) > LYING;
   const xs = mesh.points.map((p) => p[0]), ys = mesh.points.map((p) => p[1]);
   const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
@@ -170,7 +230,7 @@ async function readMesh(picture, centre, side, angle, networks) {
   const raw = outputs.find((one) => one.length === 3 * 468), logit = outputs.find((one) => one.length === 1)[0];
   const points = [];
   for (let k = 0; k < raw.length; k += 3) points.push([m[0] * raw[k] + m[1] * raw[k + 1] + m[2], m[3] * raw[k] + m[4] * raw[k + 1] + m[5]]);
-  return { points, presence: 1 / (1 + Math.exp(-Math.min(Math.max(logit, -60), 60))) };
+  return { points, logit: Math.min(Math.max(logit, -60), 60) };
 }
 
 // Square about the face, in whole pixels of the picture.
