@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ecdd.contract.loading import load_contract
 from ecdd.pipeline import dlib_hog
@@ -73,6 +74,15 @@ def test_identity_is_verified_and_faces_are_found() -> None:
 
 
 @WITH_DLIB
+@pytest.mark.parametrize("downscale", ["bilinear", "reduce_then_bilinear"])
+def test_only_larger_pictures_are_shrunk(downscale: str) -> None:
+    for size, shrunk in (((60, 40), (60, 40)), ((80, 80), (80, 80)), ((160, 40), (80, 20)), ((30, 161), (15, 80))):
+        image = Image.new("RGB", size)
+        found = dlib_hog._shrink(image, 80, downscale)
+        assert found.size == shrunk
+        assert (found is image) == (size == shrunk)
+
+
 def test_score_and_margin_are_inverse() -> None:
     for score in (0.1, 0.5, 0.9):
         assert dlib_hog._sigmoid(dlib_hog.margin_of(score)) == pytest.approx(score)

@@ -88,6 +88,20 @@ def test_order_of_faces_does_not_depend_on_order_found(found: list[Face], random
     assert sort_faces(shuffled) == sort_faces(found)
 
 
+@pytest.mark.parametrize("degrees", [-45, -30, 0, 20, 45])
+def test_the_crop_of_a_tilted_face_holds_the_turned_square(degrees: float) -> None:
+    """A square of side s turned by a lies in an upright one of side s (|cos a| + |sin a|), and in no smaller one."""
+    angle = math.radians(degrees)
+    reach = (20 * math.cos(angle), 20 * math.sin(angle))
+    face = Face(
+        (900.0, 900.0, 1100.0, 1100.0), 0.9, ((1000 - reach[0], 1000 - reach[1]), (1000 + reach[0], 1000 + reach[1]))
+    )
+    box = face_crop_box(face, (2000, 2000), POLICY.model_copy(update={"crop_alignment": "eye_line"}))
+    wanted = crop_side(face, POLICY) * (abs(math.cos(angle)) + abs(math.sin(angle)))
+    assert abs(box.x1 - box.x0 - wanted) <= 0.5
+    assert abs(box.y1 - box.y0 - wanted) <= 0.5
+
+
 @pytest.mark.parametrize("degrees", [-40, -10, 0, 10, 30])
 def test_the_turned_crop_has_a_level_eye_line_and_no_pixel_from_outside(degrees: float) -> None:
     """Two coloured dots for eyes on grey; after turning they lie on one row. Outside would be black."""

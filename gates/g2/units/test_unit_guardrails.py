@@ -29,6 +29,9 @@ GATES = load_contract(Path(__file__).parents[3] / "contracts" / "policy_contract
         "max_faces": 3,
         "multi_face_policy": "max_p_fake",
         "low_quality_policy": "abstain",
+        "min_tonal_levels": 22.0,
+        "max_large_steps": 0.1,
+        "max_roll": 30.0,
     }
 )
 GOOD = FaceQuality(face_side=200, blur=300, jpeg_quality=90, jpeg_quality_kind="exact", blockiness=1.05)
@@ -82,6 +85,12 @@ def test_reject_multi_refuses_the_second_face() -> None:
         ({"jpeg_quality": None, "jpeg_quality_kind": "unknown", "blockiness": 1.6}, (HEAVY,)),
         ({"blockiness": 1.5}, ()),
         ({"blur": 1.0, "blockiness": 9.0}, (BLURRY, HEAVY)),
+        ({"roll": 30.0, "tonal_levels": 22.0, "large_steps": 0.1}, ()),
+        ({"roll": 30.1}, (ReasonCode.FACE_TURNED,)),
+        ({"tonal_levels": 21.9}, (ReasonCode.FEW_TONAL_VALUES,)),
+        ({"large_steps": 0.101}, (ReasonCode.FEW_TONAL_VALUES,)),
+        ({"tonal_levels": 3.0, "blur": 1.0, "roll": 90.0}, (ReasonCode.FEW_TONAL_VALUES,)),
+        ({"tonal_levels": None, "large_steps": None}, ()),
     ],
 )
 def test_face_codes(change: dict[str, object], codes: tuple[ReasonCode, ...]) -> None:

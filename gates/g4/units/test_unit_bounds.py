@@ -26,6 +26,8 @@ from ecdd.calibration.metrics import (
     negative_log_likelihood,
     sigmoid,
 )
+from ecdd.calibration.operating_point import choose_thresholds
+from ecdd.contract.loading import load_contract
 from gates.support.planted_miscalibration import planted_logits
 
 
@@ -110,6 +112,21 @@ def test_t_real_has_least_risk_among_those_that_keep_the_abstain_limit(seed: int
     now = band_rates(p, y, found, t_fake)
     assert max(now.abstain_real, now.abstain_fake) <= limit
     assert now.selective_risk == pytest.approx(min(r.selective_risk for r in kept))
+
+
+def test_thresholds_are_told_to_six_places() -> None:
+    """What a contract is given is what was measured with."""
+    rng, y = np.random.default_rng(5), np.repeat([0, 1], 300)
+    found = choose_thresholds(sigmoid(rng.normal(4 * y - 2, 1)), y, load_contract().policy.operating_point)
+    assert 0 < found.t_real < found.t_fake < 1
+    assert (found.t_real, found.t_fake) == (round(found.t_real, 6), round(found.t_fake, 6))
+
+
+def test_risk_at_every_coverage_by_hand() -> None:
+    """Surest first: 0.9 (right), 0.2 (wrong), 0.4 (right), 0.55 (wrong)."""
+    coverage, risk = risk_coverage(np.array([0.55, 0.9, 0.4, 0.2]), np.array([0, 1, 0, 1]))
+    assert coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
+    assert risk.tolist() == [0.0, 0.5, pytest.approx(1 / 3), 0.5]
 
 
 def test_abstaining_is_never_correct() -> None:

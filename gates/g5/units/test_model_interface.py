@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
+import numpy as np
 import pytest
 
 from ecdd.runtimes.base import RuntimeFileError
@@ -136,6 +137,16 @@ def test_integers_need_a_scale_unless_they_decide_nothing() -> None:
     assert not taken(OURS, [PICTURE], [MAP, wrong])
     classes = TensorFacts("classes", "float32", (OPEN, 2))
     assert taken(CLASSES, [PICTURE], [classes, TensorFacts("embedding", "int8", (OPEN, 9))])
+
+
+def test_a_number_without_a_map_is_a_map_of_one_cell() -> None:
+    needed = replace(OURS, map_name="", kind="logit")
+    chosen = needed.select("m.tflite", [PICTURE], [LOGIT])
+    numbers = np.array([0.5, -2.0], np.float32)
+    found = needed.answer("m.tflite", chosen, {LOGIT.name: numbers})
+    assert found.pooled is not None
+    assert found.pooled.tolist() == numbers.tolist()
+    assert found.maps.tolist() == [[[0.5]], [[-2.0]]]
 
 
 def test_tensors_are_chosen_by_their_name() -> None:

@@ -21,7 +21,7 @@ from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
 from ecdd.evaluation.intervals import interval, separation
 from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table, write_table
 from ecdd.evaluation.splits import groups, time_split, worst_group
-from ecdd.evaluation.transforms import SUITE_FILE, TransformError, apply, load_suite
+from ecdd.evaluation.transforms import SUITE_FILE, TransformError, _with_note, apply, load_suite
 from ecdd.pipeline.decode import decode
 from gates.support.made_pictures import encode
 from gates.support.made_rows import failed, plan_for, row
@@ -108,6 +108,20 @@ def test_later_pictures_are_held_out_only() -> None:
     assert time_split(calibration, held_out[:5], 10) is None
 
 
+def test_a_comment_stands_behind_jfif_and_exif() -> None:
+    """Readers look for these first; what is coded stays byte for byte."""
+    exif = Image.Exif()
+    exif[0x010F] = "maker"
+    for options in ({}, {"exif": exif}):
+        data = encode(Image.new("RGB", (32, 32), (9, 99, 200)), "JPEG", **options)
+        noted = _with_note(data)
+        at = noted.index(b"\xff\xfe")
+        markers = [data[:at].count(bytes((0xFF, kind))) for kind in (0xE0, 0xE1)]
+        assert markers == [1, 1 if options else 0]
+        length = len(noted) - len(data)
+        assert noted[:at] + noted[at + length :] == data
+
+
 @pytest.mark.parametrize("form", ["JPEG", "PNG"])
 def test_transforms_are_deterministic_and_differ(form: str, point: OperatingPoint) -> None:
     policy = load_bundle().contract.policy.pixel_pipeline
@@ -119,6 +133,7 @@ def test_transforms_are_deterministic_and_differ(form: str, point: OperatingPoin
     assert made["untouched"][0] == data
     pixels = {name: np.asarray(decode(content, policy, name=file).image) for name, (content, file) in made.items()}
     assert np.array_equal(pixels["metadata_only"], pixels["untouched"])
+    assert set(pixels["screenshot"][:8].ravel().tolist()) == {240}, "a light grey window about the picture"
     assert pixels["screenshot"].shape == (round(150 * 0.75) + 48, 150 + 48, 3)
     flipped = decode(made["container_flip"][0], policy, name=made["container_flip"][1])
     assert flipped.format == {"JPEG": "PNG", "PNG": "JPEG"}[form]

@@ -90,6 +90,13 @@ def test_latency_that_was_asked_for_and_not_measured_holds() -> None:
     assert (found.decision, found.reasons) == ("hold", ("latency_ratio: not measured",))
 
 
+def test_the_answer_that_differs_is_counted_from_one() -> None:
+    rows = stream(10)
+    other = [rows[0], rows[1] | {"path": "another"}, *rows[2:]]
+    with pytest.raises(canary.CanaryError, match="answer 2: path is"):
+        canary.paired(rows, other)
+
+
 def test_pictures_that_are_gone_are_not_the_candidates_fault() -> None:
     rows = stream(10)
     gone = [r | {"outcome": "missing", "probability": None, "verdict": "abstain"} for r in rows[:50]] + rows[50:]

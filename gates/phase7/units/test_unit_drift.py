@@ -21,7 +21,7 @@ from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.playbook import check
 from ecdd.monitoring.reference import Reference, load, reference_of, save
-from ecdd.monitoring.triggers import TRIGGERS
+from ecdd.monitoring.triggers import TRIGGERS, _increase
 from gates.support.field_log import DAY, DIGEST, event, events_of_rows
 
 _COUNTS = st.lists(st.integers(0, 200), min_size=4, max_size=4)
@@ -73,6 +73,11 @@ def test_the_radius_solves_its_equation(classes: int, alpha: float) -> None:
     degrees, found = classes - 1, 250 * drift_triggers.radius(250, classes, alpha)
     assert found > degrees
     assert -found + degrees * (1 + math.log(found / degrees)) == pytest.approx(math.log(alpha), abs=1e-9)
+
+
+def test_an_increase_is_of_shares() -> None:
+    found = _increase(np.array([[1, 3], [2, 2]]), np.array([[10, 10], [0, 8]]))
+    assert found.tolist() == [0.25, -0.5]
 
 
 def test_the_learner_is_a_probability() -> None:

@@ -21,6 +21,7 @@ from ecdd.bundle.manifest import (
     MANIFEST_FILE,
     MODEL_FILE,
     WEIGHTS_FILE,
+    FileList,
 )
 from gates.support.edited_bundles import make_bundle, sha256
 
@@ -138,6 +139,18 @@ def test_what_is_no_plain_file_is_refused(root: Path, spoil: Callable[[Path], No
     with pytest.raises(BundleError) as caught:
         load_bundle(root)
     str(caught.value).encode()  # the message can be printed whatever the name was
+
+
+def test_a_name_has_at_most_200_characters() -> None:
+    entry = {"bytes": 1, "sha256": sha256(b"x")}
+    for length, taken in ((200, True), (201, False)):
+        listed = {"files": {"a" * length: entry}, "payload_digest": sha256(b"y")}
+        try:
+            FileList.model_validate(listed)
+        except ValueError:
+            assert not taken
+        else:
+            assert taken
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/hostname", "a/../../b", "a\\b", "C:x", "a//b", "./a", "", "a/"])

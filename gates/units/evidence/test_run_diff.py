@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ecdd.evidence.comparing import compare, noise_of
+from ecdd.evidence.comparing import MetricChange, _in_noise, compare, noise_of
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.records import ExperimentRecord, Metric
 from ecdd.evidence.run_diff import headline, page
@@ -62,6 +63,15 @@ def test_what_moves_beyond_noise(
     (change,) = found.metrics
     assert (change.before, change.after, change.beyond_noise) == (one.value, two.value, beyond)
     assert bool(found.moved) == beyond
+
+
+def test_what_moved_is_told_by_its_noise() -> None:
+    def change(before: float | None, after: float | None, noise: float) -> MetricChange:
+        return MetricChange("E6.1", "m", "rate", before, after, 100, noise, beyond_noise=False)
+
+    assert _in_noise(change(0.1, 0.4, 0.1)) == pytest.approx(3)
+    assert _in_noise(change(0.4, 0.1, 0.1)) == pytest.approx(3)
+    assert [_in_noise(one) for one in (change(None, 1, 1), change(1, None, 1), change(1, 2, 0))] == [math.inf] * 3
 
 
 def test_a_number_that_is_gone_or_judged_otherwise_is_no_noise(records: dict[str, ExperimentRecord]) -> None:

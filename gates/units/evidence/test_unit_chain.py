@@ -5,11 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 from ecdd.evidence.chain import read_chain, write_chain
+from ecdd.evidence.head import RunEntry
 from ecdd.evidence.records import Fragment
 
 
 def _passed(experiment: str, test: str) -> Fragment:
     return Fragment(experiment=experiment, test=test, nodeid=f"{experiment}.py::{test}", outcome="passed")
+
+
+def test_outcomes_are_counted_by_their_kind() -> None:
+    tests = {"a": "passed", "b": "passed", "c": "skipped: no browser", "d": "skipped: later", "e": "failed"}
+    assert RunEntry.model_construct(tests=tests).counts == {"failed": 1, "passed": 2, "skipped": 2}
 
 
 def test_only_tests_of_records_that_still_stand_are_kept(tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from ecdd.evidence.margins import closest_metric, margin_of
 from ecdd.evidence.records import Metric, Operator
 from ecdd.evidence.report_rows import shown
-from ecdd.evidence.verdicts import judge_metric
+from ecdd.evidence.verdicts import finite, judge_metric
 
 NUMBERS = st.one_of(st.integers(-1000, 1000), st.floats(-1e6, 1e6, allow_nan=False))
 
@@ -17,6 +20,17 @@ NUMBERS = st.one_of(st.integers(-1000, 1000), st.floats(-1e6, 1e6, allow_nan=Fal
 def metric(value: float | None, op: Operator, limit: float | None, name: str = "m", clause: str = "E1.3") -> Metric:
     verdict = judge_metric(value, op, limit, 1)
     return Metric(name=name, test="test_a", value=value, op=op, limit=limit, n=1, verdict=verdict, clause=clause)
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [(3, 3), (np.int64(3), 3), (3.0, 3.0), (np.float32(0.5), 0.5), (True, 1), ("3", None), (None, None),
+     (math.nan, None), (np.inf, None), ([3], None)],
+)  # fmt: skip
+def test_what_counts_as_a_number(value: object, number: float | None) -> None:
+    found = finite(value)
+    assert found == number
+    assert type(found) is type(number)
 
 
 BY_HAND = [

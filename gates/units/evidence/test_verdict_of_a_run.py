@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from ecdd.evidence.edits import find_edits
+from ecdd.evidence.session import declared_path
+from ecdd.specification import GATES
 from gates.units.evidence.conftest import GREEN, Project
 
 pytest_plugins = ["pytester"]
@@ -22,6 +25,14 @@ def test_a_path_where_nothing_lies_is_a_wrong_call(project: Project, option: str
     result = project.run("gates", f"--{option}=nowhere")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([f"ERROR: --{option} *nowhere: no such file or folder"])
+
+
+def test_a_project_s_own_declarations_come_first(tmp_path: Path) -> None:
+    assert declared_path(tmp_path) == GATES / "declared.yaml"
+    own = tmp_path / "gates" / "declared.yaml"
+    own.parent.mkdir()
+    own.touch()
+    assert declared_path(tmp_path) == own
 
 
 def test_without_a_summary_there_are_records_and_no_report(project: Project) -> None:

@@ -17,7 +17,7 @@ from ecdd.bundle.loading import Bundle, load_bundle
 from ecdd.contract.loading import load_contract
 from ecdd.detector import Detector
 from ecdd.golden.golden_sets import GoldenSet, load_checked
-from ecdd.parity.device_dump import Dump, DumpError, Platform, read_dump, write_flat, write_npz
+from ecdd.parity.device_dump import Dump, DumpError, Platform, array_name, read_dump, write_flat, write_npz
 from ecdd.parity.device_judging import _s5
 from ecdd.parity.device_kit import pack_kit
 from ecdd.parity.device_reference import Reference, load_reference, make_dump
@@ -81,6 +81,18 @@ def test_both_forms_hold_the_same(right: Dump, tmp_path: Path) -> None:
         assert all(np.array_equal(again.arrays[name], values) for name, values in right.arrays.items())
 
 
+def test_a_dump_keeps_the_pixels_of_s1_only_where_they_are_asked_for(bundle: Bundle, golden: GoldenSet) -> None:
+    item, detector, here = (
+        golden.item(PICTURES[0]),
+        Detector(bundle, bundle.contract),
+        Platform(name="a", kind="device"),
+    )
+    for asked in ({}, {"pixels": True}):
+        (_, dump), *_ = make_dump(detector, [item], here, **asked)
+        assert any(name.endswith("/S1") for name in dump.arrays) == bool(asked)
+        assert any(name.endswith("/S3") for name in dump.arrays)
+
+
 def test_a_picture_that_is_rejected_is_dumped_by_its_bytes(bundle: Bundle, tmp_path: Path) -> None:
     """Nothing was decoded, so there is no S1 and no face; the verdict and whose it is stand all the same."""
     (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
@@ -105,7 +117,12 @@ def test_end_to_end_looks_behind_a_picture_of_other_faces(right: Dump, reference
     off = face.model_copy(update={"pooled_logit": face.pooled_logit + 3, "probability": abs(face.probability - 0.01)})
     pictures[first] = pictures[first].model_copy(update={"faces": []})
     pictures[second] = pictures[second].model_copy(update={"faces": [off]})
-    found = _end_to_end(Dump(right.head.model_copy(update={"pictures": pictures}), right.arrays), reference)
+    name = array_name(second, "S3", 0)
+    levels = reference.dump.arrays[name].copy()
+    levels[0, 0, 0] = levels[0, 0, 0] - 7 if levels[0, 0, 0] >= 7 else levels[0, 0, 0] + 7
+    arrays = {**right.arrays, name: levels}
+    found = _end_to_end(Dump(right.head.model_copy(update={"pictures": pictures}), arrays), reference)
+    assert found["S3"] == 7
     assert found["S6"] == pytest.approx(3)
     assert found["S7"] == pytest.approx(0.01)
 
