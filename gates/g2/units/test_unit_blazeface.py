@@ -55,6 +55,17 @@ def test_letterbox_maps_there_and_back_within_a_pixel(width: int, height: int, u
     assert min(geometry.inner) >= 1
 
 
+@pytest.mark.parametrize(("longer", "reduced"), [(3 * INPUT_SIDE, 3), (2 * INPUT_SIDE, 2), (2 * INPUT_SIDE - 1, 1)])
+def test_large_pictures_are_averaged_over_blocks_first(longer: int, reduced: int) -> None:
+    noise = np.random.default_rng(1).integers(0, 256, (longer, longer, 3), dtype=np.uint8)
+    image, bilinear = Image.fromarray(noise), Image.Resampling.BILINEAR
+    once = np.asarray(image.resize((INPUT_SIDE, INPUT_SIDE), bilinear))
+    blocks = once if reduced == 1 else np.asarray(image.reduce(reduced).resize((INPUT_SIDE, INPUT_SIDE), bilinear))
+    assert np.array_equal(letterbox(image, INPUT_SIDE, "bilinear")[0], once)
+    assert np.array_equal(letterbox(image, INPUT_SIDE, "reduce_then_bilinear")[0], blocks)
+    assert np.array_equal(once, blocks) == (reduced == 1)
+
+
 @settings(max_examples=40, deadline=None)
 @given(width=st.integers(100, 1400), height=st.integers(100, 1400), data=st.data())
 @pytest.mark.parametrize("downscale", ["reduce_then_bilinear", "bilinear"])

@@ -16,7 +16,7 @@ from ecdd.bundle.loading import load_bundle
 from ecdd.calibration.metrics import MetricError
 from ecdd.contract.model_sections import OperatingPoint
 from ecdd.evaluation import metrics
-from ecdd.evaluation.battery import Flips, measure_transforms
+from ecdd.evaluation.battery import Flips, format_by_class, measure_transforms
 from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
 from ecdd.evaluation.intervals import interval, separation
 from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table, write_table
@@ -67,6 +67,17 @@ def test_tpr_at_fpr_by_hand() -> None:
     assert metrics.tpr_at_fpr(scores, labels, 0.0) == 0.25
     assert metrics.tpr_at_fpr(scores, labels, 0.25) == 0.75
     assert metrics.tpr_at_fpr(scores, labels, 1.0) == 1.0
+    tied = np.array([0.1, 0.5, 0.5, 0.9])  # a fake that scores as the real at the threshold is not above it
+    assert metrics.tpr_at_fpr(tied, np.array([0, 0, 1, 1]), 0.0) == 0.5
+
+
+def test_containers_are_counted_by_class() -> None:
+    found = [{"container": c, "label": y} for c, y in (("JPEG", 0), ("JPEG", 1), ("JPEG", 1), (None, None))]
+    assert format_by_class(found) == [
+        {"container": "JPEG", "class": "fake", "pictures": 2},
+        {"container": "JPEG", "class": "real", "pictures": 1},
+        {"container": "none", "class": "out of scope", "pictures": 1},
+    ]
 
 
 def test_changed_verdicts_are_a_share_of_the_pictures() -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import os
 import re
+import zipfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -79,6 +83,27 @@ def test_both_forms_hold_the_same(right: Dump, tmp_path: Path) -> None:
         assert again.head == right.head
         assert again.arrays.keys() == right.arrays.keys()
         assert all(np.array_equal(again.arrays[name], values) for name, values in right.arrays.items())
+
+
+class _Touch:
+    """Unpickled, it runs code."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[str]]:
+        return os.mkdir, (self.path,)
+
+
+def test_a_dump_runs_no_code(right: Dump, tmp_path: Path) -> None:
+    write_npz(tmp_path / "dump.npz", right)
+    buffer = io.BytesIO()
+    np.lib.format.write_array(buffer, np.array([_Touch(str(tmp_path / "ran"))], object), allow_pickle=True)
+    with zipfile.ZipFile(tmp_path / "dump.npz", "a") as packed:
+        packed.writestr(f"{PICTURES[0]}/face0/S4.npy", buffer.getvalue())
+    with pytest.raises(DumpError):
+        read_dump(tmp_path / "dump.npz")
+    assert not (tmp_path / "ran").exists()
 
 
 def test_a_dump_keeps_the_pixels_of_s1_only_where_they_are_asked_for(bundle: Bundle, golden: GoldenSet) -> None:
