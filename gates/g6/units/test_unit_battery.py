@@ -18,6 +18,7 @@ from ecdd.contract.model_sections import OperatingPoint
 from ecdd.evaluation import metrics
 from ecdd.evaluation.battery import Flips, format_by_class, measure_transforms
 from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
+from ecdd.evaluation.field_changes import _labelled
 from ecdd.evaluation.intervals import interval, separation
 from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table, write_table
 from ecdd.evaluation.splits import groups, time_split, worst_group
@@ -69,6 +70,11 @@ def test_tpr_at_fpr_by_hand() -> None:
     assert metrics.tpr_at_fpr(scores, labels, 1.0) == 1.0
     tied = np.array([0.1, 0.5, 0.5, 0.9])  # a fake that scores as the real at the threshold is not above it
     assert metrics.tpr_at_fpr(tied, np.array([0, 0, 1, 1]), 0.0) == 0.5
+
+
+def test_only_labelled_faces_are_judged_twice() -> None:
+    rows = [{"scope": scope, "label": label} for scope in ("face", "ood") for label in (0, 1, None)]
+    assert _labelled(rows) == [{"scope": "face", "label": 0}, {"scope": "face", "label": 1}]
 
 
 def test_containers_are_counted_by_class() -> None:

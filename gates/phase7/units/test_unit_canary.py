@@ -85,6 +85,13 @@ def test_a_better_candidate_is_promoted_and_its_places_exchanged_rolled_back() -
     assert canary.compare(stream(10), stream(60), POLICY, latency=False).decision == "rollback"
 
 
+def test_latency_is_told_of_both_and_as_a_ratio() -> None:
+    before, after = ([r | {canary.MILLISECONDS: time} for r in stream(10)] for time in (10.0, 20.0))
+    found = canary.compare(before, after, POLICY)
+    (latency,) = [change for change in found.changes if change.name == "latency_ratio"]
+    assert (latency.current, latency.candidate, latency.increase) == (10.0, 20.0, 2.0)
+
+
 def test_latency_that_was_asked_for_and_not_measured_holds() -> None:
     found = canary.compare(stream(10), stream(10), POLICY)
     assert (found.decision, found.reasons) == ("hold", ("latency_ratio: not measured",))

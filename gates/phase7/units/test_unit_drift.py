@@ -21,7 +21,7 @@ from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.playbook import check
 from ecdd.monitoring.reference import Reference, load, reference_of, save
-from ecdd.monitoring.triggers import TRIGGERS, _increase
+from ecdd.monitoring.triggers import TRIGGERS, _increase, _kl, _ks, _psi
 from gates.support.field_log import DAY, DIGEST, event, events_of_rows
 
 _COUNTS = st.lists(st.integers(0, 200), min_size=4, max_size=4)
@@ -73,6 +73,19 @@ def test_the_radius_solves_its_equation(classes: int, alpha: float) -> None:
     degrees, found = classes - 1, 250 * drift_triggers.radius(250, classes, alpha)
     assert found > degrees
     assert -found + degrees * (1 + math.log(found / degrees)) == pytest.approx(math.log(alpha), abs=1e-9)
+
+
+def test_alarms_are_shared_by_evidence_and_ball_of_every_trigger(policy: PolicyContract) -> None:
+    each = drift_triggers.shared_alpha(policy.monitoring)
+    assert each * 2 * len(TRIGGERS) == pytest.approx(policy.monitoring.false_alarm_rate)
+
+
+def test_distances_of_shares_by_hand() -> None:
+    """So many events that what keeps a class from being empty does not count."""
+    window, reference = np.array([[3, 1]]) * 10**9, np.array([[1, 1]]) * 10**9
+    kl = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    psi = 0.25 * math.log(1.5) - 0.25 * math.log(0.5)
+    assert [one(window, reference)[0] for one in (_kl, _psi, _ks)] == pytest.approx([kl, psi, 0.25])
 
 
 def test_an_increase_is_of_shares() -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from ecdd.bundle import bundle_path
 from ecdd.cli import app
+from ecdd.contract.loading import load_contract
+from ecdd.parity.found_layout import TensorNames
+from ecdd.parity.parity_metric import ParityError
 from ecdd.parity.parity_report import judge_stored
+from ecdd.parity.parity_run import _budget
+from ecdd.parity.runtime_pair import open_side
+from ecdd.runtimes.registry import RuntimeSettings
 
 FOREIGN = Path(__file__).resolve().parents[2] / "support" / "foreign_pair"
 PAIR = [f"--reference=onnx:{FOREIGN / 'small_map.onnx'}", f"--candidate=tflite:{FOREIGN / 'small_map.tflite'}"]
@@ -46,6 +53,19 @@ def test_a_mode_that_is_too_far_away_fails(tmp_path: Path) -> None:
     loose = dict.fromkeys(failed, 0.1)
     assert judge_stored(stored["metrics"]) == "fail"
     assert judge_stored(stored["metrics"], loose) == "pass"
+
+
+@pytest.mark.parametrize("spec", ["onnx:", "nothing:model.onnx", "model.onnx"])
+def test_a_side_is_a_kind_and_a_place(spec: str) -> None:
+    with pytest.raises(ParityError, match=r"bundle:PATH\[:WHAT\] is needed"):
+        open_side(spec, TensorNames(), RuntimeSettings())
+
+
+def test_layers_are_held_to_what_the_map_is_held_to() -> None:
+    policy = load_contract().policy
+    exact, quantised = (_budget(SimpleNamespace(limits=name), policy) for name in ("exact", "contract"))
+    assert exact == policy.patch_grid.tolerance_s5
+    assert quantised == policy.quantization.max_patch_difference > exact
 
 
 def test_a_file_compared_with_itself_proves_nothing() -> None:

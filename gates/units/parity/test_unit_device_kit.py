@@ -53,6 +53,7 @@ def right(bundle: Bundle, golden: GoldenSet, tmp_path_factory: pytest.TempPathFa
 
 
 def test_a_right_dump_passes(right: Dump, reference: Reference) -> None:
+    assert reference.frozen, "what is frozen is taken, not computed again"
     report = judge_dump(right, reference)
     assert report.passes, report.as_json()
     assert report.cause is None

@@ -64,6 +64,20 @@ def test_a_refused_batch_leaves_the_runtime_usable(tflite: TFLiteRuntime) -> Non
         assert tflite.patch_map(batch).tobytes() == expected.tobytes()
 
 
+def test_a_batch_is_one_call_of_onnx_runtime() -> None:
+    runtime = load_runtime(BUNDLE, "onnx", 1)
+    really, calls = runtime._session, []
+
+    class Counted:
+        def run(self, *given: Any) -> Any:
+            calls.append(given)
+            return really.run(*given)
+
+    runtime._session = Counted()
+    runtime.patch_map(tensors(3))
+    assert len(calls) == 1
+
+
 def test_a_batch_that_was_interrupted_is_laid_out_again() -> None:
     """Ctrl-C while memory is laid out for another batch: the next call must not trust that it was."""
     runtime, batch = TFLiteRuntime(BUNDLE.read("model.tflite")), tensors(3)

@@ -10,10 +10,28 @@ from ecdd.bundle import bundle_path, load_bundle
 from ecdd.evidence.declarations import load_specification
 from ecdd.evidence.edits import examine
 from ecdd.evidence.merging import read_records, write_records
-from ecdd.release.gathering import note_reds
+from ecdd.evidence.records import ExperimentRecord
+from ecdd.evidence.verdicts import judge_record
+from ecdd.release.gathering import _join, note_reds
 from gates.support.made_evidence import make_evidence
 
 KEY = "E1.9"
+
+
+def test_of_several_runs_the_red_one_counts(tmp_path: Path) -> None:
+    """A green record never takes the place of a red one, nor one that measured nothing of a green one."""
+    bundle = load_bundle(bundle_path("tiny"))
+    found = {}
+    for name, value in (("green", 0.0), ("red", 1e9)):
+        make_evidence(tmp_path / name, bundle, load_specification(), {KEY: value})
+        found[name] = read_records(tmp_path / name)[KEY]
+    green, red = found["green"], found["red"]
+    assert (judge_record(green), judge_record(red)) == ("pass", "fail")
+    for first, second, kept in ((red, green, red), (green, red, red), (green, green, green), (red, red, red)):
+        records: dict[str, ExperimentRecord] = {}
+        _join(records, KEY, first)
+        _join(records, KEY, second)
+        assert judge_record(records[KEY]) == judge_record(kept)
 
 
 @pytest.mark.parametrize(("payload", "noted"), [({}, True), ({"payload_digest": "0" * 64}, False)])
