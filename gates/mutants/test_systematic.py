@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from pathlib import Path
 
@@ -120,6 +121,12 @@ def test_the_bar_of_a_deciding_part_asks_for_experiments_too() -> None:
     parity, release = table.rates(judged)
     assert (parity.package, parity.killed_share, parity.met) == ("parity", 0.99, True)
     assert (release.mutants, release.experiment_share, release.met) == (100, 0.69, False)
+
+
+def test_each_part_of_the_committed_table_that_misses_its_bar_says_why() -> None:
+    document = json.loads((sites.ROOT / "reports" / "default" / "mutation.json").read_text(encoding="utf-8"))
+    missed = {row["package"] for row in document["rates"] if not row["met"]}
+    assert missed == table.reasons().keys()
 
 
 def test_an_argued_mutant_counts_again_when_its_line_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
