@@ -129,6 +129,13 @@ def test_each_part_of_the_committed_table_that_misses_its_bar_says_why() -> None
     assert missed == table.reasons().keys()
 
 
+def test_the_table_names_no_folder_of_a_machine() -> None:
+    said = "gates/a.py::test_b: E   Error: /home/me/x.y/ecdd/default: ['/opt/bin/python'] took 1/2 s"
+    assert table.without_folders(said) == "gates/a.py::test_b: E   Error: default: ['python'] took 1/2 s"
+    committed = (sites.ROOT / "reports" / "default" / "mutation.json").read_text(encoding="utf-8")
+    assert table.without_folders(committed) == committed
+
+
 def test_an_argued_mutant_counts_again_when_its_line_changed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     file = tmp_path / "equivalent.json"
     file.write_text('{"ecdd/errors.py:AddNot:0": {"code": "no such line", "why": "argued"}}', encoding="utf-8")

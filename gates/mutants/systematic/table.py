@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable
 from pathlib import Path
@@ -18,6 +19,7 @@ ANY_TEST: Final = 0.95  # share that any test must kill
 EXPERIMENT: Final = 0.70  # share that an experiment must kill, in the parts below
 BY_EXPERIMENT: Final = frozenset({"pipeline", "inference", "calibration", "evaluation", "evidence", "release"})
 EQUIVALENT: Final = Path(__file__).with_name("equivalent.json")
+_FOLDERS: Final = re.compile(r"(?<![\w./])/(?:[\w.@+-]+/)+")  # of a machine, in what a test said: nobody else has them
 MISSED: Final = Path(__file__).with_name("missed.json")  # by part: why it misses its bar
 
 Verdict = Literal["experiment", "test", "survived", "no_program"]
@@ -146,10 +148,17 @@ def write_table(out: Path, results: list[Result], *, drawn: int, seed: int) -> N
         "run": len(results),
         "modules": {path: _digest(path) for path in sorted({one.name.partition(":")[0] for one in results})},
         "rates": [row.model_dump() for row in rows],
-        "results": [result.model_dump(exclude={"seconds"}) for result in ordered],
+        "results": [
+            result.model_dump(exclude={"seconds"}) | {"said": without_folders(result.said)} for result in ordered
+        ],
     }
     write_output(out, (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode())
     write_output(out.with_suffix(".md"), _markdown(rows, ordered, drawn, seed).encode())
+
+
+def without_folders(said: str) -> str:
+    """What a test said, with files of a machine by their names alone."""
+    return _FOLDERS.sub("", said)
 
 
 def _markdown(rows: list[PackageRates], results: list[Result], drawn: int, seed: int) -> str:
