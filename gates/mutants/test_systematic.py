@@ -130,8 +130,10 @@ def test_each_part_of_the_committed_table_that_misses_its_bar_says_why() -> None
 
 
 def test_the_table_names_no_folder_of_a_machine() -> None:
-    said = "gates/a.py::test_b: E   Error: /home/me/x.y/ecdd/default: ['/opt/bin/python'] took 1/2 s"
-    assert table.without_folders(said) == "gates/a.py::test_b: E   Error: default: ['python'] took 1/2 s"
+    said = (
+        "gates/a.py::test_b: E   Error: /home/me/x.y/ecdd/default: ['/opt/bin/python'] sqlite:////tmp/a/b.db took 1/2 s"
+    )
+    assert table.without_folders(said) == "gates/a.py::test_b: E   Error: default: ['python'] sqlite:b.db took 1/2 s"
     committed = (sites.ROOT / "reports" / "default" / "mutation.json").read_text(encoding="utf-8")
     assert table.without_folders(committed) == committed
 

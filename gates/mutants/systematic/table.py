@@ -19,7 +19,7 @@ ANY_TEST: Final = 0.95  # share that any test must kill
 EXPERIMENT: Final = 0.70  # share that an experiment must kill, in the parts below
 BY_EXPERIMENT: Final = frozenset({"pipeline", "inference", "calibration", "evaluation", "evidence", "release"})
 EQUIVALENT: Final = Path(__file__).with_name("equivalent.json")
-_FOLDERS: Final = re.compile(r"(?<![\w./])/(?:[\w.@+-]+/)+")  # of a machine, in what a test said: nobody else has them
+_FOLDERS: Final = re.compile(r"(?<![\w.])/+(?:[\w.@+-]+/)+")  # of a machine, in what a test said: nobody else has them
 MISSED: Final = Path(__file__).with_name("missed.json")  # by part: why it misses its bar
 
 Verdict = Literal["experiment", "test", "survived", "no_program"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shutil
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import pytest
 
 import ecdd
 from ecdd.bundle import load_bundle
+from ecdd.bundle.loading import default_bundle_path
 from ecdd.dataset_governance.hash_chain import HashChain
 from ecdd.dataset_governance.lineage_tags import load_split
 from ecdd.dataset_governance.manifest import load_manifest
@@ -27,6 +29,9 @@ from ecdd.evidence.declarations import load_declared, load_expected
 from ecdd.evidence.head import read_head
 from ecdd.evidence.merging import read_fragments, read_records
 from ecdd.evidence.mutation_table import MUTANTS_FILE, read_mutants
+from ecdd.evidence.records import Figure
+from ecdd.evidence.report_pictures import Pictures
+from ecdd.evidence.report_rows import _figure
 from ecdd.evidence.selection import read_collection
 from ecdd.evidence.session import payload_digest_of
 from ecdd.files import read_text
@@ -196,3 +201,16 @@ def test_what_is_no_such_file_ends_in_words(tmp_path: Path, reader: str) -> None
         except Exception as error:  # noqa: BLE001 - what this looks for
             escaped.append(f"{name}: {type(error).__name__}: {str(error)[:200]}")
     assert not escaped, "\n".join(escaped)
+
+
+@pytest.mark.parametrize("kind", ["png", "text", "other", "gone"])
+def test_a_figure_is_shown_or_it_is_said_why_not(tmp_path: Path, kind: str) -> None:
+    shown = default_bundle_path().parents[2] / "reports" / "default" / "figures" / "E4.5-histograms.png"
+    content = b"no picture" if kind == "text" else shown.read_bytes()
+    said = {"png": "", "text": "the file is no PNG", "other": "not the one that the run drew", "gone": "is gone"}[kind]
+    if kind != "gone":
+        (tmp_path / "f.png").write_bytes(content + b"\0" if kind == "other" else content)
+    figure = Figure(name="f", test="t", file="f.png", caption="c", sha256=hashlib.sha256(content).hexdigest())
+    row = _figure(figure, tmp_path, Pictures())
+    assert (row.picture is not None, said in row.why) == (kind == "png", True)
+    assert bool(row.why) == (kind != "png")

@@ -26,8 +26,6 @@ from ecdd.evidence.merging import read_records, write_records
 from ecdd.evidence.mutation_table import MUTANTS_FILE, MutantRow, MutationTable, write_mutants
 from ecdd.evidence.records import Absent, ExperimentRecord, Figure, Table
 from ecdd.evidence.report import render, verdict_of, write_report
-from ecdd.evidence.report_pictures import Pictures
-from ecdd.evidence.report_rows import _figure
 from ecdd.evidence.session import RunOptions, identify
 from gates.support.browser import browser_path, open_browser
 from gates.support.made_evidence import reidentify
@@ -389,19 +387,6 @@ def test_a_thousand_records(run: Path, tmp_path: Path, browser: Browser) -> None
     page.goto(f"{path.as_uri()}#{last}")
     assert page.locator(f'[id="{last}"]').is_visible(), "a link opens the experiment that it leads to"
     page.context.close()
-
-
-@pytest.mark.parametrize("kind", ["png", "text", "other", "gone"])
-def test_a_figure_is_shown_or_it_is_said_why_not(tmp_path: Path, kind: str) -> None:
-    shown = default_bundle_path().parents[2] / "reports" / "default" / "figures" / "E4.5-histograms.png"
-    content = b"no picture" if kind == "text" else shown.read_bytes()
-    said = {"png": "", "text": "the file is no PNG", "other": "not the one that the run drew", "gone": "is gone"}[kind]
-    if kind != "gone":
-        (tmp_path / "f.png").write_bytes(content + b"\0" if kind == "other" else content)
-    figure = Figure(name="f", test="t", file="f.png", caption="c", sha256=hashlib.sha256(content).hexdigest())
-    row = _figure(figure, tmp_path, Pictures())
-    assert (row.picture is not None, said in row.why) == (kind == "png", True)
-    assert bool(row.why) == (kind != "png")
 
 
 def test_a_broken_record_is_named(copy: Path) -> None:
