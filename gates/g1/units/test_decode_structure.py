@@ -15,7 +15,7 @@ from ecdd.pipeline.file_structure import walk
 from ecdd.pipeline.memory_need import decoding_bytes
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 from ecdd.pipeline.sniffing import claimed_format, is_cut_signature, sniff
-from gates.support.made_pictures import asymmetric, encode, png_chunk, raw_png
+from gates.support.made_pictures import asymmetric, encode, exif_with_orientation, png_chunk, raw_png
 from gates.support.malformed_files import valid_files
 from gates.support.pixel_policies import PIXELS, levels, outcome, pixels_with
 
@@ -151,11 +151,29 @@ def test_memory_need_orders_kinds_and_refuses_above_the_limit() -> None:
     assert outcome(encode(Image.new("RGB", (fits + 40, fits + 40)), "WEBP", method=0)) == ("IO-004",)
 
 
+@pytest.mark.parametrize(("tag", "copies"), [(1, 1), (3, 2), (6, 2)])
+def test_a_picture_that_is_turned_upright_is_held_twice(tag: int, copies: int) -> None:
+    """Four bytes a pixel, and the file itself."""
+    data = encode(Image.new("RGB", (700, 500)), "JPEG", exif=exif_with_orientation(tag))
+    need = 4 * copies * 700 * 500 + len(data)
+    assert outcome(data, pixels_with(max_decode_bytes=need)) == ()
+    assert outcome(data, pixels_with(max_decode_bytes=need - 1)) == ("IO-004",)
+
+
 def test_more_scans_than_any_encoder_writes_are_refused() -> None:
     jpeg = encode(Image.new("L", (64, 64), 90), "JPEG", progressive=True)
     start, end = jpeg.rindex(b"\xff\xda"), jpeg.rindex(b"\xff\xd9")
-    assert outcome(jpeg) == ()
-    assert outcome(jpeg[:start] + jpeg[start:end] * 40 + jpeg[end:]) == ("IO-001",)
+    before = jpeg.count(b"\xff\xda", 0, start)
+    for scans, codes in ((before + 1, ()), (32, ()), (33, ("IO-001",)), (40, ("IO-001",))):
+        assert outcome(jpeg[:start] + jpeg[start:end] * (scans - before) + jpeg[end:]) == codes
+
+
+@pytest.mark.parametrize("restart", range(8))
+def test_a_restart_marker_between_segments_has_no_length(restart: int) -> None:
+    jpeg = VALID["baseline.jpg"]
+    frame = jpeg.index(b"\xff\xc0")
+    found = decode(jpeg[:frame] + bytes((0xFF, 0xD0 + restart)) + jpeg[frame:], PIXELS)
+    assert (levels(found) == levels(decode(jpeg, PIXELS))).all()
 
 
 def test_unreadable_paths(tmp_path: Path) -> None:

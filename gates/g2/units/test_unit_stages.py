@@ -197,3 +197,10 @@ def test_blockiness_is_measured_inside_the_picture(
     assert 0 <= x0 < x1 <= size[0]
     assert 0 <= y0 < y1 <= size[1]
     assert max(x1 - x0, y1 - y0) <= BLOCKINESS_WINDOW
+
+
+def test_of_a_large_face_the_middle_512_pixels_are_measured_for_blockiness() -> None:
+    """As many as of a face of that size, so that both show the same number of grid lines."""
+    picture = (3000, 3000)
+    assert blockiness_window(Face((100.0, 200.0, 612.0, 712.0), 1.0), picture) == (100, 200, 612, 712)
+    assert blockiness_window(Face((100.0, 200.0, 2100.0, 2200.0), 1.0), picture) == (844, 944, 1356, 1456)

@@ -114,6 +114,26 @@ def test_t_real_has_least_risk_among_those_that_keep_the_abstain_limit(seed: int
     assert now.selective_risk == pytest.approx(min(r.selective_risk for r in kept))
 
 
+def test_one_more_error_is_taken_where_enough_more_is_decided() -> None:
+    """One real or six and a fake below t_real, beside two reals and eight fakes above t_fake: 2/11 against 3/17."""
+    real, fake = [0.05, 0.11, 0.12, 0.13, 0.14, 0.15, 0.8, 0.8], [0.08, *[0.9] * 8]
+    p, y = np.array(real + fake), np.repeat([0, 1], [len(real), len(fake)])
+    assert [band_rates(p, y, t, 0.7).selective_risk for t in (0.06, 0.2)] == pytest.approx([2 / 11, 3 / 17])
+    assert choose_t_real(p, y, 0.2, 0.7, 0.9) == 0.2
+
+
+def test_a_real_that_scores_the_threshold_itself_counts_as_an_error() -> None:
+    """The detector calls it fake: the bound on the FPR counts it, too."""
+    rng, y = np.random.default_rng(5), np.repeat([0, 1], 300)
+    p, policy = sigmoid(rng.normal(4 * y - 2, 1)), load_contract().policy.operating_point
+    before = choose_thresholds(p, y, policy)
+    p[np.argmax(np.where(y == 0, p, 0))] = before.t_fake
+    found = choose_thresholds(p, y, policy)
+    assert found.t_fake == before.t_fake
+    assert found.false_positives == before.false_positives
+    assert found.false_positives / 300 == pytest.approx(band_rates(p, y, found.t_real, found.t_fake).fpr)
+
+
 def test_thresholds_are_told_to_six_places() -> None:
     """What a contract is given is what was measured with."""
     rng, y = np.random.default_rng(5), np.repeat([0, 1], 300)
@@ -123,10 +143,10 @@ def test_thresholds_are_told_to_six_places() -> None:
 
 
 def test_risk_at_every_coverage_by_hand() -> None:
-    """Surest first: 0.9 (right), 0.2 (wrong), 0.4 (right), 0.55 (wrong)."""
-    coverage, risk = risk_coverage(np.array([0.55, 0.9, 0.4, 0.2]), np.array([0, 1, 0, 1]))
+    """Surest first, on either side of 0.5: 0.9 (right), 0.2 (wrong), 0.4 (right), 0.55 (right)."""
+    coverage, risk = risk_coverage(np.array([0.55, 0.9, 0.4, 0.2]), np.array([1, 1, 0, 1]))
     assert coverage.tolist() == [0.25, 0.5, 0.75, 1.0]
-    assert risk.tolist() == [0.0, 0.5, pytest.approx(1 / 3), 0.5]
+    assert risk.tolist() == [0.0, 0.5, pytest.approx(1 / 3), 0.25]
 
 
 def test_abstaining_is_never_correct() -> None:

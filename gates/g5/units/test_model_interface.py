@@ -149,6 +149,13 @@ def test_a_number_without_a_map_is_a_map_of_one_cell() -> None:
     assert found.maps.tolist() == [[[0.5]], [[-2.0]]]
 
 
+def test_a_probability_becomes_its_logit() -> None:
+    needed = replace(OURS, map_name="", kind="probability")
+    chosen = needed.select("m.tflite", [PICTURE], [LOGIT])
+    found = needed.answer("m.tflite", chosen, {LOGIT.name: np.array([0.5, 0.9, 0.001], np.float32)})
+    assert found.pooled == pytest.approx(np.log([1, 9, 0.001 / 0.999]), abs=1e-5)
+
+
 def test_tensors_are_chosen_by_their_name() -> None:
     chosen = OURS.select("m.tflite", [PICTURE], [LOGIT, MAP])
     assert (chosen.image, chosen.patch_map, chosen.logit) == (PICTURE, MAP, LOGIT)

@@ -18,7 +18,7 @@ from ecdd.contract.model_sections import OperatingPoint
 from ecdd.evaluation import metrics
 from ecdd.evaluation.battery import Flips, format_by_class, measure_transforms
 from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
-from ecdd.evaluation.field_changes import _labelled
+from ecdd.evaluation.field_changes import TwiceJudged, _labelled, changes
 from ecdd.evaluation.intervals import interval, separation
 from ecdd.evaluation.score_table import ScoreTable, ScoreTableError, read_table, write_table
 from ecdd.evaluation.splits import groups, time_split, worst_group
@@ -88,6 +88,17 @@ def test_containers_are_counted_by_class() -> None:
 
 def test_changed_verdicts_are_a_share_of_the_pictures() -> None:
     assert Flips("mirrored", ("a", "b"), (), 8, 0.3).share == 0.25
+
+
+def test_wrong_changes_are_a_share_of_their_class() -> None:
+    said = [("real", "fake"), ("real", "abstain"), ("real", "real"), ("fake", "fake")]
+    pictures = [TwiceJudged(f"real {k}", 0, *pair) for k, pair in enumerate(said)]
+    pictures += [TwiceJudged("fake 0", 1, "fake", "real"), TwiceJudged("fake 1", 1, "fake", "fake")]
+    found = changes(pictures)
+    assert (found.real_to_fake_rate, found.fake_to_real_rate) == (0.25, 0.5)
+    assert [one.text for one in found.changed] == [
+        "real 0: real -> fake", "real 1: real -> abstain", "fake 0: fake -> real"
+    ]  # fmt: skip
 
 
 def test_shift_by_hand() -> None:

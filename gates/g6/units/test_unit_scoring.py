@@ -175,6 +175,15 @@ def test_a_wrong_row_is_refused_before_anything_is_scored(tmp_path: Path, line: 
     assert not list(tmp_path.glob("scores*"))
 
 
+@pytest.mark.parametrize(("wrong", "more"), [(19, False), (20, True), (25, True)])
+def test_reading_ends_at_the_twentieth_wrong_row(tmp_path: Path, wrong: int, more: bool) -> None:
+    (tmp_path / "manifest.csv").write_text("path,label,scope,source\n" + "a.jpg,2,face,x\n" * wrong)
+    with pytest.raises(ManifestError) as caught:
+        score(request_of(tmp_path), tmp_path / "scores.parquet")
+    said = [f"manifest.csv:{line}: label '2', allowed are 0 (real), 1 (fake) and empty" for line in range(2, wrong + 2)]
+    assert list(caught.value.problems) == [*said[:20], *(["… and perhaps more"] if more else [])]
+
+
 def test_lineage_selects_rows(data: Path, tmp_path: Path) -> None:
     text = (data / "manifest.csv").read_text().splitlines()
     tagged = [f"{line},{tag}" for line, tag in zip(text, ["lineage"] + ["AUDIT", "TRAIN"] * 5, strict=True)]

@@ -104,6 +104,14 @@ def test_the_answer_that_differs_is_counted_from_one() -> None:
         canary.paired(rows, other)
 
 
+def test_pictures_of_no_known_group_are_told_apart_by_content() -> None:
+    """Under whatever names they came; a file that could not be read has its name alone."""
+    digests = ("a", "b", "c", "c", "c", None, None)
+    rows = [row(place, 0, "real", 0.1, file_sha256=digest) for place, digest in enumerate(digests)]
+    fpr = canary.compare(rows, rows, POLICY, groups={"a": "twins", "b": "twins"}, latency=False).changes[0]
+    assert (fpr.name, fpr.n, fpr.clusters) == ("fpr", 7, 4)  # the twins, c, and each of the two without content
+
+
 def test_pictures_that_are_gone_are_not_the_candidates_fault() -> None:
     rows = stream(10)
     gone = [r | {"outcome": "missing", "probability": None, "verdict": "abstain"} for r in rows[:50]] + rows[50:]

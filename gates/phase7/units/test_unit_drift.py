@@ -20,7 +20,7 @@ from ecdd.monitoring import drift_triggers
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.playbook import check
-from ecdd.monitoring.reference import Reference, load, reference_of, save
+from ecdd.monitoring.reference import Reference, coded, load, reference_of, save
 from ecdd.monitoring.triggers import TRIGGERS, _increase, _kl, _ks, _psi
 from gates.support.field_log import DAY, DIGEST, event, events_of_rows
 
@@ -122,8 +122,6 @@ def test_every_start_costs_and_all_together_cost_one() -> None:
 def test_too_few_events_are_not_judged(policy: PolicyContract) -> None:
     knobs = policy.monitoring
     reference = reference_of(rows(700), DIGEST, knobs.drift_min_samples)
-    from ecdd.monitoring.reference import coded
-
     few = rows(knobs.drift_min_samples - 1, device_class="tablet")
     found = drift_triggers.judge(coded(few, reference.score_edges), np.arange(1, len(few) + 1), reference, knobs)
     assert not any(finding.judged or finding.fires for finding in found)
@@ -133,11 +131,22 @@ def test_too_few_events_are_not_judged(policy: PolicyContract) -> None:
     assert {finding.trigger for finding in found if not finding.judged} == {"score_shift"}
 
 
+@pytest.mark.parametrize(("beyond", "fires"), [(0.0, True), (-1e-9, False)])
+def test_evidence_fires_from_its_limit_on(
+    beyond: float, fires: bool, policy: PolicyContract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ville's inequality is of reaching 1 / alpha, not of going beyond it."""
+    knobs, reference = policy.monitoring, reference_of(rows(700), DIGEST, 500)
+    reached = np.array([-math.log(drift_triggers.shared_alpha(knobs)) + beyond])
+    monkeypatch.setattr(drift_triggers, "log_evidence", lambda *_: reached)
+    codes = coded(rows(1000, device_class="tablet"), reference.score_edges)
+    found = drift_triggers.judge(codes, np.arange(1, 1001), reference, knobs)
+    assert [finding.fires for finding in found if finding.trigger == "device_shift"] == [fires]
+
+
 def test_a_reference_without_devices_judges_none(policy: PolicyContract) -> None:
     reference = reference_of(rows(700, device_class="unknown"), DIGEST, 500)
     assert sum(reference.counts["device_shift"]) == 0
-    from ecdd.monitoring.reference import coded
-
     stream = rows(1000, device_class="tablet")
     found = drift_triggers.judge(coded(stream, reference.score_edges), np.arange(1, 1001), reference, policy.monitoring)
     assert [finding.trigger for finding in found if not finding.judged] == ["device_shift"]
@@ -180,6 +189,13 @@ def test_a_trigger_that_reads_what_is_not_logged_is_not_judged(tmp_path: Path, p
     assert left_out.why == "monitoring.logged_fields lacks device_class"
     assert (left_out.judged, left_out.fires, left_out.events, left_out.effects) == (False, False, 0, {})
     assert all(found[name].judged for name in TRIGGERS if name != "device_shift")
+
+
+def test_a_reference_from_elsewhere_is_watched_from_the_first_event_on(tmp_path: Path, policy: PolicyContract) -> None:
+    reference = reference_of(rows(700), DIGEST, 500)
+    with EventLog(str(tmp_path / "log.db"), create=True) as log:
+        log.append(events_of_rows(rows(600), DIGEST, DAY))
+        assert check(log, reference, policy.monitoring, DAY).events == 600
 
 
 def test_a_trigger_that_fires_again_after_the_time_begins_anew(tmp_path: Path, policy: PolicyContract) -> None:

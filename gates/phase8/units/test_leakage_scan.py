@@ -12,6 +12,7 @@ from PIL import Image
 
 from ecdd.contract.loading import load_contract
 from ecdd.dataset_governance.leakage_scan import ScanResult, scan, union_groups
+from ecdd.dataset_governance.photograph_match import LocalFeatures, shared_points
 from ecdd.dataset_governance.picture_hashes import UnreadableError
 
 CONTRACT = Path(__file__).resolve().parents[3] / "contracts" / "policy_contract.yaml"
@@ -73,6 +74,15 @@ def test_hash_alone_does_not_see_a_crop(tmp_path: Path) -> None:
     result, _ = scanned(tmp_path, {"a.png": drawn(1), "crop.png": drawn(1).crop((60, 10, 300, 190))})
     assert len(set(result.hash_groups.values())) == 2
     assert len(set(result.groups.values())) == 1
+
+
+def test_points_at_one_place_are_one_shared_point() -> None:
+    """A corner is often described twice, once for each direction; a picture and a moved copy share its place once."""
+    places = np.random.default_rng(3).uniform(0, 200, (8, 2)).astype(np.float32)
+    twice, described = np.repeat(places, 2, axis=0), np.eye(16, 128, dtype=np.float32)
+    nothing = np.zeros((0, 2), np.float32), np.zeros((0, 128), np.float32)
+    pictures = [LocalFeatures(key, twice + moved, described, *nothing) for key, moved in (("a", 0), ("b", 20))]
+    assert shared_points(pictures) == {(0, 1): 8}
 
 
 def test_scan_repeats_exactly_and_in_any_order(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ from ecdd.dataset_governance.lineage_history import (
     ALLOWED_CHANGES,
     Change,
     append_changes,
+    carried_history,
+    carry,
     history_path,
     read_history,
     record_split,
@@ -65,8 +67,10 @@ def test_a_torn_last_line_was_never_committed(tmp_path: Path) -> None:
     chain.append([{"n": 3}])
     assert chain.read() == [{"n": 1}, {"n": 3}]
     chain.head_path.unlink()
-    with pytest.raises(ChainError, match="missing"):
-        chain.read()
+    for step in (chain.read, lambda: chain.append([{"n": 4}])):
+        with pytest.raises(ChainError, match="missing"):
+            step()
+    assert not chain.head_path.exists(), "it is not begun anew"
 
 
 def _append(path: Path, first: int) -> None:
@@ -139,6 +143,22 @@ def test_a_history_of_other_tags_refuses_the_split(tmp_path: Path) -> None:
     assert record_split(split_of(tagged("a", TRAIN), tagged("b", TEST)), path, "me", NOW, ["s"]) == 2
     with pytest.raises(LineageError, match="is TRAIN in the split, but TEST-NEVER-TOUCH by"):
         record_split(split_of(tagged("b", TRAIN)), path, "me", NOW)
+
+
+def test_a_new_split_goes_on_from_the_history_of_the_earlier_one(tmp_path: Path) -> None:
+    old, new = (history_path(tmp_path / name) for name in ("old.csv", "new.csv"))
+    carry(carried_history(new, old), new)
+    assert not new.exists(), "the earlier split has no history"
+    record_split(split_of(tagged("a", TRAIN)), old, "me", NOW)
+    assert carried_history(new, old) == old
+    assert carried_history(new, None) == new
+    carry(old, new)
+    assert read_history(new).standing.keys() == {digest("a")}
+    record_split(split_of(tagged("a", TRAIN), tagged("b", TEST)), new, "me", NOW)
+    assert carried_history(new, old) == new, "it has one of its own"
+    carry(new, new)
+    assert read_history(new).standing.keys() == {digest("a"), digest("b")}
+    assert read_history(old).standing.keys() == {digest("a")}
 
 
 def test_check_and_tag_by_command(tmp_path: Path) -> None:

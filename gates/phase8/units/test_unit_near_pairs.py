@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from pathlib import Path
 
@@ -116,6 +117,11 @@ def _process_of(_item: int) -> int:
 
 def test_a_process_that_dies_takes_only_its_item() -> None:
     assert list(spread(_ends_on_two, range(4), lambda item: -item, jobs=2)) == [0, 10, -2, 30]
+
+
+def test_processes_give_every_result_in_the_order_of_the_items() -> None:
+    """However many items: they are sent in pieces."""
+    assert list(spread(operator.neg, range(1, 21), lambda _: 0, jobs=2)) == [-item for item in range(1, 21)]
 
 
 def test_command_groups_splits_and_names_a_crossing(tmp_path: Path) -> None:

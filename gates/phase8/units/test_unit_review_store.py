@@ -24,8 +24,8 @@ from ecdd.dataset_governance.hash_chain import ChainError, lost_heads
 from ecdd.dataset_governance.lineage_history import Change, append_changes, read_history
 from ecdd.dataset_governance.lineage_tags import LineageTag
 from ecdd.dataset_governance.manual_review import Consent, ReviewError, ReviewKey, ReviewStore
-from ecdd.dataset_governance.review_quota import cycle_of, quota_left, within_quota
-from ecdd.dataset_governance.review_record import ReviewForm, ReviewItem, stratum_of
+from ecdd.dataset_governance.review_quota import cycle_of, most_needed, quota_left, within_quota
+from ecdd.dataset_governance.review_record import ReviewForm, ReviewItem, checked_form, stratum_of
 from ecdd.golden.golden_sets import GoldenSet
 from gates.support.made_reviews import AGREED, START, VERDICT, Clock, another, store_at
 
@@ -266,6 +266,32 @@ def test_samples_and_quotas_hold_for_any_items(drawn: list[tuple[Any, Any, Any, 
     assert len(kept) + beyond == sum(bool(item.forms) for item in items)
     for cycle in {cycle_of(item.stored, 30) for item in items}:
         assert min(quota_left(kept, small.review_quota, cycle, 30).values()) >= 0
+
+
+def reviewed(number: int, label: Any, *said: Any) -> ReviewItem:
+    """An item that was called ``label``, with a form a word of reviewers."""
+    forms = tuple(ReviewForm(label=word, failure_reason=None, reviewer="a", at=START) for word in said)
+    return ReviewItem(id=f"{number:032x}", stored=START, sha256="0" * 64, consent=AGREED, known_label=None, forms=forms,
+                      verdict=VERDICT.model_copy(update={"label": label}))  # fmt: skip
+
+
+def test_the_stratum_with_the_least_of_its_quota_is_looked_at_next() -> None:
+    """Two of ten are less than one of two, though they are more items."""
+    rules = CONTRACT.policy.dataset_governance
+    rules = rules.model_copy(update={"review_quota": rules.review_quota | {"correct": 10, "abstain": 2}})
+    done = [reviewed(0, "fake", "fake"), reviewed(1, "fake", "fake"), reviewed(2, "abstain", "real")]
+    waiting = [reviewed(3, "abstain"), reviewed(4, "fake")]
+    assert most_needed([*done, *waiting], rules) == waiting[1]
+    assert most_needed([*done, *waiting], rules, skip={waiting[1].id}) == waiting[0]
+    assert most_needed(done, rules) is None
+
+
+def test_a_reviewer_has_a_name_of_1_to_200_characters() -> None:
+    item = reviewed(0, "fake")
+    for name in ("A", " A ", "A" * 200):
+        assert checked_form(item, "fake", None, name, START, ()).reviewer == name.strip()
+    for name in ("", "  ", "A" * 201):
+        assert code_of(lambda name=name: checked_form(item, "fake", None, name, START, ())) == "bad_form"
 
 
 def test_the_command_line_from_key_to_opt_out(tmp_path: Path, golden: GoldenSet) -> None:

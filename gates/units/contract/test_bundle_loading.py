@@ -96,6 +96,27 @@ def test_three_lists(root: Path) -> None:
     assert caught.value.mismatched == (MODEL_FILE,)
 
 
+@pytest.mark.parametrize("list_name", ["extra", "missing"])
+def test_one_file_too_many_or_too_few_is_enough(root: Path, list_name: str) -> None:
+    """With every other file as it is listed."""
+    name = "extra.bin" if list_name == "extra" else "golden_outputs/s6.json"
+    if list_name == "extra":
+        (root / name).write_bytes(b"x")
+    else:
+        (root / name).unlink()
+    with pytest.raises(BundleError) as caught:
+        load_bundle(root)
+    lists = {"extra": caught.value.extra, "missing": caught.value.missing, "mismatched": caught.value.mismatched}
+    assert {key: names for key, names in lists.items() if names} == {list_name: (name,)}
+
+
+@pytest.mark.parametrize(("size", "said"), [(2**22, "Invalid JSON"), (2**22 + 1, "at most 4194304")])
+def test_a_record_beyond_4_mib_is_not_read(root: Path, size: int, said: str) -> None:
+    os.truncate(root / MANIFEST_FILE, size)
+    with pytest.raises(BundleError, match=said):
+        load_bundle(root)
+
+
 def test_release_folder_is_outside_the_payload(root: Path) -> None:
     before = load_bundle(root).payload_digest
     (root / "release").mkdir()

@@ -34,6 +34,15 @@ def test_another_knob_or_experiment_rules_nothing_out(record: ExperimentRecord) 
     assert not_ruled_out(other, {"face_detector.crop_alignment": "eye_line"})
 
 
+def test_a_map_is_ruled_out_where_an_output_has_none(record: ExperimentRecord) -> None:
+    """Contracts from before the knob have a map in every file."""
+    knob = "model_interface.map_name"
+    without_map = _with(record, knob).model_copy(update={"id": "E5.2"})
+    assert not_ruled_out(without_map, {knob: {"tflite": "", "onnx": ""}}) == []
+    for values in ({knob: {"tflite": "patch_map", "onnx": "patch_map"}}, {}):
+        assert len(not_ruled_out(without_map, values)) == 1
+
+
 def test_the_table_names_knobs_of_the_contract() -> None:
     values = load_contract(default_bundle_path() / "policy_contract.yaml").values
     assert {knob for knobs in RULED_OUT.values() for knob in knobs} <= set(values)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from ecdd.bundle import bundle_path, load_bundle
+from ecdd.evidence.stage_snapshots import numbers_close
 from ecdd.golden.golden_hashes import read_s3, s3_png
 from gates.support.moved_stages import moved_stages
 
@@ -102,6 +103,15 @@ def test_another_decoder_is_compared_within_tolerance(copies: Frozen) -> None:
     assert copies.run(STAGES, *SOME).returncode == 0
     _change_one_level(path, 16)
     assert copies.run(STAGES, *SOME).returncode == 1
+
+
+def test_numbers_are_close_only_in_values_of_one_form() -> None:
+    limits = {"box": 0.5}
+    assert numbers_close({"box": [1, 2.0]}, {"box": [1.4, 2]}, limits)
+    for other in ([1.6, 2], [1, 2, 3], 1, None, "12", {"0": 1, "1": 2}):
+        assert not numbers_close({"box": [1, 2]}, {"box": other}, limits), other
+        assert not numbers_close({"box": other}, {"box": [1, 2]}, limits), other
+    assert not numbers_close({"score": [1, 2]}, {"score": [1.4, 2]}, limits), "no tolerance has its name"
 
 
 def test_the_first_stage_that_moved_is_named(prepared: Any, frozen: Any, golden: Any, policy: Any) -> None:

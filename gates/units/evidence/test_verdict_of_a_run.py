@@ -291,6 +291,11 @@ def test_expected_red(project: Project, workers: int | None) -> None:
     assert project.run("gates", workers=workers).ret == 1, "without --expected a red is a red"
 
 
+def test_two_reds_of_one_experiment_are_expected_together(project: Project) -> None:
+    project.write("gates/test_1.py", RED.replace("1.0", "0.5"))
+    assert project.run("gates", project.expect({"E1.1": _entry(metrics={"error": 0.75, "recall": 0.5})})).ret == 0
+
+
 DIFFERENT: dict[str, tuple[str, dict[str, Any], str]] = {
     "better": (GREEN, {"E1.1": _entry()}, "E1.1 is pass, expected fail"),
     "worse": (RED, {}, "E1.1 is fail, expected pass"),
@@ -367,6 +372,9 @@ def test_evidence_has_one_line_a_test_of_an_experiment(project: Project, workers
         ("test_d", "failed"),
         ("test_e", "skipped"),
     ]
-    cases = ET.parse(chain.with_name("junit.xml")).getroot().iter("testcase")  # noqa: S314
-    assert sum(1 for _ in cases) == len(tests) + 1
+    cases = list(ET.parse(chain.with_name("junit.xml")).getroot().iter("testcase"))  # noqa: S314
+    assert len(cases) == len(tests) + 1
+    said = {case.get("name"): {one.get("name"): one.get("value") for one in case.iter("property")} for case in cases}
+    assert said["test_c[3]"] == {"experiment": "E2.1", "E2.1.count": "3 <= 2 fail"}
+    assert said["test_unit"] == {}
     assert find_edits(chain.parent) == []

@@ -10,14 +10,16 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from ecdd.bundle import bundle_path
+from ecdd.bundle.loading import load_bundle
 from ecdd.cli import app
 from ecdd.contract.loading import load_contract
 from ecdd.parity.found_layout import TensorNames
 from ecdd.parity.parity_metric import ParityError
 from ecdd.parity.parity_report import judge_stored
-from ecdd.parity.parity_run import _budget
-from ecdd.parity.runtime_pair import open_side
-from ecdd.runtimes.registry import RuntimeSettings
+from ecdd.parity.parity_run import ParityRequest, _budget, _declared, _fitted_on
+from ecdd.parity.runtime_pair import open_side, side_of_content
+from ecdd.runtimes.registry import RuntimeName, RuntimeSettings
+from ecdd.specification import CONTRACT, ROOT
 
 FOREIGN = Path(__file__).resolve().parents[2] / "support" / "foreign_pair"
 PAIR = [f"--reference=onnx:{FOREIGN / 'small_map.onnx'}", f"--candidate=tflite:{FOREIGN / 'small_map.tflite'}"]
@@ -66,6 +68,25 @@ def test_layers_are_held_to_what_the_map_is_held_to() -> None:
     exact, quantised = (_budget(SimpleNamespace(limits=name), policy) for name in ("exact", "contract"))
     assert exact == policy.patch_grid.tolerance_s5
     assert quantised == policy.quantization.max_patch_difference > exact
+
+
+def test_a_contract_declares_the_files_where_it_says_what_they_are() -> None:
+    """An older one, which says nothing of inputs and outputs, does not: they are found by their shapes."""
+    older = ROOT / "gates" / "units" / "release" / "fixtures" / "released" / "policy_contract.yaml"
+    asked = [_declared(ParityRequest("", "", contract=path)) for path in (None, older, CONTRACT)]
+    assert asked == [None, None, load_contract(CONTRACT).policy]
+
+
+@pytest.mark.parametrize(
+    ("file", "kind"),
+    [("model.tflite", "tflite"), ("model.onnx", "onnx"), ("variants/full_int8/model.tflite", "tflite")],
+)
+def test_a_file_of_the_bundle_gets_the_calibration_that_was_fitted_on_it(file: str, kind: RuntimeName) -> None:
+    bundle = load_bundle(BUNDLE)
+    found = _fitted_on(side_of_content(bundle.read(file), kind, "a side"), bundle)
+    assert found is not None
+    assert found.origin.endswith(f"of {file}, which is this file")
+    assert _fitted_on(side_of_content((FOREIGN / "small_map.tflite").read_bytes(), "tflite", "a side"), bundle) is None
 
 
 def test_a_file_compared_with_itself_proves_nothing() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from ecdd.contract.loading import load_contract
 from ecdd.parity.float_vs_tflite import label_of, probability_parity
-from ecdd.parity.layer_bisecting import LayerDifference, _same_shape, first_exceeding
+from ecdd.parity.layer_bisecting import LayerDifference, _same_shape, compare_layers, first_exceeding
+from ecdd.parity.layer_outputs import GraphStep
 from ecdd.parity.parity_metric import ParityError, ParityLimits, metric, overall, spearman
 from ecdd.parity.patch_map_parity import patch_parity
 from ecdd.parity.pooled_logit_parity import pooled_parity
@@ -115,6 +117,13 @@ def test_flips_near_and_distinct_by_hand() -> None:
     assert (values["probability.distinct_reference"], values["probability.distinct_candidate"]) == (5, 3)
 
 
+@pytest.mark.parametrize(("changed", "shown"), [(0, ""), (3, "a, b, c"), (4, "a, b, c and 1 more")])
+def test_three_decisions_that_changed_are_named(changed: int, shown: str) -> None:
+    one, other = np.full(5, 0.9), np.where(np.arange(5) < changed, 0.5, 0.9)
+    rows = {row.name: row for row in probability_parity(one, other, (0.25, 0.75)).metrics(None, tuple("abcde"))}
+    assert rows["probability.decision_flips"].worst == shown
+
+
 def test_each_side_decides_by_its_own_thresholds() -> None:
     p = np.array([0.70])
     assert probability_parity(p, p, (0.2, 0.75), (0.2, 0.65)).flips, "recalibration moved the threshold over it"
@@ -164,6 +173,42 @@ def test_one_number_a_picture_is_no_layer() -> None:
     assert not _same_shape("a", "c", one, two)
     assert not _same_shape("b", "e", one, two)
     assert not _same_shape("b", "none", one, two)
+
+
+@dataclass
+class _Graph:
+    """Convolutions with known outputs, in their order."""
+
+    values: dict[str, np.ndarray]
+    changed: float = 0.0
+
+    @property
+    def steps(self) -> tuple[GraphStep, ...]:
+        return tuple(GraphStep("Conv", (), name) for name in self.values)
+
+    def run(self, _tensor: np.ndarray) -> dict[str, np.ndarray]:
+        return self.values
+
+
+def test_layers_behind_one_that_a_file_lacks_keep_their_partners() -> None:
+    rng = np.random.default_rng(5)
+    first, more, last = (rng.normal(size=(side, side, 2)).astype(np.float32) for side in (6, 4, 3))
+    reference, candidate = _Graph({"a": first, "b": more, "c": last}), _Graph({"x": first, "y": last})
+    found = compare_layers(reference, candidate, [first], 0.01)
+    assert [(one.name, one.partner, one.max_difference) for one in found.layers] == [("a", "x", 0), ("c", "y", 0)]
+    assert found.unmatched == (("b",), ())
+
+
+def test_a_factor_of_each_channel_is_no_defect() -> None:
+    """Converters move it into the next layer; a channel of zeros says nothing of its own."""
+    values = np.random.default_rng(6).normal(size=(5, 5, 3)) * (1, 1, 0)
+    times = {"a": values * (2, 3, 1)}
+    (layer,) = compare_layers(_Graph({"a": values}), _Graph(times), [values], 0.01).layers
+    assert layer.factors == pytest.approx((2, 3))
+    assert not layer.exceeds
+    times["a"][0, 0, 0] += 1
+    (layer,) = compare_layers(_Graph({"a": values}), _Graph(times), [values], 0.01).layers
+    assert layer.exceeds
 
 
 def test_the_first_layer_above_its_budget() -> None:

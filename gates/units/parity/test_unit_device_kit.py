@@ -22,11 +22,12 @@ from ecdd.contract.loading import load_contract
 from ecdd.detector import Detector
 from ecdd.golden.golden_sets import GoldenSet, load_checked
 from ecdd.parity.device_dump import Dump, DumpError, Platform, array_name, read_dump, write_flat, write_npz
-from ecdd.parity.device_judging import _s5
+from ecdd.parity.device_judging import _s5, map_of
 from ecdd.parity.device_kit import pack_kit
 from ecdd.parity.device_reference import Reference, load_reference, make_dump
 from ecdd.parity.device_report import _end_to_end, judge_dump
 from ecdd.parity.likely_causes import _rescaled
+from ecdd.pipeline.preprocess import normalise
 from ecdd.specification import ROOT
 from gates.support.dumped_defects import DEFECTS, PICTURES, dump_of
 
@@ -189,6 +190,20 @@ def test_maps_differ_by_their_own_spread() -> None:
     assert _s5(got * np.nan, want, mean=True) == np.inf
 
 
+def test_a_stage_is_held_to_the_dump_s_own_stage_before(right: Dump, reference: Reference) -> None:
+    """A mirrored S3, with the tensor and the map that follow from it: of these three S3 alone moves."""
+    faces = {name: one.faces for name, one in right.head.pictures.items()}
+    name = next(name for name in faces if faces[name] and faces[name][0].pooled_logit is not None)
+    s3, s4, s5 = (array_name(name, stage, 0) for stage in ("S3", "S4", "S5"))
+    levels = np.ascontiguousarray(right.arrays[s3][:, ::-1])
+    tensor = normalise(levels, reference.policy.pixel_pipeline)
+    grid = map_of(reference, tensor)
+    assert grid is not None
+    report = judge_dump(Dump(right.head, {**right.arrays, s3: levels, s4: tensor, s5: grid}), reference)
+    moved = {one.stage: one.moved for one in report.stages}
+    assert (moved["S3"], moved["S4"], moved["S5"]) == ((f"{name} face 0",), (), ())
+
+
 def test_what_a_dump_lacks_is_no_pass(right: Dump, reference: Reference) -> None:
     fewer = right.head.model_copy(
         update={"pictures": {k: v for k, v in right.head.pictures.items() if k != PICTURES[0]}}
@@ -249,6 +264,11 @@ def test_the_kit_holds_what_is_needed(reference: Reference, tmp_path: Path) -> N
     listed = json.loads((tmp_path / "kit" / "pictures.json").read_text())
     assert listed.keys() == set(PICTURES)
     assert all((tmp_path / "kit" / one["file"]).is_file() for one in listed.values())
+    documented = re.search(r"^## Kit, version (\d+)$", (ROOT / "docs" / "device_kit.md").read_text(), re.MULTILINE)
+    assert documented is not None
+    assert json.loads((tmp_path / "kit" / "kit.json").read_text()) == {
+        "kit_version": int(documented[1]), "bundle_digest": reference.bundle.payload_digest, "files": files,
+    }  # fmt: skip
     report = judge_dump(read_dump(tmp_path / "kit" / "reference"), reference)
     assert report.first is None
     with pytest.raises(Exception, match="not an empty folder"):

@@ -47,6 +47,15 @@ def test_other_libraries_agree_within_the_contract(tflite: TFLiteRuntime, name: 
     assert float(pooled.max()) <= POLICY.pooling.tolerance_s6
 
 
+def test_a_map_of_one_row_keeps_it() -> None:
+    """Weights alone read pictures of any size."""
+    pytest.importorskip("torch")
+    from ecdd.runtimes.torch import TorchRuntime
+
+    runtime = TorchRuntime(BUNDLE.read("weights.safetensors"))
+    assert runtime.patch_map(tensors(2)[:, :16]).shape[:2] == (2, 1)
+
+
 def test_a_face_does_not_depend_on_its_batch(tflite: TFLiteRuntime) -> None:
     batch = tensors(5)
     together = tflite.patch_map(batch)

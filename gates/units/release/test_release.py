@@ -254,6 +254,7 @@ def test_attested_by_who_ran_the_gates(here: Path) -> None:
     attest(here / "reports", here / "runner.pem")
     attested = decide(bundle, [here / "reports"], [], TODAY, evidence_key=runner, partial=True)
     assert (attested.approved, attested.title) == (True, "Release approved, partial"), attested.reasons
+    assert (attested.supported, attested.summary()["attested_by"]) == (CLAIMS, attested.attested_by)
     assert f"attested by the runner with key `{attested.attested_by}`" in page(attested, "0" * 64)
     with pytest.raises(AttestationError, match="holds evidence already"):
         check_fresh(here / "reports")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,30 @@ from ecdd.evidence.declarations import load_specification
 from ecdd.evidence.edits import examine
 from ecdd.evidence.merging import read_records, write_records
 from ecdd.evidence.records import ExperimentRecord
+from ecdd.evidence.session import RunOptions
 from ecdd.evidence.verdicts import judge_record
+from ecdd.release.approval import decide
 from ecdd.release.gathering import _join, note_reds
+from ecdd.release.waivers import Waiver
+from ecdd.specification import GOLDEN
 from gates.support.made_evidence import make_evidence
 
 KEY = "E1.9"
+TODAY = datetime.date(2026, 11, 24)
+
+
+@pytest.mark.parametrize(("value", "known"), [(1e9, True), (0.0, False)])
+def test_where_the_gates_keep_a_run_a_release_looks_for_reds(
+    value: float, known: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without being told of that folder: a red there cannot be waived."""
+    monkeypatch.chdir(tmp_path)
+    bundle = load_bundle(bundle_path("tiny"))
+    options = RunOptions(tmp_path, bundle.path, None, GOLDEN, None, None, None, TODAY)
+    make_evidence(options.folder, bundle, load_specification(), {KEY: value})
+    waiver = Waiver(id=KEY, reason="measured by hand", owner="A. Person", expiry=TODAY)
+    reasons = decide(bundle, [], [waiver], TODAY).reasons
+    assert any(f"waiver of {KEY}: known red for this payload" in reason for reason in reasons) == known
 
 
 def test_of_several_runs_the_red_one_counts(tmp_path: Path) -> None:
