@@ -23,7 +23,12 @@ def _group() -> None:
 @app.command("import")
 def import_(
     *,
-    checkpoint: Annotated[Path, typer.Argument(help="A .pth file with a state_dict; nothing in it is executed.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(
+            help="A .pth file with a state_dict; nothing in it is executed. With --trunk a bundle's ONNX file."
+        ),
+    ],
     arch: Annotated[str, typer.Option(help="ladeda9, tiny_ladeda or lite.")],
     out: Annotated[Path, typer.Option(help="Safetensors file to write.")],
     operator: Annotated[
@@ -39,13 +44,16 @@ def import_(
     contract: Annotated[
         Path | None, typer.Option(help="Contract whose normalisation is recorded with the weights.")
     ] = None,
+    trunk: Annotated[
+        Path | None, typer.Option(help="Imported trunk of lite: reads an exported ONNX file back, to train on from it.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Turn a public checkpoint into a weight file that names its operator.
 
     A LaDeDa or Tiny-LaDeDa file has no operator of its own and loads under any, so it must be named. For lite the file
-    is the trunk's ImageNet weights, held to a known SHA-256; digest, origin and licence are printed. Exit code 2 where
-    keys are missing, unknown or of another shape; each is listed.
+    is the trunk's ImageNet weights, held to a known SHA-256, and digest, origin and licence are printed. With --trunk
+    it is the ONNX file of a bundle. Exit code 2 where keys are missing, unknown or of another shape; each is listed.
     """
     from ecdd.contract.loading import load_contract
     from ecdd.files import check_output
@@ -54,23 +62,30 @@ def import_(
     from ecdd.models.pretrained import LICENCE, ORIGIN, SHA256, load_pretrained
     from ecdd.models.state_dicts import CheckpointError
 
+    if trunk is not None and arch != LITE:
+        echo(f"--trunk: only lite is read back from an exported file, not {arch}", err=True)
+        raise typer.Exit(2)
     if arch == LITE:
         operator = operator or "raw"
     if not operator:
         echo("--operator: the file does not name its operator; say what it was trained with", err=True)
         raise typer.Exit(2)
     factor = scale if scale is not None else (2 / 3 if operator == "NPR" else 1.0)
-    check_output(out, [path for path in (checkpoint, contract) if path is not None])
-    policy = load_contract(contract).policy
+    check_output(out, [path for path in (checkpoint, contract, trunk) if path is not None])
+    loaded = load_contract(contract)
+    policy, tensor_digest = loaded.policy, ""
+    model: PatchNetwork
     try:
-        if arch == LITE:
-            model: PatchNetwork = load_pretrained(checkpoint, policy.pixel_pipeline)
+        if trunk is not None:
+            model, tensor_digest = _exported(checkpoint, trunk), loaded.tensor_digest
+        elif arch == LITE:
+            model = load_pretrained(checkpoint, policy.pixel_pipeline)
             echo(f"{checkpoint.name}: SHA-256 {SHA256}, {ORIGIN}, licence {LICENCE}")
         else:
             model = load_public(checkpoint, operator, factor, arch, width)
     except ValueError as error:  # a name or a width that no network has
         raise CheckpointError(str(error)) from None
-    digest = save_weights(model, identity_of(model, policy), out)
+    digest = save_weights(model, identity_of(model, policy, tensor_digest), out)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     echo(f"{out}: {arch}, width {width:g}, {parameters} parameters, {operator} x {factor:.4g}, state {digest[:12]}")
     if operator == "NPR" and scale is None:
@@ -82,6 +97,19 @@ def import_(
     if as_json:
         about = {"weights": str(out), "arch": arch, "width": width, "parameters": parameters}
         write_json(about | {"operator": operator, "scale": factor, "state": digest})
+
+
+def _exported(path: Path, trunk: Path) -> PatchNetwork:
+    from ecdd.models.checkpoint import load_weights
+    from ecdd.models.exported_weights import load_exported
+    from ecdd.models.lite import Lite
+    from ecdd.models.state_dicts import CheckpointError
+
+    begun, _ = load_weights(trunk)
+    if not isinstance(begun, Lite):
+        msg = f"{trunk}: holds {begun.architecture}, not the trunk of lite"
+        raise CheckpointError(msg)
+    return load_exported(path, begun)
 
 
 @app.command()

@@ -60,11 +60,6 @@ def lines_descriptor() -> int | None:
     return 2 if _SPEAKING.to_program else None
 
 
-def is_verbose() -> bool:
-    """Whether details were asked for."""
-    return _SPEAKING.level == "verbose"
-
-
 def echo(text: str = "", *, err: bool = False, nl: bool = True, colour: str | None = None) -> None:
     """Print lines.
 

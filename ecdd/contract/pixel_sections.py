@@ -200,6 +200,15 @@ class FaceDetector(Section):
         Field(description="largest gap between face mesh and the picture's nearest edge / mesh width", ge=0, le=10),
     ]
     second_look_sha256: Annotated[Sha256, Knob("none", "E2.9"), Field(description="SHA-256 of the face mesh's file")]
+    second_look_doubt: Annotated[
+        float,
+        Knob("score", "E2.9"),
+        Field(
+            description="a face of the first look below this is confirmed by second_look_presence; 0 never",
+            ge=0,
+            le=1,
+        ),
+    ]
     second_look_parts_ratio: Annotated[
         float,
         Knob("ratio", "E2.9"),

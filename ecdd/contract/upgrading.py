@@ -65,6 +65,7 @@ _ADDED: Final[Mapping[int, Mapping[str, Value]]] = {
         "model_interface.ignored_outputs": {"tflite": [], "onnx": []},
     },
     5: {
+        "face_detector.second_look_doubt": 0.0,
         "face_detector.second_look_parts_ratio": 0.0,
         "face_detector.second_look_parts_overlap": 0.5,
         "face_detector.second_look_parts_logit": 18.0,

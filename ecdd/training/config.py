@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
@@ -122,6 +124,7 @@ class OptimiseSettings(_Settings):
     norm_statistics: Literal["batch", "kept"] = "batch"
     channels_last: bool = False
     full_size_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
+    freeze: tuple[str, ...] = ()
     choose: Literal["best", "last"] = "best"
 
 
@@ -152,6 +155,8 @@ class DegradationRanges(_Settings):
         Quality.
     grey, tone, tint, blur, sharpen, noise, video_range, depth, screenshot, webp_share, chain, as_it_is : float
         Probabilities.
+    strong_contrast : float
+        Probability of strong contrast in place of a tone curve.
     """
 
     side: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(le=1024)]]
@@ -169,6 +174,24 @@ class DegradationRanges(_Settings):
     webp_share: Probability
     chain: Probability
     as_it_is: Probability
+    strong_contrast: Probability = 0.0
+
+
+@dataclass(frozen=True)
+class DrawShares:
+    """How often a drawn fake is made of a real face on the spot, and which sources are drawn more often.
+
+    Attributes
+    ----------
+    blended, composited : float
+        Shares of the fakes: blended into themselves; given parts of another face of their source. Together at most 1.
+    source_weights : dict of str to float
+        Factor on how often a source (or a kind of forgery of ours) is drawn; 1 where it is not named.
+    """
+
+    blended: float = 0.0
+    composited: float = 0.0
+    source_weights: Mapping[str, float] = field(default_factory=dict)
 
 
 class FoldSettings(_Settings):
@@ -179,16 +202,23 @@ class FoldSettings(_Settings):
 
 
 class FaceTrainingConfig(_Settings):
-    """All settings of a fine-tuning on faces of every framing (`ecdd.training.face_run`)."""
+    """All settings of a fine-tuning on faces of every framing (`ecdd.training.face_run`).
+
+    ``kept_of_start`` is the share of the weights begun with in those that ship: their mean with the weights trained
+    further is surer on what neither was trained on (Wortsman et al., "Robust fine-tuning of zero-shot models", 2022).
+    """
 
     seed: Annotated[int, Field(ge=0, lt=2**31)]
     architecture: ArchitectureSettings
     degradations: DegradationRanges
     blended_share: Probability
+    composited_share: Probability = 0.0
+    source_weights: dict[str, Annotated[float, Field(gt=0, le=10)]] = Field(default_factory=dict)
     twins: Annotated[int, Field(ge=0, le=100_000)]
     own_forgeries: Annotated[int, Field(ge=0, le=100_000)] = 0
     validation_share: Annotated[float, Field(gt=0, lt=1)]
     folds: dict[str, FoldSettings]
+    kept_of_start: Probability = 0.0
     fold_epochs: Annotated[int, Field(ge=1, le=10_000)]
     scored_of_train: Annotated[int, Field(ge=0)]
     optimise: OptimiseSettings
@@ -196,6 +226,20 @@ class FaceTrainingConfig(_Settings):
     augment: None = None
     forgeries: None = None
     distil: None = None
+
+    @model_validator(mode="after")
+    def _room_for_fakes(self) -> FaceTrainingConfig:
+        if self.blended_share + self.composited_share > 1:
+            msg = f"blended_share {self.blended_share} and composited_share {self.composited_share}: above 1 together"
+            raise ValueError(msg)
+        if self.kept_of_start and self.optimise.norm_statistics != "kept":
+            msg = f"kept_of_start {self.kept_of_start}: means of weights fit optimise.norm_statistics kept only"
+            raise ValueError(msg)
+        return self
+
+    def shares(self) -> DrawShares:
+        """How fakes are drawn."""
+        return DrawShares(self.blended_share, self.composited_share, self.source_weights)
 
     def of_fold(self) -> FaceTrainingConfig:
         """Make the settings of a fold: as many epochs as folds have, on parts of tensors only."""

@@ -31,6 +31,8 @@ ZOOM: Final = (0.9, 1.1)
 BT601: Final = (0.299, 0.114)  # luma weights of red and blue
 BT709: Final = (0.2126, 0.0722)
 MEASURED_QUALITY: Final = (60, 95)
+STRONG_CONTRAST: Final = (1.4, 3.0)
+CONTRAST_PIVOT: Final = (100.0, 155.0)  # the level that stays
 GRID: Final = 8  # px of a codec's block: the face begins at a drawn place of it
 
 
@@ -137,7 +139,12 @@ def _changed(image: Image.Image, ranges: DegradationRanges, rng: np.random.Gener
         image = image.filter(ImageFilter.GaussianBlur(float(rng.uniform(0.3, 1.4))))
     elif chances["sharpen"] < ranges.sharpen:
         image = image.filter(ImageFilter.UnsharpMask(float(rng.uniform(0.6, 2.0)), int(rng.integers(30, 160)), 0))
-    if chances["tone"] < ranges.tone:
+    if chances["tone"] > 1 - ranges.strong_contrast:
+        pivot, factor = float(rng.uniform(*CONTRAST_PIVOT)), float(rng.uniform(*STRONG_CONTRAST))
+        image = image.point(
+            np.clip(np.rint((np.arange(256) - pivot) * factor + pivot), 0, 255).astype(int).tolist() * 3
+        )
+    elif chances["tone"] < ranges.tone:
         image = image.point(_tone_curve(rng).tolist() * 3)
     if chances["tint"] < ranges.tint:
         tables = [np.clip(np.arange(256) * gain, 0, 255).round().astype(int) for gain in rng.uniform(0.88, 1.12, 3)]

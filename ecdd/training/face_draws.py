@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -11,13 +12,14 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import torch
 
+from ecdd.pipeline.face import Face
 from ecdd.pipeline.preprocess import normalise
 from ecdd.training.batches import Batch
-from ecdd.training.config import DegradationRanges, TrainingError
+from ecdd.training.config import DegradationRanges, DrawShares, TrainingError
 from ecdd.training.degradations import degrade, harmonise
 from ecdd.training.face_regions import FaceRegion
-from ecdd.training.forgeries.forgery import ForgeryRefused
-from ecdd.training.forgeries.self_blended import self_blend
+from ecdd.training.forgeries import part_composite, self_blended
+from ecdd.training.forgeries.forgery import FacePicture, ForgeryRefused
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -38,15 +40,15 @@ class Drawn:
         What it is made of.
     label : int
         1 fake, 0 real.
-    blended : bool
-        A real face is to be blended into itself first.
+    forged : str
+        What a real face is to be turned into first: blended into itself, given parts of another's; empty for nothing.
     seed : int
         Of its degradation; twins share it.
     """
 
     region: FaceRegion
     label: int
-    blended: bool
+    forged: str
     seed: int
 
 
@@ -61,15 +63,15 @@ class FaceDraws:
         Size and normalisation.
     ranges : DegradationRanges
         What is done to every picture.
-    blended_share : float
-        Share of the fakes that are self-blended reals.
+    shares : DrawShares
+        How often fakes are made of reals, and which sources are drawn more often.
     seed : int
         Of everything.
 
     Raises
     ------
     TrainingError
-        If a class is missing.
+        If a class is missing, or a source that is to weigh more.
     """
 
     def __init__(
@@ -77,11 +79,11 @@ class FaceDraws:
         regions: Sequence[FaceRegion],
         pixels: PixelPipeline,
         ranges: DegradationRanges,
-        blended_share: float,
+        shares: DrawShares,
         seed: int,
     ) -> None:
         self.regions = sorted(regions, key=lambda region: (region.sha256, region.generator, region.label))
-        self.pixels, self.ranges, self.blended_share, self.seed = pixels, ranges, blended_share, seed
+        self.pixels, self.ranges, self.shares, self.seed = pixels, ranges, shares, seed
         self._sources: tuple[dict[str, list[FaceRegion]], dict[str, list[FaceRegion]]] = (
             defaultdict(list),
             defaultdict(list),
@@ -97,6 +99,9 @@ class FaceDraws:
             if not self._sources[label]:
                 msg = f"no {name} face to train on; check --data and what is left out"
                 raise TrainingError(msg)
+        if unknown := sorted(set(shares.source_weights) - {name for known in self._sources for name in known}):
+            msg = f"source_weights: no face of source {', '.join(unknown)} is trained on; correct settings or data"
+            raise TrainingError(msg)
 
     def batch(self, size: int, crop: int, place: tuple[int, int]) -> Batch:
         """Make a batch.
@@ -134,34 +139,57 @@ class FaceDraws:
         drawn = []
         for _ in range(size // 2):
             seeds = [int(seed) for seed in rng.integers(2**63, size=2)]
-            if rng.random() < self.blended_share:
+            if forged := self._forged(float(rng.random())):
                 real = self._one(0, rng)
-                fake = Drawn(real, 1, blended=True, seed=seeds[0])
-                drawn += [fake, Drawn(real, 0, blended=False, seed=seeds[0])]
+                drawn += [Drawn(real, 1, forged, seeds[0]), Drawn(real, 0, "", seeds[0])]
                 continue
             region = self._one(1, rng)
             partner = self._originals.get(f"{region.generator}:{region.sha256}" if region.generator else region.pair)
             twin = partner is not None and bool(region.generator)
             real = partner if partner is not None else self._one(0, rng, unpaired=True)
-            drawn.append(Drawn(region, 1, blended=False, seed=seeds[0]))
-            drawn.append(Drawn(real, 0, blended=False, seed=seeds[0] if twin else seeds[1]))
+            drawn.append(Drawn(region, 1, "", seeds[0]))
+            drawn.append(Drawn(real, 0, "", seeds[0] if twin else seeds[1]))
         return drawn
+
+    def _forged(self, unit: float) -> str:
+        if unit < self.shares.blended:
+            return self_blended.NAME
+        return part_composite.NAME if unit < self.shares.blended + self.shares.composited else ""
 
     def _one(self, label: int, rng: np.random.Generator, *, unpaired: bool = False) -> FaceRegion:
         sources = self._sources[label]
         names = [name for name in sorted(sources) if not (unpaired and sources[name][0].pair)] or sorted(sources)
-        weights = np.sqrt([len(sources[name]) for name in names])
+        factors = [self.shares.source_weights.get(name, 1.0) for name in names]
+        weights = np.sqrt([len(sources[name]) for name in names]) * factors
         source = sources[names[int(rng.choice(len(names), p=weights / weights.sum()))]]
         return source[int(rng.integers(len(source)))]
 
     def _made(self, one: Drawn) -> NDArray[np.uint8]:
-        picture = one.region.pixels()
-        if one.blended:
-            try:
-                picture = self_blend(picture, one.region.landmarks, one.seed % 2**32).picture
-            except (ForgeryRefused, ValueError):
-                picture = self_blend(picture, _guessed_landmarks(one.region), one.seed % 2**32).picture
+        picture = self._forgery(one) if one.forged else one.region.pixels()
         return degrade(picture, one.region.crop, self.pixels, self.ranges, np.random.default_rng(one.seed))
+
+    def _forgery(self, one: Drawn) -> NDArray[np.uint8]:
+        """Forge a real face; where the drawn way refuses it, or is none, it is blended into itself."""
+        picture, seed = one.region.pixels(), one.seed % 2**32
+        target = _face_picture(one.region)
+        with contextlib.suppress(ForgeryRefused, ValueError):
+            if one.forged == part_composite.NAME:
+                return part_composite.composite_parts(target, seed, self._donor(one.region, seed)).picture
+            return self_blended.self_blend(picture, target.face.landmarks, seed).picture
+        return self_blended.self_blend(picture, _guessed_landmarks(one.region), seed).picture
+
+    def _donor(self, target: FaceRegion, seed: int) -> FacePicture:
+        """Draw another real face of the same source, as like in light and compression as there is."""
+        others = [one for one in self._sources[0][target.family_source] if one.group != target.group]
+        if not others:
+            raise ForgeryRefused("no donor", f"source {target.family_source} has one face only")
+        return _face_picture(others[int(np.random.default_rng([seed, 1]).integers(len(others)))])
+
+
+def _face_picture(region: FaceRegion) -> FacePicture:
+    crop = region.crop
+    box = (float(crop.x0), float(crop.y0), float(crop.x1), float(crop.y1))
+    return FacePicture(region.pixels(), Face(box, region.score, region.landmarks or _guessed_landmarks(region)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -33,6 +33,7 @@ from ecdd.training.face_regions import (
     twin_candidates,
 )
 from ecdd.training.forgeries.latent_twin import LatentAutoencoder
+from ecdd.training.optimising import mean_with_start
 from ecdd.training.own_forgeries import fill_forgeries, load_forgeries
 from ecdd.training.processes import Processes
 from ecdd.training.run_folder import (
@@ -159,7 +160,8 @@ def run_face_training(
     parts = {name: _one_training(inputs, name, progress) for name in names}
     if options.only or not processes.first:
         return None
-    model = outcome(config, contract.policy, options.out / SHIPPED_FOLDER).model
+    trained = outcome(config, contract.policy, options.out / SHIPPED_FOLDER).model
+    model = mean_with_start(trained, start_weights(options.init, contract), config.kept_of_start)
     about = {
         "schema_version": RECORD_SCHEMA,
         **inputs.identity,
@@ -262,7 +264,7 @@ def _one_training(inputs: _Inputs, name: str, progress: Progress) -> dict[str, A
     config = inputs.config if fold is None else inputs.config.of_fold()
     policy, out = inputs.contract.policy, _place(inputs.options.out, name)
     train, watched = _train_parts(inputs, fold)
-    draws = FaceDraws(train, policy.pixel_pipeline, config.degradations, config.blended_share, config.seed)
+    draws = FaceDraws(train, policy.pixel_pipeline, config.degradations, config.shares(), config.seed)
     validation = FaceSet(list(measured_tensors(watched, policy.pixel_pipeline, "harmonised", config.seed)))
     same_inputs(out, {"config": config.model_dump(mode="json"), "init": inputs.options.init.name,
                       "forged": _counts(inputs.forged), **inputs.identity})  # fmt: skip
@@ -272,8 +274,10 @@ def _one_training(inputs: _Inputs, name: str, progress: Progress) -> dict[str, A
     inputs.processes.agree(None)
     result = outcome(config, policy, out)
     if inputs.processes.first and not (out / SCORES_NAME).is_file():
-        write_weights(result.model, inputs.contract, out)
-        write_text(out / SCORES_NAME, _scores_text(inputs, name, result.model, _scored_regions(inputs, fold)))
+        begun_with = start_weights(inputs.options.init, inputs.contract)
+        model = mean_with_start(result.model, begun_with, config.kept_of_start)
+        write_weights(model, inputs.contract, out)
+        write_text(out / SCORES_NAME, _scores_text(inputs, name, model, _scored_regions(inputs, fold)))
     inputs.processes.agree(None)  # the other processes read the scores, too
     return {
         "left_out": None if fold is None else fold.model_dump(mode="json"),

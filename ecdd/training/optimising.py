@@ -75,6 +75,15 @@ def move_average(averaged: PatchNetwork, model: PatchNetwork, decay: float, step
                 old.copy_(new)
 
 
+def mean_with_start(trained: PatchNetwork, start: PatchNetwork, kept: float) -> PatchNetwork:
+    """Mean of trained weights and those begun with, which weigh ``kept``; ``trained`` itself is changed."""
+    with torch.no_grad():
+        for value, old in zip(trained.state_dict().values(), start.state_dict().values(), strict=True):
+            if kept and value.is_floating_point():
+                value.lerp_(old, kept)
+    return trained.eval()
+
+
 def precision(settings: OptimiseSettings, device: str) -> AbstractContextManager[Any]:
     """Choose mixed precision: bfloat16 on CUDA where asked for; the CPU computes in float32."""
     if settings.precision == "float32" or not device.startswith("cuda"):

@@ -78,7 +78,7 @@ class _Run:
         self, config: TrainingConfig | FaceTrainingConfig, policy: PolicyContract, start: Start, processes: Processes
     ) -> None:
         self.model = seeded_network(config, policy, start.init)
-        self.frozen = freeze(self.model, start.freeze)
+        self.frozen = freeze(self.model, (*start.freeze, *config.optimise.freeze))
         self.model.to(processes.device)
         self.parallel = processes.wrap(self.model)
         self.averaged = seeded_network(config, policy, start.init).eval().to(processes.device)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from typing import Any
 
 import pytest
 
@@ -99,9 +100,12 @@ def _shown(one: GroupRates) -> dict[str, object]:
 
 
 def _left_out(bundle: Bundle) -> Mapping[str, Collection[str]]:
-    """Sources that each training never saw, as the bundle's training record says; folds may be of the first stage."""
+    """Sources that each training never saw, as the bundle's training record says; folds may be of an earlier stage."""
     record = json.loads(bundle.read(RECORD)) if RECORD in bundle.manifest.files else {}
-    trainings = {**(record.get("begun_from") or {}).get("trainings", {}), **record.get("trainings", {})}
+    trainings: dict[str, dict[str, Any]] = {}
+    while record:
+        trainings = {**record.get("trainings", {}), **trainings}
+        record = record.get("begun_from")
     parts = {name: training.get("left_out") or {} for name, training in trainings.items()}
     return {name: [*part.get("fake_sources", []), *part.get("real_sources", [])] for name, part in parts.items()}
 

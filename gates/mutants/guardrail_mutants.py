@@ -96,6 +96,11 @@ def only_rows_in_parts() -> None:
     second_look.squares = lambda size, overlap: really(size, overlap) if size[0] > size[1] else []
 
 
+def nearly_a_face_is_a_face() -> None:
+    """The threshold was thought to be enough: what barely passes it is never shown to the face mesh."""
+    second_look.SecondLook._is_refuted = lambda _self, _face, _image: False  # type: ignore[method-assign]
+
+
 def dithered_is_real() -> None:
     """Nobody looks at tonal values: a dithered face is judged by its dithering."""
     quality.has_few_tonal_values = lambda _quality, _gates: False

@@ -77,6 +77,9 @@ _FACES = (
     "decisions_off_the_rule",
 )
 
+_GROUP_RECALL = ("E2.9", "test_e2_9_framing.py::test_every_face_of_a_group", "group_recall")
+_STACK_RECALL = (*_GROUP_RECALL[:1], "test_e2_9_framing.py::test_every_face_of_a_long_picture", "stacked_recall")
+_HALF_TURN = ("E2.10", "test_e2_10_tonal_range_and_pose.py::test_turned_faces_abstain", "half_turn_judged")
 
 MUTANTS: Final[dict[str, Mutant]] = {
     "client_reencodes": planted(_SENT, serving_mutants.client_reencodes, pictures=6),
@@ -115,6 +118,9 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "deep_grey_profile_unread": planted(_GREY_PROFILE, decoding_mutants.deep_grey_profile_unread),
     "grey_profile_always_read": planted(_GREY_IGNORED, decoding_mutants.grey_profile_always_read),
     "constants_of_the_first_contract": planted(_TWO_CONTRACTS, preprocessing_mutants.constants_of_the_first_contract),
+    "first_face_ends_the_search": planted(_GROUP_RECALL, guardrail_mutants.first_face_ends_the_search),
+    "only_rows_in_parts": planted(_STACK_RECALL, guardrail_mutants.only_rows_in_parts),
+    "nearly_a_face_is_a_face": planted(_HALF_TURN, guardrail_mutants.nearly_a_face_is_a_face),
     "margin_of_the_width": planted(_MARGIN, guardrail_mutants.margin_of_the_width),
     "failed_face_forgotten": planted(_FAILED_FACE, guardrail_mutants.failed_face_forgotten),
     "places_of_judged_faces": planted(_FAILED_FACE, guardrail_mutants.places_of_judged_faces),

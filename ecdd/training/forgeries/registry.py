@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from ecdd.errors import EcddError
-from ecdd.training.forgeries import face_swap, generated, latent_resampling, self_blended, upsampling
+from ecdd.training.forgeries import face_swap, generated, latent_resampling, part_composite, self_blended, upsampling
 from ecdd.training.forgeries.forgery import FacePicture, Forgery
 from ecdd.training.harmonise import is_grey
 
@@ -60,6 +60,12 @@ def _face_swap(source: FacePicture, seed: int, partner: FacePicture | None) -> F
     return face_swap.swap_face(source, seed, partner)
 
 
+def _part_composite(source: FacePicture, seed: int, partner: FacePicture | None) -> Forgery:
+    if partner is None:
+        raise ValueError("part_composite needs a partner: a picture of another person")
+    return part_composite.composite_parts(source, seed, partner)
+
+
 def _resynthesis(source: FacePicture, seed: int, partner: FacePicture | None) -> Forgery:  # noqa: ARG001
     from ecdd.training.forgeries.resynthesis import resynthesise
 
@@ -95,6 +101,7 @@ GENERATORS: Mapping[str, Generator] = {
     for generator in (
         Generator(self_blended.NAME, "an altered copy of the face blended into itself", _self_blended),
         Generator(face_swap.NAME, "another person's face laid on by a mesh", _face_swap, needs_partner=True),
+        Generator(part_composite.NAME, "eyes, nose or mouth of another person", _part_composite, needs_partner=True),
         Generator("resynthesis", "the face through an up-sampling autoencoder", _resynthesis),
         Generator(generated.NAME, "a face drawn from the statistics of many", _generated, keeps_picture=False),
         Generator(latent_resampling.NAME, "coded small, noised and denoised, decoded", _latent_resampling),

@@ -182,7 +182,9 @@ async function withParts(picture, first, networks, part) {
 export async function findFaces(picture, networks, part) {
   let first = await read(networks.finder, letterbox(picture, part.detection_downscale, 0), 0, part, "first");
   if ((part.second_look || "off") === "off") return first;
-  first = await withParts(picture, first, networks, part);
+  const believed = [];
+  for (const face of first) if (!(await isRefuted(face, picture, networks, part))) believed.push(face);
+  first = await withParts(picture, believed, networks, part);
   if (first.some((face) => isCertain(face, part))) return first;
   const bordered = letterbox(picture, part.detection_downscale, part.second_look_border);
   for (const turns of part.second_look === "border" ? [[0]] : [[0, 2], [1, 3]]) {
@@ -199,11 +201,22 @@ export async function findFaces(picture, networks, part) {
   return first;
 }
 
-async function isConfirmed(face, picture, networks, part) {
+const isPresent = (mesh, part) => 1 / (1 + Math.exp(-mesh.logit)) >= part.second_look_presence;
+
+// Whether a face would count, but so nearly not that the mesh is asked, which does not see it.
+async function isRefuted(face, picture, networks, part) {
+  if (!isCertain(face, part) || !(face.score < (part.second_look_doubt || 0))) return false;
+  return !isPresent(await meshOf(face, picture, networks), part);
+}
+
+function meshOf(face, picture, networks) {
   const [[x0, y0], [x1, y1]] = face.landmarks;
   const centre = [(face.box[0] + face.box[2]) / 2, (face.box[1] + face.box[3]) / 2];
-  const mesh = await readMesh(picture, centre, sideOf(face), Math.atan2(y1 - y0, x1 - x0), networks);
-  const present = 1 / (1 + Math.exp(-mesh.logit)) >= part.second_look_presence;
+  return readMesh(picture, centre, sideOf(face), Math.atan2(y1 - y0, x1 - x0), networks);
+}
+
+async function isConfirmed(face, picture, networks, part) {
+  const mesh = await meshOf(face, picture, networks), present = isPresent(mesh, part);
   if (face.look === "part") {
     return mesh.logit >= part.second_look_parts_logit || (present && face.score >= part.second_look_parts_score);
   }

@@ -17,15 +17,16 @@ from ecdd.pipeline.face import face_crop_box
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.preprocess import CropBox
 from ecdd.specification import GOLDEN, SPLIT
-from ecdd.training.config import FaceTrainingConfig, TrainingError, load_face_config
+from ecdd.training.config import DrawShares, FaceTrainingConfig, TrainingError, load_face_config
 from ecdd.training.degradations import degrade, harmonise
-from ecdd.training.face_draws import MEASURED_NATIVE, MEASURED_SIDE, FaceDraws, FaceSet, measured_tensors
+from ecdd.training.face_draws import MEASURED_NATIVE, MEASURED_SIDE, Drawn, FaceDraws, FaceSet, measured_tensors
 from ecdd.training.face_regions import TWIN, FaceRegion, cut_region, find_face, twin_candidates
 from ecdd.training.face_run import summarise
 from ecdd.training.forgeries.latent_twin import LatentAutoencoder, make_twin
+from ecdd.training.optimising import mean_with_start
 from ecdd.training.own_forgeries import fill_forgeries, load_forgeries
 from ecdd.training.processes import Processes
-from ecdd.training.trainer import Start, outcome, train_network
+from ecdd.training.trainer import Start, outcome, seeded_network, train_network
 
 CONTRACT = load_contract()
 PIXELS = CONTRACT.policy.pixel_pipeline
@@ -54,8 +55,8 @@ def regions(tmp_path: Path) -> list[FaceRegion]:
     return found
 
 
-def draws(regions: list[FaceRegion], blended: float = 0.0) -> FaceDraws:
-    return FaceDraws(regions, PIXELS, CONFIG.degradations, blended, 7)
+def draws(regions: list[FaceRegion], shares: DrawShares | None = None) -> FaceDraws:
+    return FaceDraws(regions, PIXELS, CONFIG.degradations, shares or DrawShares(), 7)
 
 
 def test_classes_are_equal_and_fakes_come_beside_their_originals(regions: list[FaceRegion]) -> None:
@@ -83,11 +84,46 @@ def test_twins_share_their_degradation_and_are_no_source_of_reals(regions: list[
 
 
 def test_self_blended_fakes_differ_from_their_reals(regions: list[FaceRegion]) -> None:
-    data = draws(regions, blended=1.0)
+    data = draws(regions, DrawShares(blended=1.0))
     fake, real = data._draw(2, np.random.default_rng(1))
-    assert fake.blended
+    assert fake.forged == "self_blended"
     assert fake.region == real.region
     assert not np.array_equal(data._made(fake), data._made(real))
+
+
+def test_composites_keep_the_head_and_take_parts_of_another_face(regions: list[FaceRegion]) -> None:
+    data = draws(regions, DrawShares(composited=1.0))
+    drawn = data._draw(40, np.random.default_rng(1))
+    assert {one.forged for one in drawn[::2]} == {"part_composite"}
+    for fake, real in zip(drawn[::2], drawn[1::2], strict=True):
+        changed = np.abs(data._forgery(fake).astype(int) - real.region.pixels()).max(axis=2) > 0
+        assert 0.005 < changed.mean() < 0.6
+        assert not changed[:20].any()  # above the face crop
+
+
+def test_a_face_without_another_of_its_source_is_blended_into_itself(regions: list[FaceRegion], tmp_path: Path) -> None:
+    alone = region(tmp_path, "alone", 0, "archive")
+    data = draws([*regions, alone], DrawShares(composited=1.0))
+    blended = draws([*regions, alone], DrawShares(blended=1.0))
+    made = [
+        one._forgery(Drawn(alone, 1, kind, 5)) for one, kind in ((data, "part_composite"), (blended, "self_blended"))
+    ]
+    assert np.array_equal(*made)
+
+
+def test_shares_of_forgeries_are_as_asked(regions: list[FaceRegion]) -> None:
+    drawn = draws(regions, DrawShares(blended=0.2, composited=0.3))._draw(2000, np.random.default_rng(0))
+    counts = {kind: sum(one.forged == kind for one in drawn) / 1000 for kind in ("self_blended", "part_composite")}
+    assert counts == pytest.approx({"self_blended": 0.2, "part_composite": 0.3}, abs=0.04)
+    assert not any(one.forged for one in drawn[1::2])
+
+
+def test_a_source_is_drawn_more_often_by_its_weight(regions: list[FaceRegion]) -> None:
+    drawn = draws(regions, DrawShares(source_weights={"small": 4.0}))._draw(2000, np.random.default_rng(0))
+    # by the root of their sizes 16, 1 and 4 and the weight: 4 to 4 to 2
+    assert sum(one.region.source == "small" for one in drawn) / 1000 == pytest.approx(0.4, abs=0.05)
+    with pytest.raises(TrainingError, match="source_weights: no face of source smal is trained on"):
+        draws(regions, DrawShares(source_weights={"smal": 2.0}))
 
 
 def test_batches_depend_on_their_place_alone(regions: list[FaceRegion]) -> None:
@@ -178,6 +214,49 @@ def test_interrupted_training_of_lite_resumes_to_the_same_bit(regions: list[Face
     first, second = (outcome(config, policy, tmp_path / name).model.state_dict() for name in ("a", "b"))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert any(float(value.abs().sum()) > 0 for key, value in first.items() if key.startswith("heads."))
+
+
+def test_frozen_layers_stay_and_the_rest_learns(regions: list[FaceRegion], tmp_path: Path) -> None:
+    optimise = quick().optimise.model_copy(update={"freeze": ("stem", r"blocks\.0\."), "norm_statistics": "kept"})
+    config = quick().model_copy(update={"optimise": optimise})
+    watched = FaceSet(list(measured_tensors(regions[:1] + regions[16:17], PIXELS, "harmonised", 1)))
+    list(train_network(config, CONTRACT.policy, draws(regions), watched, tmp_path, Start(), ALONE))
+    before, after = (
+        one.state_dict()
+        for one in (seeded_network(config, CONTRACT.policy), outcome(config, CONTRACT.policy, tmp_path).model)
+    )
+    kept = {name for name in before if torch.equal(before[name], after[name])}
+    assert {name for name in before if name.startswith(("stem", "blocks.0."))} <= kept
+    assert "blocks.1.expand.weight" not in kept
+
+
+def test_the_weights_that_ship_may_be_a_mean_with_those_begun_with() -> None:
+    trained, start = (seeded_network(quick().model_copy(update={"seed": seed}), CONTRACT.policy) for seed in (1, 2))
+    wanted = trained.stem.weight * 0.75 + start.stem.weight * 0.25
+    assert mean_with_start(trained, start, 0.0).stem.weight is trained.stem.weight
+    assert torch.allclose(mean_with_start(trained, start, 0.25).stem.weight, wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(("old", "new", "said"), [
+    ("blended_share: 0.06", "blended_share: 0.6\ncomposited_share: 0.5", "above 1 together"),
+    ("blended_share: 0.06", "blended_share: 0.06\nkept_of_start: 0.25", "norm_statistics kept only"),
+])  # fmt: skip
+def test_settings_that_do_not_fit_each_other_are_named(old: str, new: str, said: str, tmp_path: Path) -> None:
+    text = LITE_CONFIG.read_text("utf-8")
+    assert old in text
+    (tmp_path / "other.yaml").write_text(text.replace(old, new))
+    with pytest.raises(TrainingError, match=said):
+        load_face_config(tmp_path / "other.yaml")
+
+
+def test_strong_contrast_takes_the_place_of_a_tone_curve() -> None:
+    """Levels are drawn apart about a middle level: more of them end at black and white."""
+    picture = np.tile(np.linspace(60, 200, 300).astype(np.uint8)[None, :, None], (300, 1, 3))
+    crop = CropBox(30, 30, 270, 270)
+    ranges = CONFIG.degradations.model_copy(update={"tone": 0.0, "strong_contrast": 1.0, "as_it_is": 0.0, "tint": 0.0})
+    made = [degrade(picture, crop, PIXELS, ranges, np.random.default_rng(k)) for k in range(20)]
+    spread = [int(one.max()) - int(one.min()) for one in made]
+    assert min(spread) > 1.3 * 0.8 * (200 - 60) / 1.1
 
 
 def test_every_source_is_left_out_by_exactly_one_fold(tmp_path: Path) -> None:
