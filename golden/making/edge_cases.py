@@ -185,7 +185,7 @@ _CHAINS: Final = {2: ((0.4, _B), (1.0, _L)), 3: ((0.6, _L), (0.45, _B), (0.8, _N
 _GROUPS: Final = (
     ("group_2", ("real_hopper", "real_collins"), 320, 92, "4:2:0", "real", ()),
     ("group_3_one_fake", ("real_coelho", "fake_generated_00", "real_hopper"), 360, 92, "4:4:4", "fake", ()),
-    ("group_4", ("real_hopper", "real_coelho", "real_oath_a", "real_collins"), 300, 93, "4:2:0", "real", _BLURRY),
+    ("group_4", ("real_hopper", "real_coelho", "real_oath_a", "real_collins"), 300, 93, "4:2:0", "real", ()),
 )
 
 
