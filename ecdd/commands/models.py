@@ -10,6 +10,7 @@ import typer
 from ecdd.commands.terminal import AsJson, echo, write_json
 
 if TYPE_CHECKING:
+    from ecdd.models.lite import Lite
     from ecdd.models.patch_network import PatchNetwork
 
 app = typer.Typer(help="Read and store checkpoints.", no_args_is_help=True, add_completion=False)
@@ -58,11 +59,13 @@ def import_(
     from ecdd.contract.loading import load_contract
     from ecdd.files import check_output
     from ecdd.models.checkpoint import identity_of, load_public, save_weights
+    from ecdd.models.exported_weights import load_exported
     from ecdd.models.lite import ARCHITECTURE as LITE
     from ecdd.models.pretrained import LICENCE, ORIGIN, SHA256, load_pretrained
     from ecdd.models.state_dicts import CheckpointError
 
-    if trunk is not None and arch != LITE:
+    begun = None if trunk is None else _trunk(trunk)
+    if begun is not None and arch != LITE:
         echo(f"--trunk: only lite is read back from an exported file, not {arch}", err=True)
         raise typer.Exit(2)
     if arch == LITE:
@@ -76,8 +79,8 @@ def import_(
     policy, tensor_digest = loaded.policy, ""
     model: PatchNetwork
     try:
-        if trunk is not None:
-            model, tensor_digest = _exported(checkpoint, trunk), loaded.tensor_digest
+        if begun is not None:
+            model, tensor_digest = load_exported(checkpoint, begun), loaded.tensor_digest
         elif arch == LITE:
             model = load_pretrained(checkpoint, policy.pixel_pipeline)
             echo(f"{checkpoint.name}: SHA-256 {SHA256}, {ORIGIN}, licence {LICENCE}")
@@ -99,17 +102,16 @@ def import_(
         write_json(about | {"operator": operator, "scale": factor, "state": digest})
 
 
-def _exported(path: Path, trunk: Path) -> PatchNetwork:
+def _trunk(path: Path) -> Lite:
     from ecdd.models.checkpoint import load_weights
-    from ecdd.models.exported_weights import load_exported
     from ecdd.models.lite import Lite
     from ecdd.models.state_dicts import CheckpointError
 
-    begun, _ = load_weights(trunk)
-    if not isinstance(begun, Lite):
-        msg = f"{trunk}: holds {begun.architecture}, not the trunk of lite"
+    model, _ = load_weights(path)
+    if not isinstance(model, Lite):
+        msg = f"{path}: holds {model.architecture}, not the trunk of lite"
         raise CheckpointError(msg)
-    return load_exported(path, begun)
+    return model
 
 
 @app.command()
