@@ -32,7 +32,8 @@ app = typer.Typer(add_completion=False)
 def gates(  # noqa: PLR0917 - options of the command line
     ctx: typer.Context,
     chosen: Annotated[
-        list[str] | None, typer.Argument(metavar="[GATE]...", help="G1 … G6, phase7, phase8, or E4.4; all by default.")
+        list[str] | None,
+        typer.Argument(metavar="[GATE]...", help="G1 … G6, phase7, phase8, E4.4, or claims; all by default."),
     ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Bundle to judge; one that ships by its name.")] = None,
     contract: Annotated[Path | None, typer.Option(help="Contract to judge by; the bundle's own.")] = None,

@@ -20,6 +20,7 @@ from ecdd.evidence.session import SPECIFICATION_ARGUMENTS, RunOptions
 from ecdd.specification import GATES, GOLDEN, ROOT
 
 _FREEZE: Final = "--snapshot-update"
+CLAIMS: Final = "claims"
 # what freezes S0 to S4 of a golden set, and S5 to S8 of a bundle
 _FREEZING: Final = {"g1": "g1/units/test_golden_stages.py", "g3": "g3/units/test_golden_outputs.py"}
 
@@ -35,7 +36,8 @@ class GatesRequest:
     Attributes
     ----------
     chosen : tuple of str
-        Gates (``G1``, ``phase7``) and experiments (``E4.4``), in any case; empty for all.
+        Gates (``G1``, ``phase7``) and experiments (``E4.4``), in any case, or ``claims`` for what the contract claims;
+        empty for all.
     bundle, contract, golden, data, out, expected : Path or None
         Replacements for the defaults, relative to the current folder.
     workers : str
@@ -83,7 +85,11 @@ def run_gates(request: GatesRequest, lines: int | None = None) -> int:
     WrongCallError
         The call cannot be carried out; nothing was written.
     """
-    files = _freezing(request) if _FREEZE in request.pytest_arguments else _files(request.chosen)
+    freezing = _FREEZE in request.pytest_arguments
+    claims = () if freezing or CLAIMS not in request.chosen else _claimed(request)
+    files = (
+        _freezing(request) if freezing else _files(tuple(name for name in request.chosen if name != CLAIMS) + claims)
+    )
     _check(request)
     command = [sys.executable, "-P", "-m", "pytest", *SPECIFICATION_ARGUMENTS, *map(str, files)]
     command += ["-p", "xdist.plugin", "-p", "syrupy", "-n", request.workers, "--dist", "worksteal"]
@@ -104,6 +110,21 @@ def _environment() -> dict[str, str]:
     return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 
 
+def _claimed(request: GatesRequest) -> tuple[str, ...]:
+    """Experiments of the specification that the contract claims."""
+    from ecdd.bundle.loading import load_bundle
+    from ecdd.contract.loading import load_contract
+
+    try:
+        contract = load_bundle(request.bundle).contract if request.contract is None else load_contract(request.contract)
+    except (EcddError, OSError) as error:
+        raise WrongCallError(str(error).splitlines()[0]) from None
+    claims, declared = contract.policy.release.claims, load_specification()
+    if not (found := tuple(claim for claim in claims if claim in declared)):
+        raise WrongCallError(f"{CLAIMS}: release.claims of the contract names no experiment of the specification")
+    return found
+
+
 def _files(chosen: tuple[str, ...]) -> list[Path]:
     """Clause files of gates and experiments, in the order of the declarations."""
     declared = load_specification()
@@ -113,7 +134,10 @@ def _files(chosen: tuple[str, ...]) -> list[Path]:
         known.setdefault(key.lower(), []).append(about)
     if unknown := [name for name in chosen if name.lower() not in known]:
         names = ", ".join(dict.fromkeys(about.gate for about in declared.values()))
-        msg = f"{unknown[0]}: no such gate or experiment; there are {names}, and experiments from {min(declared)} on"
+        msg = (
+            f"{unknown[0]}: no such gate or experiment; there are {names}, experiments from {min(declared)} on, and "
+            f"{CLAIMS}"
+        )
         raise WrongCallError(msg)
     wanted = [about for name in chosen or declared for about in known[name.lower()]]
     return list(dict.fromkeys(ROOT / about.file for about in wanted))

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEAD: Final = 0.01  # of its layer's median: a channel of the trunk below it has no size to go by
-SUFFIX: Final = ".onnx"
 
 
 def load_exported(path: Path, trunk: Lite) -> Lite:

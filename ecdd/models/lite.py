@@ -108,6 +108,7 @@ class InvertedResidual(nn.Module):
         self.project = SameConv(middle, shape.outputs, 1)
         self.project_norm = _norm(shape.outputs)
         self.shortcut = shape.stride == 1 and shape.inputs == shape.outputs
+        self.skipped = 0.0  # share of training pictures that take the shortcut alone
 
     def forward(self, x: Tensor) -> Tensor:
         """Compute the block, (N, inputs, H, W) to (N, outputs, ceil(H / stride), ceil(W / stride))."""
@@ -116,7 +117,12 @@ class InvertedResidual(nn.Module):
             inner = functional.relu6(self.expand.normed(inner, self.expand_norm))
         inner = functional.relu6(self.depthwise.normed(inner, self.depthwise_norm))
         inner = self.project.normed(inner, self.project_norm)
-        return x + inner if self.shortcut else inner
+        if not self.shortcut:
+            return inner
+        if self.training and self.skipped:
+            taken = torch.rand(len(x), 1, 1, 1, device=x.device) >= self.skipped
+            inner = inner * taken / (1 - self.skipped)
+        return x + inner
 
 
 class Lite(PatchNetwork):
@@ -154,6 +160,18 @@ class Lite(PatchNetwork):
             elif isinstance(module, nn.Linear):
                 nn.init.zeros_(module.weight)
                 nn.init.zeros_(module.bias)
+
+    def skip_blocks(self, share: float) -> None:
+        """Let training pictures pass blocks by their shortcut alone: stochastic depth (Huang et al., 2016).
+
+        Parameters
+        ----------
+        share : float
+            Of the pictures at the deepest block, 0 to below 1; less before it, in proportion to depth.
+        """
+        for depth, block in enumerate(self.blocks, start=1):
+            assert isinstance(block, InvertedResidual)
+            block.skipped = share * depth / len(self.blocks)
 
     def depth_features(self, x: Tensor) -> list[Tensor]:
         """Compute what the heads read, from fine to coarse.

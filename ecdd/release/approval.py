@@ -197,7 +197,10 @@ def decide(
             for key, record in sorted(records.items())
             for entry in record.not_applicable
         ),
-        not_claimed=not_claimed(claims, contract.policy.evaluation.splits, declared),
+        not_claimed=tuple(
+            f"{one} (red in {red[key]})" if (key := one.partition(" ")[0]) in red else one
+            for one in not_claimed(claims, contract.policy.evaluation.splits, declared)
+        ),
         never_tested_on=never_tested_on(bundle.path),
         attested_by="" if evidence_key is None else str(load_public(evidence_key).keyid),
         limits=limits_of(contract.values),

@@ -105,6 +105,36 @@ def make_batch(
     )
 
 
+def mixed(batch: Batch, parameter: float, rng: np.random.Generator) -> Batch:
+    """Mix every picture with another of its batch, and their labels in the same shares (Zhang et al., 2018).
+
+    Parameters
+    ----------
+    batch : Batch
+        N pictures.
+    parameter : float
+        Both of the Beta distribution that a picture's own share is drawn from; the larger share is its own.
+    rng : Generator
+        Source of randomness.
+
+    Returns
+    -------
+    Batch
+        Labels between 0 and 1; a mask is known where both are.
+    """
+    count = len(batch.labels)
+    drawn = rng.beta(parameter, parameter, count).astype(np.float32)
+    share = torch.from_numpy(np.minimum(drawn, 1 - drawn))
+    other = torch.from_numpy(rng.permutation(count))
+    wide = share[:, None, None]
+    return Batch(
+        torch.lerp(batch.tensors, batch.tensors[other], wide[..., None]),
+        torch.lerp(batch.labels, batch.labels[other], share),
+        torch.lerp(batch.masks, batch.masks[other], wide),
+        batch.known & batch.known[other],
+    )
+
+
 def pooled_logits(
     model: PatchNetwork,
     variants: Sequence[HasTensor],

@@ -104,7 +104,15 @@ class DistilSettings(_Settings):
 
 
 class OptimiseSettings(_Settings):
-    """Optimiser, schedule and stopping."""
+    """Optimiser, schedule, stopping, and what keeps a network from learning its pictures by heart.
+
+    Attributes
+    ----------
+    mixup : float
+        Both parameters of the Beta distribution of a pair's shares (Zhang et al., 2018); 0 mixes nothing.
+    skipped_blocks : float
+        Share of pictures that pass the deepest block by its shortcut alone, see `Lite.skip_blocks`.
+    """
 
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     draws: Annotated[int, Field(ge=8, le=10**7)]
@@ -125,6 +133,8 @@ class OptimiseSettings(_Settings):
     channels_last: bool = False
     full_size_epochs: Annotated[int, Field(ge=0, le=10_000)] = 0
     freeze: tuple[str, ...] = ()
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    skipped_blocks: Annotated[float, Field(ge=0, lt=1)] = 0.0
     choose: Literal["best", "last"] = "best"
 
 

@@ -19,7 +19,7 @@ from ecdd.files import write_bytes, write_text
 from ecdd.models.architectures import build_network
 from ecdd.models.lite import Lite
 from ecdd.models.patch_network import PatchNetwork
-from ecdd.training.batches import Batch, make_batch, pooled_logits
+from ecdd.training.batches import Batch, make_batch, mixed, pooled_logits
 from ecdd.training.config import FaceTrainingConfig, OptimiseSettings, TrainingConfig, TrainingError
 from ecdd.training.curves import EpochRecord, log_text
 from ecdd.training.face_draws import FaceDraws, FaceSet
@@ -79,6 +79,8 @@ class _Run:
     ) -> None:
         self.model = seeded_network(config, policy, start.init)
         self.frozen = freeze(self.model, (*start.freeze, *config.optimise.freeze))
+        if isinstance(self.model, Lite):
+            self.model.skip_blocks(config.optimise.skipped_blocks)
         self.model.to(processes.device)
         self.parallel = processes.wrap(self.model)
         self.averaged = seeded_network(config, policy, start.init).eval().to(processes.device)
@@ -269,6 +271,8 @@ def _one_epoch(
 ) -> float:
     settings = config.optimise
     run.train_mode()
+    # stochastic depth draws from torch's own generator: of seed, epoch and process alone, so that resuming is exact
+    torch.manual_seed(int(np.random.SeedSequence([config.seed, epoch, run.processes.rank]).generate_state(1)[0]))
     losses = []
     if isinstance(data, FaceDraws):
         batches = _faces(run, config, policy, data, epoch)
@@ -304,7 +308,10 @@ def _faces(
     size = settings.batch // run.processes.count
     for begin in range(0, settings.draws - settings.batch + 1, settings.batch):
         first = begin + run.processes.rank * size
-        yield data.batch(size, policy.pixel_pipeline.input_size if whole else settings.crop, (epoch, first))
+        batch = data.batch(size, policy.pixel_pipeline.input_size if whole else settings.crop, (epoch, first))
+        if settings.mixup:
+            batch = mixed(batch, settings.mixup, np.random.default_rng([config.seed, epoch, first]))
+        yield batch
 
 
 def _step(

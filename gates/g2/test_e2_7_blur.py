@@ -2,19 +2,24 @@
 correlates with error, or is replaced.
 
 A gate on a metric that does not follow the harm turns away good pictures and keeps bad ones. Fails when the metric
-does not fall with the radius, or when pictures that pass the gate are judged unreliably.
+does not fall with the radius, when pictures that pass the gate are judged unreliably, or when the least sharp of them
+are judged worse than the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from gates.support.fixtures import Detector, Evidence, GoldenSet
+from ecdd.evaluation.metrics import Row, at_operating_point, reached_model
+from ecdd.evaluation.transforms import UNTOUCHED
+from gates.support.fixtures import Detector, Evidence, GoldenSet, PolicyContract
 from gates.support.portraits import golden_portraits, open_portrait, png, relaxed, sweep_portraits
+from gates.support.score_tables import Scores
 from gates.support.sweeps import check_inside_gate, level_rows, rank_correlation, run_sweep
 
 RADII = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
@@ -75,3 +80,31 @@ def test_noise_defeats_the_metric(evidence: Evidence, golden: GoldenSet, detecto
     evidence.measure("blur_metric_sharp", values[0], "level^2")
     evidence.measure("blur_metric_blurred_and_noisy", after[0].blur if after else float("nan"), "level^2")
     evidence.check("blur_metric_blurred", values[1], limit=values[0], op="<", unit="level^2", n=1)
+
+
+@pytest.mark.experiment("E2.7")
+def test_least_sharp_faces_that_pass(evidence: Evidence, policy: PolicyContract, scores: Scores) -> None:
+    """The limit stands where faces are still judged as well as sharper ones: a tenth of CALIBRATION, by class."""
+    if scores.calibration is None:
+        evidence.not_tested("errors near the limit", "there is no table of calibration pictures")
+    else:
+        compare_least_sharp(evidence, policy, scores.calibration.of(UNTOUCHED))
+
+
+def compare_least_sharp(evidence: Evidence, policy: PolicyContract, rows: Sequence[Row]) -> None:
+    """Error rates of the least sharp faces that pass, at least as many as a group needs, against the others'."""
+    least, limit = policy.evaluation.min_group_pictures, policy.evaluation.max_group_error_increase
+    for error, label in (("fpr", 0), ("fnr", 1)):
+        judged = [row for row in reached_model(rows) if row["label"] == label]
+        ordered = sorted(judged, key=lambda row: (row["blur"], row["file_sha256"]))
+        count = max(least, len(ordered) // 10)
+        if len(ordered) < 2 * count:
+            evidence.not_tested(f"{error} near the limit", f"fewer than {2 * count} faces of the class")
+            continue
+        near, rest = (
+            getattr(at_operating_point(part, policy.operating_point), error).value
+            for part in (ordered[:count], ordered[count:])
+        )
+        evidence.check(f"{error}_increase_near_limit", near - rest, limit=limit, unit="rate", n=count,
+                       clause="evaluation.max_group_error_increase")  # fmt: skip
+        evidence.measure(f"sharpest_near_limit_{error}", ordered[count - 1]["blur"], "level^2")

@@ -173,7 +173,7 @@ _RESYNTHESISED: Final[tuple[_ForgeryRow, ...]] = (
     ("collins", 201, "JPEG quality 95 4:4:4", ()),
     ("hopper", 202, "PNG", ()),
     ("coelho", 203, "JPEG quality 92 4:2:0", ()),
-    ("oath_a", 204, "PNG", _TOO_SOFT),
+    ("oath_a", 204, "PNG", ()),
     ("oath_b", 205, "JPEG quality 92 4:2:0", _TOO_SOFT),
 )
 # crop (left, top, right, bottom), seed, encoding: not all square

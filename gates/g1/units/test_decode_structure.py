@@ -200,3 +200,13 @@ def test_noise_is_never_a_picture() -> None:
     for size in (1, 2, 3, 8, 12, 100, 5000):
         for prefix in (b"", b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"RIFF\x20\0\0\0WEBP"):
             assert outcome(prefix + rng.bytes(size)) != ()
+
+
+def test_a_turned_picture_is_held_to_what_its_copy_needs() -> None:
+    """The same pixels decode within a limit as they are and not where they have to be turned."""
+    image = asymmetric().resize((900, 700))
+    upright = encode(image, "JPEG")
+    turned = encode(image, "JPEG", exif=exif_with_orientation(6))
+    between = pixels_with(max_decode_bytes=image.width * image.height * 9 // 2 + len(turned))
+    assert outcome(upright, between) == ()
+    assert outcome(turned, between) == ("IO-004",)

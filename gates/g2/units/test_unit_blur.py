@@ -16,7 +16,9 @@ from ecdd.pipeline.blur import laplacian_variance, luma
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.reason_codes import ReasonCode
 from ecdd.pipeline.stages import prepare
+from gates.g2.test_e2_7_blur import compare_least_sharp
 from gates.support.drawn_faces import draw_face, texture
+from gates.support.fixtures import Evidence
 
 GOLDEN = Path(__file__).parents[3] / "golden"
 
@@ -81,3 +83,32 @@ def test_the_models_size_does_not_move_the_limit(side: int) -> None:
         assert [one.quality for one in faces[0]] == [one.quality for one in faces[1]]
         found += [ReasonCode.TOO_BLURRY in one.reason_codes for one in faces[1]]
     assert set(found) == {True, False}, "either side of the limit"
+
+
+def _judged(label: int, index: int, probability: float) -> dict[str, object]:
+    verdict = "abstain" if 0.2 < probability < 0.8 else "fake" if probability >= 0.8 else "real"
+    return {"label": label, "scope": "face", "outcome": "scored", "verdict": verdict, "probability": probability,
+            "reason_codes": "", "blur": 30.0 + index, "file_sha256": f"{label}{index:04}"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("wrong", "red"),
+    [
+        ([], set()),
+        ([(0, k) for k in range(4)], {"fpr_increase_near_limit"}),
+        ([(1, k) for k in range(4)], {"fnr_increase_near_limit"}),
+        ([(label, 150 + k) for label in (0, 1) for k in range(9)], set()),  # errors among the sharp are no matter here
+    ],
+)
+def test_a_limit_below_which_faces_are_misjudged_is_red(
+    wrong: list[tuple[int, int]], red: set[str], tmp_path: Path
+) -> None:
+    rows = [_judged(y, k, float(y) if (y, k) not in wrong else 1.0 - y) for y in (0, 1) for k in reversed(range(200))]
+    evidence = Evidence("E2.7", "unit", tmp_path)
+    compare_least_sharp(evidence, load_contract().policy, rows)
+    assert {metric.name for metric in evidence.metrics if metric.verdict != "pass"} == red
+    assert [metric.n for metric in evidence.metrics] == [20, 20]
+    evidence = Evidence("E2.7", "unit", tmp_path)
+    compare_least_sharp(evidence, load_contract().policy, rows[:200] + rows[200:239])
+    assert len(evidence.metrics) == 1
+    assert "fewer than 40 faces" in evidence.missing[0].why

@@ -9,6 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ecdd.contract.loading import load_contract
+from ecdd.detector import Detector
+from ecdd.golden.golden_sets import GoldenSet, load_golden
 from ecdd.pipeline.guardrails import (
     faces_that_count,
     faces_to_judge,
@@ -17,6 +19,8 @@ from ecdd.pipeline.guardrails import (
 )
 from ecdd.pipeline.quality import FaceQuality, compression_is_heavy, face_codes, is_soft
 from ecdd.pipeline.reason_codes import ReasonCode
+from ecdd.specification import CONTRACT, GOLDEN
+from gates.support.portraits import with_limits_of
 
 GATES = load_contract(Path(__file__).parents[3] / "contracts" / "policy_contract.yaml").policy.quality_gates.model_copy(
     update={
@@ -135,3 +139,18 @@ def test_every_good_face_is_judged_unless_only_the_largest_counts() -> None:
     assert faces_to_judge(largest, codes) == (1,)
     assert faces_to_judge(largest, [(), (BLURRY,), ()]) == ()
     assert faces_that_count([], GATES.model_copy(update={"multi_face_policy": "largest_face"})) == ()
+
+
+def test_codes_of_the_golden_set_are_asked_under_its_own_limits(tmp_path: Path) -> None:
+    """A team's limit for its own model turns no golden code red; its own set's codes are under its own limits."""
+    golden, shipped = load_golden(GOLDEN), Detector.load("tiny")
+    own = load_contract(CONTRACT).policy.quality_gates
+    other = Detector(
+        shipped.bundle,
+        shipped.contract.with_values({"quality_gates.blur_threshold": 60.0, "quality_gates.max_roll": 20.0}),
+    )
+    judged = with_limits_of(golden, other).policy.quality_gates
+    assert (judged.blur_threshold, judged.max_roll) == (own.blur_threshold, 20.0)
+    same = Detector(shipped.bundle, shipped.contract.with_values({"quality_gates.blur_threshold": own.blur_threshold}))
+    assert with_limits_of(golden, same) is same
+    assert with_limits_of(GoldenSet(tmp_path, golden.manifest), other) is other

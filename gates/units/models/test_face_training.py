@@ -17,6 +17,7 @@ from ecdd.pipeline.face import face_crop_box
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.preprocess import CropBox
 from ecdd.specification import GOLDEN, SPLIT
+from ecdd.training.batches import mixed
 from ecdd.training.config import DrawShares, FaceTrainingConfig, TrainingError, load_face_config
 from ecdd.training.degradations import degrade, harmonise
 from ecdd.training.face_draws import MEASURED_NATIVE, MEASURED_SIDE, Drawn, FaceDraws, FaceSet, measured_tensors
@@ -197,13 +198,13 @@ def test_twin_and_original_are_of_one_size_and_differ(tmp_path: Path) -> None:
     assert 0 <= crop.y0 < crop.y1 <= 200
 
 
-def quick() -> FaceTrainingConfig:
-    changed = {"epochs": 2, "draws": 8, "batch": 4, "crop": 64, "full_size_epochs": 0, "warmup_epochs": 0}
+def quick(**more: float) -> FaceTrainingConfig:
+    changed = more | {"epochs": 2, "draws": 8, "batch": 4, "crop": 64, "full_size_epochs": 0, "warmup_epochs": 0}
     return CONFIG.model_copy(update={"optimise": CONFIG.optimise.model_copy(update=changed)})
 
 
 def test_interrupted_training_of_lite_resumes_to_the_same_bit(regions: list[FaceRegion], tmp_path: Path) -> None:
-    config, policy = quick(), CONTRACT.policy
+    config, policy = quick(mixup=0.2, skipped_blocks=0.5), CONTRACT.policy
     watched = FaceSet(list(measured_tensors(regions[:1] + regions[16:17], PIXELS, "harmonised", 1)))
     whole = list(train_network(config, policy, draws(regions), watched, tmp_path / "a", Start(), ALONE))
     steps = train_network(config, policy, draws(regions), watched, tmp_path / "b", Start(), ALONE)
@@ -214,6 +215,23 @@ def test_interrupted_training_of_lite_resumes_to_the_same_bit(regions: list[Face
     first, second = (outcome(config, policy, tmp_path / name).model.state_dict() for name in ("a", "b"))
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert any(float(value.abs().sum()) > 0 for key, value in first.items() if key.startswith("heads."))
+
+
+def test_mixed_pictures_are_mostly_their_own_and_so_are_their_labels(regions: list[FaceRegion]) -> None:
+    plain = draws(regions).batch(8, 64, (1, 0))
+    once, again = (mixed(plain, 1.0, np.random.default_rng(3)) for _ in range(2))
+    assert torch.equal(once.tensors, again.tensors)
+    share = (once.labels - plain.labels).abs()
+    assert float(share.max()) > 0.05
+    assert float(share.max()) <= 0.5
+    moved = (once.tensors - plain.tensors).flatten(1).norm(dim=1) / plain.tensors.flatten(1).norm(dim=1)
+    assert bool((moved[share > 0.05] > 0).all())
+    other = np.random.default_rng(3)
+    drawn = other.beta(1.0, 1.0, 8).astype(np.float32)
+    part, order = torch.from_numpy(np.minimum(drawn, 1 - drawn)), torch.from_numpy(other.permutation(8))
+    expected = plain.labels * (1 - part) + plain.labels[order] * part
+    assert torch.allclose(once.labels, expected, atol=1e-6)
+    assert torch.equal(once.known, plain.known & plain.known[order])
 
 
 def test_frozen_layers_stay_and_the_rest_learns(regions: list[FaceRegion], tmp_path: Path) -> None:

@@ -103,6 +103,26 @@ def test_folded_norms_are_the_norms(network: Lite) -> None:
     assert not torch.allclose(batch_statistics, folded, atol=1e-3)
 
 
+def test_skipped_blocks_are_for_training_alone_and_keep_the_mean(network: Lite) -> None:
+    x = torch.randn(2000, BLOCKS[2].inputs, 4, 4)
+    block = network.blocks[2]
+    with torch.inference_mode():
+        plain = block(x)
+        network.skip_blocks(0.5)
+        assert block.skipped == pytest.approx(0.1)
+        assert torch.equal(block(x), plain)
+        block.train()
+        for norm in (block.expand_norm, block.depthwise_norm, block.project_norm):
+            norm.eval()
+        torch.manual_seed(5)
+        found = block(x)
+    network.skip_blocks(0.0)
+    block.eval()
+    alone = (found == x).flatten(1).all(dim=1)
+    assert 0.07 < float(alone.float().mean()) < 0.13
+    assert torch.allclose((found - x)[~alone] * 0.9, (plain - x)[~alone], atol=1e-5)
+
+
 def test_exported_files_are_the_network(network: Lite) -> None:
     batch = s4(2)
     reference = reference_map(network, batch)

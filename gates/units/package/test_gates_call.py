@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from subprocess import CompletedProcess
 
 import pytest
 
 from ecdd.bundle import bundle_path
 from ecdd.cli import main
+from ecdd.evidence import gates_run
 from ecdd.specification import CONTRACT, GOLDEN
 
 Prepare = Callable[[Path], list[str]]
@@ -47,6 +50,8 @@ WRONG: dict[str, tuple[Prepare, str]] = {
     "unknown_gate": (lambda _: ["G9"], "G9: no such gate"),
     "unknown_experiment": (lambda _: ["E1.99"], "E1.99: no such gate"),
     "missing_bundle": (lambda _: ["--bundle", "nowhere"], "nowhere"),
+    "claims_of_a_missing_bundle": (lambda _: ["claims", "--bundle", "nowhere"], "nowhere"),
+    "claims_of_a_missing_contract": (lambda _: ["claims", "--contract", "nowhere.yaml"], "nowhere.yaml"),
     "damaged_bundle": (_damaged, "model.tflite"),
     "missing_contract": (lambda _: ["--contract", "nowhere.yaml"], "nowhere.yaml"),
     "golden_of_another_contract": (_other_contract, "golden set of another contract"),
@@ -83,6 +88,27 @@ def test_a_wrong_call_is_one_line(
     assert line in said
     assert len(said.strip().splitlines()) == 1
     assert list(empty.iterdir()) == []
+
+
+def test_claims_are_the_files_of_what_the_contract_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An experiment that is not claimed is not run, and one that is named beside the claims is."""
+    contract = tmp_path / "contract.yaml"
+    contract.write_text(
+        re.sub(r"claims: \{value: \[.*?\]", 'claims: {value: ["E1.2", "E100.1", "E5.4"]', CONTRACT.read_text("utf-8"))
+    )
+    ran: list[list[str]] = []
+    monkeypatch.setattr(
+        gates_run.subprocess, "run", lambda command, **_: ran.append(command) or CompletedProcess([], 0)
+    )
+    for chosen in (("claims",), ("G3", "claims", "E1.2")):
+        request = gates_run.GatesRequest(chosen, None, contract, None, None, "0", tmp_path / "out", None)
+        assert gates_run.run_gates(request) == 0
+    found = [[Path(one).name[5:9] for one in command if "/test_e" in one] for command in ran]
+    assert found[0] == ["e1_2", "e5_4"]
+    assert found[1] == ["e3_1", "e3_2", "e3_3", "e3_4", "e3_5", "e3_6", "e3_7", "e1_2", "e5_4"]
+    contract.write_text(re.sub(r'"E1.2", "E100.1", "E5.4"', '"E100.1"', contract.read_text("utf-8")))
+    with pytest.raises(gates_run.WrongCallError, match="names no experiment of the specification"):
+        gates_run.run_gates(gates_run.GatesRequest(("claims",), None, contract, None, None, "0", None, None))
 
 
 def test_two_runs_into_one_folder(

@@ -38,6 +38,17 @@ def test_where_the_gates_keep_a_run_a_release_looks_for_reds(
     assert any(f"waiver of {KEY}: known red for this payload" in reason for reason in reasons) == known
 
 
+@pytest.mark.parametrize("value", [1e9, 0.0])
+def test_what_is_red_and_not_claimed_is_said_so(value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever leaves an experiment out of the claims says at least that it is known to be red."""
+    monkeypatch.chdir(tmp_path)
+    bundle = load_bundle(bundle_path("tiny"))
+    options = RunOptions(tmp_path, bundle.path, None, GOLDEN, None, None, None, TODAY)
+    make_evidence(options.folder, bundle, load_specification(), {"E6.5": value})
+    said = next(one for one in decide(bundle, [], [], TODAY).not_claimed if one.startswith("E6.5 "))
+    assert ("(red in " in said) == bool(value)
+
+
 def test_of_several_runs_the_red_one_counts(tmp_path: Path) -> None:
     """A green record never takes the place of a red one, nor one that measured nothing of a green one."""
     bundle = load_bundle(bundle_path("tiny"))

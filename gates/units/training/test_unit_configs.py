@@ -18,7 +18,7 @@ CONFIGS = [path for path in SHIPPED if "lite" not in path.stem]  # `lite` learns
 
 def test_the_configurations_are_those_that_are_documented() -> None:
     names = {path.stem for path in SHIPPED}
-    lite = {"lite", "lite_second_stage", "lite_third_stage"}
+    lite = {"lite", "lite_second_stage", "lite_third_stage", "lite_fourth_stage"}
     assert names == {"finetune_student", "finetune_teacher", *lite, "smoke", "student", "teacher"}
 
 
