@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from ecdd.calibration.binomial_bounds import allowed_errors
 from ecdd.calibration.metrics import Floats, Labels, checked
 
 # Distance kept between a threshold and a score, and the grid that thresholds are rounded to: one closer to a score than
@@ -109,9 +110,12 @@ def risk_coverage(probabilities: NDArray[np.floating], labels: NDArray[np.intege
 
 
 def choose_t_real(
-    probabilities: Floats, labels: Labels, highest: float, t_fake: float, max_abstain_rate: float
+    probabilities: Floats, labels: Labels, highest: float, t_fake: float, max_abstain_rate: float, confidence: float
 ) -> float:
-    """Choose the lower end of the band: least selective risk among those that keep the abstain limit.
+    """Choose the lower end of the band: least selective risk among those that are shown to keep the abstain limit.
+
+    Shown means by the exact upper bound, as the limits on errors are: a band that fills the limit on the calibration
+    pictures breaks it on every second set of others.
 
     Parameters
     ----------
@@ -123,11 +127,13 @@ def choose_t_real(
         Upper end.
     max_abstain_rate : float
         Of each class.
+    confidence : float
+        Of the bound.
 
     Returns
     -------
     float
-        ``highest`` where the abstain limit cannot be kept: every lower one abstains more. Of equal risks the higher
+        ``highest`` where the abstain limit cannot be shown: every lower one abstains more. Of equal risks the higher
         threshold, which decides more.
     """
     above = (np.floor(np.unique(probabilities) / STEP) + 2) * STEP  # just above each score
@@ -135,10 +141,12 @@ def choose_t_real(
     by_class = [np.sort(probabilities[labels == label]) for label in (0, 1)]
     low = [np.searchsorted(scores, candidates, side="right") for scores in by_class]
     high = [len(scores) - int(np.searchsorted(scores, t_fake, side="left")) for scores in by_class]
-    abstains = [1 - (low[k] + high[k]) / len(by_class[k]) for k in (0, 1)]
     decided = low[0] + low[1] + high[0] + high[1]
     risk = np.divide(low[1] + high[0], decided, out=np.ones(len(candidates)), where=decided > 0)
-    allowed = np.maximum(*abstains) <= max_abstain_rate
+    kept = [
+        n - low[k] - high[k] <= allowed_errors(n, max_abstain_rate, confidence) for k, n in enumerate(map(len, by_class))
+    ]
+    allowed = kept[0] & kept[1]
     if not allowed.any():
         return highest
     return float(candidates[int(np.argmin(np.where(allowed, risk, np.inf)))])

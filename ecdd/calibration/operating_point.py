@@ -61,8 +61,8 @@ def choose_thresholds(
     """Choose t_fake from the reals and t_real from the fakes, in the order of the contract's priorities.
 
     The primary constraint (FPR) always decides ``t_fake``; the secondary (FNR) bounds ``t_real`` below it. Where the
-    abstain limit leaves room, ``t_real`` goes down to the least selective risk; where it cannot hold, that is noted
-    with the least AUC that would suffice, and the bounds on errors are kept.
+    upper bound of the abstain rates leaves room, ``t_real`` goes down to the least selective risk; where the rates
+    themselves cannot hold, that is noted with the least AUC that would suffice, and the bounds on errors are kept.
 
     Parameters
     ----------
@@ -88,7 +88,8 @@ def choose_thresholds(
     notes: list[str] = []
     t_fake = _t_fake(real, policy, notes)
     highest = _t_real(fake, t_fake, policy, notes)
-    t_real = round(choose_t_real(p, y, highest, t_fake, policy.max_abstain_rate), 6)
+    chosen = choose_t_real(p, y, highest, t_fake, policy.max_abstain_rate, policy.confidence)
+    t_real = round(chosen, 6)
     false_positives, false_negatives = int((real >= t_fake).sum()), int((fake <= t_real).sum())
     fpr = clopper_pearson_upper(false_positives, len(real), policy.confidence)
     fnr = clopper_pearson_upper(false_negatives, len(fake), policy.confidence)

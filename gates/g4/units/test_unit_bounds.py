@@ -103,14 +103,16 @@ def test_t_real_has_least_risk_among_those_that_keep_the_abstain_limit(seed: int
     y = np.repeat([0, 1], 40)
     p = sigmoid(rng.normal(2 * y - 1, 1.2))
     highest, t_fake = 0.45, 0.7
-    found = choose_t_real(p, y, highest, t_fake, limit)
+    found = choose_t_real(p, y, highest, t_fake, limit, 0.9)
     tried = [highest, *[float(v) + 1.5e-6 for v in p if v + 1.5e-6 < highest]]
-    kept = [r for r in (band_rates(p, y, t, t_fake) for t in tried) if max(r.abstain_real, r.abstain_fake) <= limit]
+    shown = {k: clopper_pearson_upper(k, 40, 0.9) <= limit for k in range(41)}
+    every = [band_rates(p, y, t, t_fake) for t in tried]
+    kept = [r for r in every if shown[round(40 * max(r.abstain_real, r.abstain_fake))]]
     if not kept:
         assert found == highest
         return
     now = band_rates(p, y, found, t_fake)
-    assert max(now.abstain_real, now.abstain_fake) <= limit
+    assert shown[round(40 * max(now.abstain_real, now.abstain_fake))]
     assert now.selective_risk == pytest.approx(min(r.selective_risk for r in kept))
 
 
@@ -119,7 +121,7 @@ def test_one_more_error_is_taken_where_enough_more_is_decided() -> None:
     real, fake = [0.05, 0.11, 0.12, 0.13, 0.14, 0.15, 0.8, 0.8], [0.08, *[0.9] * 8]
     p, y = np.array(real + fake), np.repeat([0, 1], [len(real), len(fake)])
     assert [band_rates(p, y, t, 0.7).selective_risk for t in (0.06, 0.2)] == pytest.approx([2 / 11, 3 / 17])
-    assert choose_t_real(p, y, 0.2, 0.7, 0.9) == 0.2
+    assert choose_t_real(p, y, 0.2, 0.7, 0.9, 0.95) == 0.2
 
 
 def test_a_real_that_scores_the_threshold_itself_counts_as_an_error() -> None:
