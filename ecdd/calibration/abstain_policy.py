@@ -144,7 +144,8 @@ def choose_t_real(
     decided = low[0] + low[1] + high[0] + high[1]
     risk = np.divide(low[1] + high[0], decided, out=np.ones(len(candidates)), where=decided > 0)
     kept = [
-        n - low[k] - high[k] <= allowed_errors(n, max_abstain_rate, confidence) for k, n in enumerate(map(len, by_class))
+        n - low[k] - high[k] <= allowed_errors(n, max_abstain_rate, confidence)
+        for k, n in enumerate(map(len, by_class))
     ]
     allowed = kept[0] & kept[1]
     if not allowed.any():
