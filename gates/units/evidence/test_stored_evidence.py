@@ -25,8 +25,8 @@ ROOT = Path(__file__).resolve().parents[3]
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run of two experiments, one green and one red."""
     folder = tmp_path_factory.mktemp("run")
-    command = [sys.executable, "-m", "pytest", "gates/g4", "gates/g6/test_e6_2_time_split.py", "-q", "-n", "0"]
-    command += ["-p", "no:cacheprovider", "--report-dir", str(folder), "-k", "test_e4_4 or test_e6_2"]
+    command = [sys.executable, "-m", "pytest", "gates/g6", "-q", "-n", "0"]
+    command += ["-p", "no:cacheprovider", "--report-dir", str(folder), "-k", "test_e6_1 or test_e6_2"]
     subprocess.run([*command, "--junitxml", str(folder / "junit.xml")], cwd=ROOT, capture_output=True, check=False)
     return folder
 
@@ -49,7 +49,7 @@ def test_a_run_agrees_with_itself(run: Path) -> None:
 
 
 def _raise_value(folder: Path) -> None:
-    path = folder / "phase4_results" / "E4.4.json"
+    path = folder / "phase6_results" / "E6.1.json"
     path.write_text(path.read_text().replace('"verdict": "fail"', '"verdict": "pass"'))
 
 
@@ -75,7 +75,7 @@ def _drop_record(folder: Path) -> None:
 
 
 EDITS: dict[str, tuple[Callable[[Path], None], str]] = {
-    "record": (_raise_value, "E4.4: the record is not the one in index.json"),
+    "record": (_raise_value, "E6.1: the record is not the one in index.json"),
     "line removed": (_drop_line, "evidence.jsonl line 1: edited, removed or exchanged"),
     "line edited": (_edit_line, "edited, removed or exchanged"),
     "junit": (_edit_junit, "is passed there and failed in evidence.jsonl"),
@@ -109,7 +109,7 @@ def test_another_contract_judges_the_same_numbers(run: Path, tmp_path: Path) -> 
     text = (default_bundle_path() / "policy_contract.yaml").read_text(encoding="utf-8")
     other = tmp_path / "other.yaml"
     other.write_text(text.replace("max_abstain_rate: {value: 0.3,", "max_abstain_rate: {value: 0.5,"))
-    assert "E4.4  FAIL" in _judge(run).stdout
+    assert "E6.1  FAIL" in _judge(run).stdout
     lax = _judge(run, "--contract", other)
     assert "operating_point.max_abstain_rate 0.3 -> 0.5" in lax.stdout
     assert lax.returncode == ("FAIL" in lax.stdout)
