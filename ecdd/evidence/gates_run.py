@@ -86,10 +86,11 @@ def run_gates(request: GatesRequest, lines: int | None = None) -> int:
         The call cannot be carried out; nothing was written.
     """
     freezing = _FREEZE in request.pytest_arguments
-    claims = () if freezing or CLAIMS not in request.chosen else _claimed(request)
-    files = (
-        _freezing(request) if freezing else _files(tuple(name for name in request.chosen if name != CLAIMS) + claims)
-    )
+    if freezing:
+        files = _freezing(request)
+    else:
+        named = tuple(name for name in request.chosen if name.lower() != CLAIMS)
+        files = _files(named + (_claimed(request) if len(named) < len(request.chosen) else ()))
     _check(request)
     command = [sys.executable, "-P", "-m", "pytest", *SPECIFICATION_ARGUMENTS, *map(str, files)]
     command += ["-p", "xdist.plugin", "-p", "syrupy", "-n", request.workers, "--dist", "worksteal"]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from ecdd.errors import EcddError
 from ecdd.files import read_yaml
@@ -153,6 +154,14 @@ class TrainingConfig(_Settings):
     forgeries: ForgerySettings | None = None
     distil: DistilSettings | None = None
 
+    @model_validator(mode="after")
+    def _what_is_carried_out(self) -> TrainingConfig:
+        for name in ("mixup", "skipped_blocks"):
+            if value := getattr(self.optimise, name):
+                msg = f"optimise.{name} {value}: only trainings on faces of every framing (lite) do that; leave it out"
+                raise ValueError(msg)
+        return self
+
 
 class DegradationRanges(_Settings):
     """What is done to every picture, of either class, and how often (`ecdd.training.degradations`).
@@ -245,6 +254,9 @@ class FaceTrainingConfig(_Settings):
         if self.kept_of_start and self.optimise.norm_statistics != "kept":
             msg = f"kept_of_start {self.kept_of_start}: means of weights fit optimise.norm_statistics kept only"
             raise ValueError(msg)
+        if self.optimise.skipped_blocks and self.architecture.name != "lite":
+            msg = f"optimise.skipped_blocks {self.optimise.skipped_blocks}: {self.architecture.name} has none to skip"
+            raise ValueError(msg)
         return self
 
     def shares(self) -> DrawShares:
@@ -283,8 +295,14 @@ def _read(path: Path, kind: type[_Config]) -> _Config:
         msg = f"{path}: not a readable YAML file ({error})"
         raise TrainingError(msg) from error
     except ValidationError as error:
-        lines = [f"{path}: {'.'.join(map(str, e['loc']))} = {e['input']!r:.200}: {e['msg']}" for e in error.errors()]
-        raise TrainingError("\n".join(lines)) from error
+        raise TrainingError("\n".join(f"{path}: {_said(problem)}" for problem in error.errors())) from error
+
+
+def _said(problem: ErrorDetails) -> str:
+    """Key, value and why; what contradicts another key names both itself."""
+    if not problem["loc"]:
+        return problem["msg"]
+    return f"{'.'.join(map(str, problem['loc']))} = {problem['input']!r:.200}: {problem['msg']}"
 
 
 def load_config(path: Path, architecture: str | None = None) -> TrainingConfig:

@@ -101,6 +101,22 @@ def nearly_a_face_is_a_face() -> None:
     second_look.SecondLook._is_refuted = lambda _self, _face, _image: False  # type: ignore[method-assign]
 
 
+def limit_of_another_network() -> None:
+    """The blur limit was set by another network: soft fakes pass the gate, and this one takes them for real."""
+    from ecdd.evaluation import metrics
+
+    really = metrics.reached_model
+
+    def planted(rows: Any) -> Any:
+        judged = really(rows)
+        fakes = sorted(row["blur"] for row in judged if row["label"] == 1)
+        soft = fakes[len(fakes) // 10] if fakes else 0.0
+        taken = {"probability": 0.0, "verdict": "real"}
+        return [row | taken if row["label"] == 1 and row["blur"] < soft else row for row in judged]
+
+    metrics.reached_model = planted
+
+
 def dithered_is_real() -> None:
     """Nobody looks at tonal values: a dithered face is judged by its dithering."""
     quality.has_few_tonal_values = lambda _quality, _gates: False

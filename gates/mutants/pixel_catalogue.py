@@ -80,6 +80,7 @@ _FACES = (
 _GROUP_RECALL = ("E2.9", "test_e2_9_framing.py::test_every_face_of_a_group", "group_recall")
 _STACK_RECALL = (*_GROUP_RECALL[:1], "test_e2_9_framing.py::test_every_face_of_a_long_picture", "stacked_recall")
 _HALF_TURN = ("E2.10", "test_e2_10_tonal_range_and_pose.py::test_turned_faces_abstain", "half_turn_judged")
+_LEAST_SHARP = ("E2.7", "test_e2_7_blur.py::test_least_sharp_faces_that_pass", "fnr_increase_near_limit")
 
 MUTANTS: Final[dict[str, Mutant]] = {
     "client_reencodes": planted(_SENT, serving_mutants.client_reencodes, pictures=6),
@@ -121,6 +122,7 @@ MUTANTS: Final[dict[str, Mutant]] = {
     "first_face_ends_the_search": planted(_GROUP_RECALL, guardrail_mutants.first_face_ends_the_search),
     "only_rows_in_parts": planted(_STACK_RECALL, guardrail_mutants.only_rows_in_parts),
     "nearly_a_face_is_a_face": planted(_HALF_TURN, guardrail_mutants.nearly_a_face_is_a_face),
+    "limit_of_another_network": planted(_LEAST_SHARP, guardrail_mutants.limit_of_another_network),
     "margin_of_the_width": planted(_MARGIN, guardrail_mutants.margin_of_the_width),
     "failed_face_forgotten": planted(_FAILED_FACE, guardrail_mutants.failed_face_forgotten),
     "places_of_judged_faces": planted(_FAILED_FACE, guardrail_mutants.places_of_judged_faces),

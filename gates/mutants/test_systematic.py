@@ -12,6 +12,7 @@ import pytest
 from gates.mutants.systematic import planting, sites, table
 from gates.mutants.systematic.campaign import _failed, by_file, runs
 from gates.mutants.systematic.coverage_map import Seen
+from gates.mutants.systematic.near_lines import closeness, lines_around
 from gates.mutants.systematic.sites import Site
 from gates.mutants.systematic.table import Result, Verdict
 
@@ -165,6 +166,45 @@ def test_each_further_file_costs_its_beginning() -> None:
     other = [Seen((f"f{k}::u",), 0.0, False) for k in range(100)]
     assert sum(len(run.tests) for run in runs(one, budget=4.0)) == 100
     assert sum(len(run.tests) for run in runs(other, budget=4.0)) == 5
+
+
+def test_a_test_beyond_the_budget_leaves_room_for_shorter_ones() -> None:
+    tests = [Seen((f"a::u{k}",), seconds, False) for k, seconds in enumerate((1.0, 50.0, 1.0))]
+    assert [test for run in runs(tests, budget=4.0) for test in run.tests] == ["a::u0", "a::u2"]
+
+
+AROUND = """LIMIT = 4
+OTHER = 5
+
+
+def read(size):
+    if size > LIMIT:
+        raise ValueError(size)
+    return size
+
+
+def unread(size):
+    return size > OTHER
+"""
+
+
+def test_lines_around_a_constant_are_those_of_the_functions_that_name_it() -> None:
+    assert lines_around(AROUND, 1) == frozenset(range(5, 9))
+    assert lines_around(AROUND, 7) == frozenset(range(5, 9))
+    assert lines_around(AROUND, 12) == lines_around(AROUND, 2) == frozenset((11, 12))
+    assert lines_around(AROUND, 3) == frozenset()
+
+
+def test_the_test_of_a_limit_is_closer_than_those_that_keep_it() -> None:
+    """Two test files; one test of the second goes beyond the limit."""
+    files = [
+        {6: {"a::1", "a::2"}, 8: {"a::1", "a::2"}},
+        {6: {"b::within", "b::beyond"}, 8: {"b::within"}, 7: {"b::beyond"}},
+    ]
+    close = closeness(files, lines_around(AROUND, 1))
+    assert max(close, key=close.__getitem__) == "b::beyond"
+    assert close["b::within"] == close["a::1"]
+    assert close["elsewhere"] < close["a::1"]
 
 
 def test_the_test_that_failed_is_named_with_its_spaces() -> None:

@@ -143,7 +143,7 @@ def runs(selections: list[Seen], budget: float) -> list[Seen]:
             files = {test.partition("::")[0] for test in seen.tests}
             cost = seen.seconds + (_FURTHER if files <= begun else _FIRST_OF_FILE)
             if spent and spent + cost > budget:
-                break
+                continue  # a shorter one that looks less closely may have room yet
             spent += cost
             begun |= files
             if tests and seconds + cost > longest:

@@ -14,6 +14,7 @@ from typing import Final
 import coverage
 
 from gates.mutants.systematic import LINES, OUTCOMES
+from gates.mutants.systematic.near_lines import closeness, lines_around
 from gates.mutants.systematic.sites import ROOT, Site
 from gates.mutants.warm_processes import run_pytest
 
@@ -77,11 +78,14 @@ class CoverageMap:
         """Tests that run the mutated line: experiments first, then those that are quick and about its module.
 
         A file of tests is about a module as far as the lines that it runs are that module's, and much more where it
-        imports it by name. Where a line runs while a module is imported or a fixture is made, every test of the file
-        may depend on it.
+        imports it by name; of its tests those come first that run what few others do around the line. Where a line
+        runs while a module is imported or a fixture is made, every test of the file may depend on it.
         """
         found: list[tuple[float, Seen]] = []
-        for lines, outcomes, share in self._of(str(ROOT / site.path)):
+        files = self._of(str(ROOT / site.path))
+        around = lines_around((ROOT / site.path).read_text(encoding="utf-8"), site.line)
+        close = closeness((_called(lines) for lines, _, _ in files), around)
+        for lines, outcomes, share in files:
             # the compiler joins some jumps (continue, break) with what stands before them
             contexts = lines.get(site.line) or lines.get(site.line - 1, [])
             if not contexts:
@@ -92,8 +96,16 @@ class CoverageMap:
                 if outcome["passed"] and (shared or test in called):
                     seconds = float(str(outcome["seconds"]))
                     seen = Seen((test,), seconds, bool(outcome["experiment"]))
-                    found.append(((seconds + _BEGINNING) / share, seen))
+                    found.append(((seconds + _BEGINNING) / (share * close[test]), seen))
         return [seen for _, seen in sorted(found, key=lambda one: (not one[1].experiment, one[0], one[1].tests))]
+
+
+def _called(lines: dict[int, list[str]]) -> dict[int, set[str]]:
+    """Tests that run each line while they are called, not while they are set up."""
+    return {
+        line: {test for test, _, phase in (context.rpartition("|") for context in contexts) if phase == "call"}
+        for line, contexts in lines.items()
+    }
 
 
 def test_files() -> list[Path]:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from pydantic import ValidationError
 
 from ecdd.commands.train import LITE_CONFIG
 from ecdd.contract.loading import load_contract
@@ -265,6 +266,9 @@ def test_settings_that_do_not_fit_each_other_are_named(old: str, new: str, said:
     (tmp_path / "other.yaml").write_text(text.replace(old, new))
     with pytest.raises(TrainingError, match=said):
         load_face_config(tmp_path / "other.yaml")
+    other = quick(skipped_blocks=0.5).model_dump() | {"architecture": {"name": "ladeda9"}}
+    with pytest.raises(ValidationError, match="ladeda9 has none to skip"):
+        FaceTrainingConfig.model_validate(other)
 
 
 def test_strong_contrast_takes_the_place_of_a_tone_curve() -> None:

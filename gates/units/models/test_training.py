@@ -205,7 +205,14 @@ def test_shortcut_baseline_finds_a_planted_shortcut_and_nothing_else(variants: l
 
 @pytest.mark.parametrize(
     ("change", "message"),
-    [("seed: 20", "seed: -1"), ("epochs: 10", "epochs: many"), ("draws:", "drawz:"), ("[96, 120,", "[120, 96,")],
+    [
+        ("seed: 20", "seed: -1"),
+        ("epochs: 10", "epochs: many"),
+        ("draws:", "drawz:"),
+        ("[96, 120,", "[120, 96,"),
+        ("epochs: 10", "mixup: 0.2\n  epochs: 10"),
+        ("epochs: 10", "skipped_blocks: 0.1\n  epochs: 10"),
+    ],
 )
 def test_wrong_settings_are_named(tmp_path: Path, change: str, message: str) -> None:
     text = CONFIG.read_text()

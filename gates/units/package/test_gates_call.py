@@ -100,7 +100,7 @@ def test_claims_are_the_files_of_what_the_contract_claims(tmp_path: Path, monkey
     monkeypatch.setattr(
         gates_run.subprocess, "run", lambda command, **_: ran.append(command) or CompletedProcess([], 0)
     )
-    for chosen in (("claims",), ("G3", "claims", "E1.2")):
+    for chosen in (("claims",), ("G3", "Claims", "E1.2")):
         request = gates_run.GatesRequest(chosen, None, contract, None, None, "0", tmp_path / "out", None)
         assert gates_run.run_gates(request) == 0
     found = [[Path(one).name[5:9] for one in command if "/test_e" in one] for command in ran]
