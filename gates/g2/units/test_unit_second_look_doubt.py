@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,18 @@ def test_a_doubtful_face_that_the_mesh_sees_counts_as_before() -> None:
     doubtful = dataclasses.replace(face, score=0.65)
     assert isinstance(finder, SecondLook)
     assert not finder._is_refuted(doubtful, image)
+
+
+def test_a_presence_that_just_suffices_confirms(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = Image.open(PORTRAIT).convert("RGB")
+    finder = load_detector(POLICY)
+    assert isinstance(finder, SecondLook)
+    (face,) = [one for one in load_detector(TRUSTING).detect(image) if is_certain(one, POLICY)]
+    mesh = finder._mesh_of(face, image)
+    for limit, confirmed in ((mesh.presence, True), (math.nextafter(mesh.presence, 2), False)):
+        changed = {"second_look_presence": limit, "second_look_parts_logit": math.inf}
+        monkeypatch.setattr(finder, "_policy", POLICY.model_copy(update=changed))
+        assert finder._is_confirmed(dataclasses.replace(face, score=1.0), image, "part") == confirmed
 
 
 def test_older_contracts_trust_the_threshold() -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from ecdd.evaluation.ray_engine import _spread
+import pytest
+
+from ecdd.evaluation.ray_engine import _spread, ray_rows
 
 DEADLY = 37
 
@@ -43,6 +46,25 @@ def spread(count: int, jobs: int) -> tuple[list[dict[str, Any]], list[int]]:
     settings: Any = SimpleNamespace(died=lambda task, _: {"died": task})
     tasks: list[Any] = list(range(count))
     return _spread(ray, remote, [remote.remote(settings) for _ in range(jobs)], settings, tasks), said
+
+
+@pytest.mark.parametrize(("running", "calls"), [(False, ["init", "kill", "shutdown"]), (True, ["kill"])])
+def test_a_cluster_that_was_there_before_stays(
+    running: bool, calls: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    ray = SimpleNamespace(
+        is_initialized=lambda: running,
+        init=lambda **_: said.append("init"),
+        shutdown=lambda: said.append("shutdown"),
+        kill=lambda _: said.append("kill"),
+        remote=lambda **_: lambda _: SimpleNamespace(remote=lambda _: object()),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    settings: Any = None
+    with ray_rows(settings, 1):
+        assert said == calls[: len(calls) // 3]
+    assert said == calls
 
 
 def test_chunks_go_round_the_actors_and_rows_keep_their_order() -> None:

@@ -6,6 +6,7 @@ import datetime
 import itertools
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 
 from ecdd.contract.process_sections import Trigger
 from ecdd.contract.schema import PolicyContract
-from ecdd.monitoring import drift_triggers
+from ecdd.monitoring import drift_triggers, playbook
 from ecdd.monitoring.logger import EventLog
 from ecdd.monitoring.monitoring_error import MonitoringError
 from ecdd.monitoring.playbook import check
@@ -55,6 +56,14 @@ def test_the_supremum_is_never_too_small(counts: list[int], reference: list[int]
     inside = np.where(near > 0, near * np.log(np.where(near > 0, near, 1) / tried), 0).sum(axis=1) <= ball
     likelihood = (seen * np.log(tried)).sum(axis=1)[inside]
     assert likelihood.max(initial=-math.inf) <= bound + 1e-6
+
+
+def test_each_of_many_references_is_taken_by_itself() -> None:
+    counts, references = np.array([[3, 9, 4], [8, 1, 2]]), np.array([[10.0, 30.0, 5.0], [2.0, 2.0, 2.0]])
+    balls = np.array([0.02, 0.1])
+    together = drift_triggers.log_supremum(counts, references, balls)
+    alone = [float(drift_triggers.log_supremum(*each)) for each in zip(counts, references, balls, strict=True)]
+    assert together.tolist() == pytest.approx(alone, abs=1e-12)
 
 
 @pytest.mark.parametrize(("n", "classes", "alpha"), [(50, 4, 0.05), (650, 10, 0.05), (500, 2, 0.02)])
@@ -209,6 +218,23 @@ def test_a_trigger_that_fires_again_after_the_time_begins_anew(tmp_path: Path, p
             levels.append([alarm.level for alarm in done.alarms])
             at += datetime.timedelta(days=days)
     assert levels == [["recalibrate"], [], ["augment_retrain"], [], ["recalibrate"]]
+
+
+def test_an_alarm_ends_once_enough_events_came_after_it(
+    tmp_path: Path, policy: PolicyContract, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    knobs = policy.monitoring
+    reference = reference_of(rows(700), DIGEST, 500)
+    cleared = []
+    with EventLog(str(tmp_path / "log.db"), create=True) as log:
+        log.append(events_of_rows(rows(800, device_class="tablet"), DIGEST, DAY))
+        (alarm,) = check(log, reference, knobs, DAY).alarms
+        really = playbook.judge
+        monkeypatch.setattr(playbook, "judge", lambda *known: [replace(one, fires=False) for one in really(*known)])
+        for more in (knobs.drift_min_samples - 1, 1):
+            log.append(events_of_rows(rows(more), DIGEST, DAY))
+            cleared.append(check(log, reference, knobs, DAY).cleared)
+    assert cleared == [(), (alarm.trigger,)]
 
 
 def test_a_drift_that_nobody_looked_at_in_time_is_still_seen_while_it_lasts(

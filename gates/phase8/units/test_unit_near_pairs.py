@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import operator
 import os
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +16,8 @@ from typer.testing import CliRunner
 
 from ecdd.cli import app
 from ecdd.contract.loading import load_contract
-from ecdd.dataset_governance import picture_hashes
+from ecdd.dataset_governance import near_pairs as search
+from ecdd.dataset_governance import picture_hashes, spreading
 from ecdd.dataset_governance.near_pairs import _Tables, distances_of, near_pairs, pack
 from ecdd.dataset_governance.picture_hashes import UnreadableError, Work, hashes_of
 from ecdd.dataset_governance.spreading import spread
@@ -23,6 +26,35 @@ from gates.phase8.units.test_own_split import write_pictures
 from gates.support.made_hashes import symmetric
 
 POLICY = load_contract().policy
+
+
+@pytest.mark.parametrize("running", [False, True])
+def test_tasks_of_a_cluster_come_back_in_order_and_a_dead_worker_as_nothing(
+    running: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stand-in for Ray: the second chunk's worker dies, its items are done one by one by who is left."""
+    said: list[str] = []
+
+    class WorkerCrashedError(Exception):
+        """As Ray's."""
+
+    def get(chunk: list[int]) -> list[int]:
+        if 3 in chunk and len(chunk) > 1:
+            raise WorkerCrashedError
+        return [-item for item in chunk]
+
+    ray = SimpleNamespace(
+        is_initialized=lambda: running,
+        init=lambda **_: said.append("init"),
+        shutdown=lambda: said.append("shutdown"),
+        remote=lambda **_: lambda _: SimpleNamespace(remote=lambda _, chunk: chunk),
+        get=get,
+        exceptions=SimpleNamespace(WorkerCrashedError=WorkerCrashedError),
+    )
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    with spreading._ray(operator.neg, 2) as results_of:
+        assert list(results_of([[1, 2], [3, 4], [5]])) == [[-1, -2], None, [-5]]
+    assert said == ([] if running else ["init", "shutdown"])
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 60))
@@ -37,6 +69,16 @@ def test_tables_find_what_all_pairs_find(seed: int, n: int) -> None:
     codes = symmetric(bits)
     exact, found = near_pairs(codes, 16, 36), near_pairs(codes, 16, 36, exact_up_to=0)
     assert [part.tolist() for part in exact] == [part.tolist() for part in found]
+
+
+def test_every_pair_is_compared_up_to_4096_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways: list[str] = []
+    nothing = SimpleNamespace(candidates=lambda *_: np.zeros((0, 2), np.int64))
+    monkeypatch.setattr(search, "_every_pair", lambda _: ways.append("every pair") or [])
+    monkeypatch.setattr(search, "_Tables", lambda *_: ways.append("tables") or nothing)
+    for n in (4096, 4097):
+        near_pairs(np.zeros((n, 8, 4), np.uint64), 16, 36)
+    assert ways == ["every pair", "tables"]
 
 
 def test_tables_are_keyed_by_bits_that_split() -> None:

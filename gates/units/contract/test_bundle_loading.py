@@ -110,6 +110,13 @@ def test_one_file_too_many_or_too_few_is_enough(root: Path, list_name: str) -> N
     assert {key: names for key, names in lists.items() if names} == {list_name: (name,)}
 
 
+def test_a_missing_bundle_is_only_then_the_installation_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "bundle_path", lambda _: tmp_path)
+    for path, said in ((None, "no default bundle; name one with --bundle"), (tmp_path, MANIFEST_FILE)):
+        with pytest.raises(BundleError, match=said):
+            load_bundle(path)
+
+
 @pytest.mark.parametrize(("size", "said"), [(2**22, "Invalid JSON"), (2**22 + 1, "at most 4194304")])
 def test_a_record_beyond_4_mib_is_not_read(root: Path, size: int, said: str) -> None:
     os.truncate(root / MANIFEST_FILE, size)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ecdd.bundle.loading import default_bundle_path
+from ecdd.bundle.loading import default_bundle_path, load_bundle
 from ecdd.contract.loading import load_contract
 from ecdd.evidence.applicability import RULED_OUT, not_ruled_out
+from ecdd.evidence.claims import compare_claims
+from ecdd.evidence.declarations import load_specification
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.records import ExperimentRecord, RuledOut, record_text
 from gates.support.spec_binding import ROOT
@@ -52,3 +54,11 @@ def test_records_before_this_verdict_keep_their_text(record: ExperimentRecord) -
     path = ROOT / "reports" / "default" / "phase3_results" / "E3.1.json"
     assert record_text(record) == path.read_text(encoding="utf-8")
     assert '"knob": "pooling.rule"' in record_text(_with(record, "pooling.rule"))
+
+
+def test_a_claim_that_does_not_apply_is_neither_supported_nor_missing() -> None:
+    records = read_records(ROOT / "reports" / "default")
+    found = compare_claims(load_bundle().contract, records, load_specification())
+    assert found.not_applicable == ("E3.2",)
+    assert set(found.supported) == {claim for claim in found.supported if records[claim].verdict == "pass"}
+    assert not {"E3.2"} & {*found.supported, *found.unsupported}

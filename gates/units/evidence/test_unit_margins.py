@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ecdd.evidence.collecting import Evidence
 from ecdd.evidence.margins import closest_metric, margin_of
 from ecdd.evidence.records import Metric, Operator
 from ecdd.evidence.report_rows import shown
@@ -113,3 +115,10 @@ def test_a_near_miss_shows_enough_digits() -> None:
     assert shown(0.0500000001, 0.05) == "0.0500000001"
     assert shown(0.05, 0.05) == "0.05"
     assert (shown(None), shown(value=True), shown(3)) == ("nothing finite", "yes", "3")
+
+
+@pytest.mark.parametrize(("given", "stored"), [("", "E1.9"), ("quality_gates.min_recall", "quality_gates.min_recall")])
+def test_a_metric_without_a_clause_has_that_of_its_experiment(given: str, stored: str, tmp_path: Path) -> None:
+    evidence = Evidence("E1.9", "test_a", tmp_path)
+    evidence.check("error", 0.25, limit=0.5, n=3, clause=given)
+    assert evidence.metrics[0].clause == stored

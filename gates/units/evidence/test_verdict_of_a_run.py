@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from ecdd.evidence.edits import find_edits
-from ecdd.evidence.session import declared_path
+from ecdd.evidence.pytest_plugin import is_freezing
+from ecdd.evidence.session import declared_path, file_digest
 from ecdd.specification import GATES
 from gates.units.evidence.conftest import GREEN, Project
 
@@ -33,6 +36,18 @@ def test_a_project_s_own_declarations_come_first(tmp_path: Path) -> None:
     own.parent.mkdir()
     own.touch()
     assert declared_path(tmp_path) == own
+
+
+def test_a_data_set_is_known_by_its_manifest(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text("path,label\n", encoding="utf-8")
+    assert file_digest(tmp_path) == file_digest(tmp_path / "manifest.csv") == sha256(b"path,label\n").hexdigest()
+    assert file_digest(None) is None
+
+
+def test_without_the_plugin_of_snapshots_nothing_is_frozen() -> None:
+    nothing: Any = SimpleNamespace(option=SimpleNamespace())
+    freezing: Any = SimpleNamespace(option=SimpleNamespace(update_snapshots=True))
+    assert (is_freezing(nothing), is_freezing(freezing)) == (False, True)
 
 
 def test_without_a_summary_there_are_records_and_no_report(project: Project) -> None:
@@ -79,6 +94,11 @@ def test_a_metric_names_its_clause_or_its_experiment(project: Project) -> None:
     assert project.run("gates").ret == 0
     clauses = {one["name"]: one["clause"] for one in project.record("E1.1")["metrics"]}
     assert clauses == {"error": "E1.1", "recall": "quality_gates.min_recall"}
+    (report,) = (project.root / "reports" / "runs").glob("*/junit.xml")
+    properties = ET.parse(report).getroot().iter("property")  # noqa: S314
+    said = [(one.get("name"), one.get("value")) for one in properties if one.get("name") != "experiment"]
+    metrics = {"E1.1.error": "0.25 <= 0.5 pass", "E1.1.recall": "1.0 >= 0.9 pass", "E2.1.count": "3 == 3 pass"}
+    assert said == [*metrics.items()]
 
 
 def test_red_metric(project: Project, workers: int | None) -> None:

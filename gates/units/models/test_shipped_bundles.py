@@ -57,6 +57,7 @@ def test_calibration_follows_from_the_committed_scores(name: str) -> None:
     assert fitted.record.thresholds == record.thresholds
     assert fitted.record.calibration_set_digest == record.calibration_set_digest
     assert fitted.thresholds.met["max_fpr"]
+    assert fitted.record.metrics["constraints_not_met"] == record.metrics["constraints_not_met"]
     for metric, value in fitted.record.metrics.items():
         recorded = record.metrics[metric]
         if isinstance(value, float):

@@ -26,7 +26,7 @@ from ecdd.parity.device_judging import _s5, map_of
 from ecdd.parity.device_kit import pack_kit
 from ecdd.parity.device_reference import Reference, load_reference, make_dump
 from ecdd.parity.device_report import _end_to_end, judge_dump
-from ecdd.parity.likely_causes import _rescaled
+from ecdd.parity.likely_causes import _rescaled, _turned
 from ecdd.pipeline.preprocess import normalise
 from ecdd.specification import ROOT
 from gates.support.dumped_defects import DEFECTS, PICTURES, dump_of
@@ -282,3 +282,11 @@ def test_judging_ends_with_the_rule_s_exit_codes(right: Dump, tmp_path: Path) ->
     assert "missing" in part.output
     none = CliRunner().invoke(cli.app, ["device", "judge", str(tmp_path / "none.npz")])
     assert none.exit_code == 2
+
+
+def test_a_map_can_be_laid_out_in_seven_other_ways() -> None:
+    values = np.arange(6).reshape(2, 3, 1)
+    ways = dict(_turned(values))
+    assert len(ways) == len({view.tobytes() + bytes(view.shape) for view in ways.values()}) == 7
+    assert not any(np.array_equal(view, values) for view in ways.values())
+    assert np.array_equal(ways["upside down"][:, :, 0], [[3, 4, 5], [0, 1, 2]])
