@@ -188,3 +188,11 @@ def test_a_candidate_that_cannot_be_loaded_is_rolled_back(tmp_path: Path, bundle
     (other.path / "model.tflite").write_bytes(b"cut")
     found = run("--candidate", str(other.path), "--data", str(tmp_path))
     assert (found.exit_code, "cannot be loaded" in found.output) == (1, True), found.output
+
+
+def test_a_latency_is_a_ratio_and_all_else_an_increase() -> None:
+    changes = [
+        canary.Change(name, 1, 2, 2.0, 1.5, 2.5, 0.01, 1.2, 40, 40, "beyond") for name in ("latency_ratio", "fpr")
+    ]
+    said = [canary._line(change, 20) for change in changes]
+    assert said == [f"{what} 2 [1.5, 2.5], allowed 1.2: beyond" for what in ("latency_ratio: ratio", "fpr: increase")]

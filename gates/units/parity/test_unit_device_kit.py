@@ -21,12 +21,13 @@ from ecdd.bundle.loading import Bundle, load_bundle
 from ecdd.contract.loading import load_contract
 from ecdd.detector import Detector
 from ecdd.golden.golden_sets import GoldenSet, load_checked
+from ecdd.inference.pooling import RULES
 from ecdd.parity.device_dump import Dump, DumpError, Platform, array_name, read_dump, write_flat, write_npz
-from ecdd.parity.device_judging import _s5, map_of
+from ecdd.parity.device_judging import Compared, _s5, map_of
 from ecdd.parity.device_kit import pack_kit
 from ecdd.parity.device_reference import Reference, load_reference, make_dump
 from ecdd.parity.device_report import _end_to_end, judge_dump
-from ecdd.parity.likely_causes import _rescaled, _turned
+from ecdd.parity.likely_causes import _maps, _poolings, _rescaled, _resizes, _turned
 from ecdd.pipeline.preprocess import normalise
 from ecdd.specification import ROOT
 from gates.support.dumped_defects import DEFECTS, PICTURES, dump_of
@@ -290,3 +291,18 @@ def test_a_map_can_be_laid_out_in_seven_other_ways() -> None:
     assert len(ways) == len({view.tobytes() + bytes(view.shape) for view in ways.values()}) == 7
     assert not any(np.array_equal(view, values) for view in ways.values())
     assert np.array_equal(ways["upside down"][:, :, 0], [[3, 4, 5], [0, 1, 2]])
+
+
+def test_every_layout_and_every_pooling_rule_is_tried(right: Dump, reference: Reference) -> None:
+    name = next(name for name, one in right.head.pictures.items() if one.faces and right.of(name, "S5", 0) is not None)
+    tried = {}
+    for stage, attempts in (("S3", _resizes), ("S5", _maps), ("S6", _poolings)):
+        values = right.of(name, stage, 0)
+        tried[stage] = {
+            what for _, what, _ in attempts(Compared(stage, name, 0, 1.0, values, values), right, reference)
+        }
+    ways = {way for way, _ in _turned(np.zeros((2, 2)))}
+    assert {f"rows and columns {way}" for way in ways} <= tried["S3"]
+    assert {f"cells {way}" for way in ways} <= tried["S5"]
+    own = reference.policy.pooling.rule
+    assert {f"{rule} in place of {own}" for rule in RULES if rule != own} <= tried["S6"]
