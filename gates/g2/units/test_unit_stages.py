@@ -20,7 +20,7 @@ from ecdd.pipeline.face import Face, FaceBackend
 from ecdd.pipeline.face_detectors import load_detector
 from ecdd.pipeline.quality import BLOCKINESS_WINDOW, blockiness_window
 from ecdd.pipeline.reason_codes import ReasonCode, Rejected
-from ecdd.pipeline.stages import crop_digest, prepare
+from ecdd.pipeline.stages import crop_digest, prepare, prepare_given
 from gates.support.drawn_faces import scene
 
 SHIPPED = load_contract(Path(__file__).parents[3] / "contracts" / "policy_contract.yaml").policy
@@ -91,6 +91,12 @@ def test_no_face_and_a_candidate_have_different_codes(detector: FaceBackend) -> 
     assert doubtful.reason_codes == (ReasonCode.LOW_FACE_CONFIDENCE,)
     assert (doubtful.faces, doubtful.candidates, doubtful.judgeable) == ((), 1, ())
     assert doubtful.batch(strict.pixel_pipeline).shape == (0, 256, 256, 3)
+
+
+def test_what_was_not_done_took_no_time(detector: FaceBackend) -> None:
+    empty = Image.new("RGB", (300, 200), (30, 90, 60))
+    for prepared in (prepare(encode(empty), POLICY, detector), prepare_given(empty, POLICY, detector)):
+        assert {name for name, spent in prepared.milliseconds.items() if spent} == {"decode", "detect"}
 
 
 class Unwanted:

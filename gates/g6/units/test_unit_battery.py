@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from ecdd.bundle.loading import load_bundle
 from ecdd.calibration.metrics import MetricError
 from ecdd.contract.model_sections import OperatingPoint
 from ecdd.evaluation import metrics
-from ecdd.evaluation.battery import Flips, format_by_class, measure_transforms
+from ecdd.evaluation.battery import Flips, format_by_class, measure_transforms, shortcut_flips
 from ecdd.evaluation.contradictions import not_held_out, not_of_this_bundle
 from ecdd.evaluation.field_changes import TwiceJudged, _labelled, changes
 from ecdd.evaluation.intervals import interval, separation
@@ -278,3 +279,12 @@ def test_contradictions_are_found_by_hand(point: OperatingPoint) -> None:
     assert "its calibration record says 0" in said(logit=0.1, probability=0.525)[0]
     assert "verdict abstain at P(fake) 0.95" in said(logit=1.8, probability=0.95, file_sha256="a" * 64)[0]
     assert said(logit=-1.96, probability=0.01, file_sha256="a" * 64) == []
+
+
+def test_how_far_another_container_moves_a_probability() -> None:
+    before = [row(0, 1, "fake", 0.9), row(1, 0, "real", 0.1), row(2, 0, "abstain", None)]
+    after = [row(0, 1, "fake", 0.7), row(1, 0, "abstain", 0.35), row(2, 0, "abstain", None)]
+    table: Any = SimpleNamespace(of=lambda name: before if name == "untouched" else after)
+    flips = shortcut_flips(table, "container_flip")
+    assert (flips.changed, flips.reversed, flips.n) == (("1.jpg",), (), 3)
+    assert flips.largest_difference == pytest.approx(0.25)

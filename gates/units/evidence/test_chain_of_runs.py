@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import xdist.plugin
 
 from ecdd.evidence.edits import find_edits
 from ecdd.evidence.head import read_head
 from ecdd.evidence.merging import read_records, write_records
 from ecdd.evidence.records import ExperimentRecord
-from ecdd.evidence.soundness import foreign_plugins, origin_of, unsound_runs
+from ecdd.evidence.soundness import _known_distribution, foreign_plugins, origin_of, unsound_runs
 from ecdd.evidence.verdicts import judge_metric
 from gates.support.made_evidence import rehash
 from gates.units.evidence.conftest import GREEN, Project
@@ -168,3 +170,9 @@ def test_what_calls_itself_a_worker_of_xdist_is_a_plugin_like_any() -> None:
         manager, kind = pytest.PytestPluginManager(), names["WorkerInteractor"]
         manager.register(kind.__new__(kind), "worker")
         assert ("__channelexec__" in foreign_plugins(manager)) is unknown
+
+
+def test_a_known_plugin_s_file_is_that_of_its_distribution() -> None:
+    version = importlib.metadata.version("pytest-xdist")
+    assert _known_distribution(Path(xdist.plugin.__file__)) == f"pytest-xdist {version}"
+    assert _known_distribution(Path(__file__)) == ""

@@ -14,6 +14,7 @@ from ecdd.contract.loading import load_contract
 from ecdd.parity.float_vs_tflite import label_of, probability_parity
 from ecdd.parity.layer_bisecting import LayerDifference, _same_shape, compare_layers, first_exceeding
 from ecdd.parity.layer_outputs import GraphStep
+from ecdd.parity.output_pairs import output_metrics
 from ecdd.parity.parity_metric import ParityError, ParityLimits, metric, overall, spearman
 from ecdd.parity.patch_map_parity import patch_parity
 from ecdd.parity.pooled_logit_parity import pooled_parity
@@ -221,3 +222,12 @@ def test_the_first_layer_above_its_budget() -> None:
     moved = first_exceeding([_layer("a", 0.5, (2.0, 3.0)), _layer("b", math.nan)])
     assert moved is not None
     assert moved.name == "b", "a factor that the next layer takes back is no defect; NaN is"
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_an_output_with_channels_first_equals_one_with_channels_last(first: bool) -> None:
+    values = np.random.default_rng(3).normal(size=(2, 4, 5, 3)).astype(np.float32)
+    pair = (values, np.moveaxis(values, -1, 1))
+    reference, candidate = pair[::-1] if first else pair
+    found = output_metrics(("a", "b"), reference, candidate, None, ["x", "y"], "")
+    assert [one.value for one in found] == [0.0, 0.0]
