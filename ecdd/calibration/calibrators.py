@@ -19,11 +19,11 @@ from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration
 
 Method = Literal["temperature", "platt", "isotonic"]
 Fit = Callable[[NDArray[np.floating], NDArray[np.integer]], AppliedCalibration]
-# name in the contract -> fit on logits, shape (n,), and labels (1 fake, 0 real)
+# name in the contract -> fit on logits, shape (n,), and labels (1 fake, 0 real), the same on every processor
 METHODS: Final[dict[Method, Fit]] = {
-    "temperature": lambda x, y: AppliedCalibration(fit_temperature(x, y)),
-    "platt": fit_platt,
-    "isotonic": fit_isotonic,
+    "temperature": lambda x, y: AppliedCalibration(fit_temperature(x, y)).stated,
+    "platt": lambda x, y: fit_platt(x, y).stated,
+    "isotonic": lambda x, y: fit_isotonic(x, y).stated,
 }
 
 

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecdd.calibration.calibration_error import CalibrationError
+from ecdd.calibration.flat_point import flat_point
 from ecdd.calibration.metrics import Floats, checked, sigmoid
 from ecdd.inference.calibration import AppliedCalibration
 
@@ -56,9 +57,10 @@ def fit_platt(logits: NDArray[np.floating], labels: NDArray[np.integer]) -> Appl
     if not result.success and np.abs(result.jac).max() > FLAT:
         msg = f"Platt scaling did not converge on {len(x)} pictures: {result.message}"
         raise CalibrationError(msg)
-    slope = float(result.x[0]) / spread
+    scale, shift = flat_point(lambda parameters: objective(parameters)[1], result.x)
+    slope = float(scale) / spread
     if not 1 / 1000 <= slope <= STEEPEST:
         msg = f"Platt scaling gives slope {slope:.4g}, allowed 0.001 to {STEEPEST:g}: the logits do not rise "
         msg += "with the labels; check the labels, and which class is fake"
         raise CalibrationError(msg)
-    return AppliedCalibration(1 / slope, float(result.x[1]) - slope * middle)
+    return AppliedCalibration(1 / slope, float(shift) - slope * middle)

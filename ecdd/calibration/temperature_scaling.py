@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ecdd.calibration.calibration_error import CalibrationError
+from ecdd.calibration.flat_point import flat_point
 from ecdd.calibration.metrics import Floats, checked, sigmoid
 
 LOWEST, HIGHEST = 0.01, 100.0
@@ -55,4 +56,6 @@ def fit_temperature(logits: NDArray[np.floating], labels: NDArray[np.integer]) -
     if not result.success and abs(float(result.jac[0])) > FLAT:
         msg = f"temperature scaling did not converge on {len(x)} pictures: {result.message}"
         raise CalibrationError(msg)
-    return float(np.exp(result.x[0]))
+    if abs(float(result.jac[0])) > FLAT:  # the end of the search, where the loss still falls
+        return float(np.exp(result.x[0]))
+    return float(np.exp(flat_point(lambda log_t: objective(log_t)[1], result.x)[0]))

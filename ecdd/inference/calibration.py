@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from ecdd.bundle.calibration_record import CalibrationRecord
+
+STATED_DIGITS: Final = 9
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,20 @@ class AppliedCalibration:
         """Take the parameters from a bundle's ``calibration.json``."""
         return cls(record.temperature, record.bias, record.knots)
 
+    @property
+    def stated(self) -> AppliedCalibration:
+        """The same, to the digits that a fit is stated with.
+
+        The last digits depend on how a processor adds and takes exponentials: a fit stated to all of them would be
+        another one on another machine.
+        """
+        return replace(
+            self,
+            temperature=float(f"{self.temperature:.{STATED_DIGITS}g}"),
+            bias=round(self.bias, STATED_DIGITS),
+            knots=tuple((_to_digits(x), _to_digits(y)) for x, y in self.knots),
+        )
+
     def logit(self, pooled: float) -> float:
         """Calibrate a pooled logit (S6); never falls where the pooled logit rises."""
         if not self.knots:
@@ -49,6 +65,10 @@ class AppliedCalibration:
 
 
 UNCALIBRATED = AppliedCalibration()
+
+
+def _to_digits(value: float) -> float:
+    return float(f"{value:.{STATED_DIGITS}g}")
 
 
 def probability(logit: float) -> float:

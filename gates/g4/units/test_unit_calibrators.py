@@ -62,6 +62,22 @@ def test_many_at_once_are_the_same_as_one_by_one(method: str) -> None:
     assert apply(applied, x[:200]).tolist() == pytest.approx(one_by_one, rel=1e-12, abs=1e-12)
 
 
+@pytest.mark.parametrize("method", ["temperature", "platt", "isotonic"])
+def test_a_fit_does_not_depend_on_how_a_processor_adds(method: str) -> None:
+    """Sums in another order differ as those of another vector width do: in their last digits."""
+    x, y = planted_logits(1500, 0.5, 0.3, 4)
+    order = np.random.default_rng(4).permutation(len(x))
+    noise = 1 + np.random.default_rng(5).uniform(-1, 1, len(x)) * 2.0**-51
+    for again in ((x[order], y[order]), (x * noise, y)):
+        assert METHODS[method](*again) == METHODS[method](x, y)  # type: ignore[index]
+
+
+def test_what_a_fit_states() -> None:
+    whole = AppliedCalibration(0.0123456789012, -0.5599277554096, ((-1.23456789012, 0.1), (2.0, 3.0)))
+    assert whole.stated == AppliedCalibration(0.0123456789, -0.559927755, ((-1.23456789, 0.1), (2.0, 3.0)))
+    assert whole.stated.stated == whole.stated
+
+
 def test_expected_calibration_error_by_hand_and_by_scikit_learn() -> None:
     from sklearn.calibration import calibration_curve
 
