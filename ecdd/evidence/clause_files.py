@@ -1,7 +1,8 @@
 """What a clause file says of itself: clause, reason, tests, and the metrics with the limits that they are held to.
 
 A clause file is ``gates/<gate>/test_e<n>_<m>_<name>.py``. Its module docstring begins ``E<n>.<m> <title>: <clause>``;
-the second paragraph says why the clause matters and how it fails. Files are read, never run.
+the second paragraph says why the clause matters and how it fails. Rules that a clause rests on (properties, numbers
+known by hand) lie beside it in ``rules/test_e<n>_<m>_<name>.py``. Files are read, never run.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from typing import Final
 from ecdd.evidence.declarations import DeclarationError, Declared
 from ecdd.evidence.merging import experiment_order
 
+RULES: Final = "rules"  # folder
+RULES_BROKEN: Final = "rules_broken"
 _NAME: Final = re.compile(r"test_e(\d+)_(\d+)_\w+\.py")
 _FIRST: Final = re.compile(r"(E\d+\.\d+) ([^:]+): (.+)")
 _POLICY: Final = re.compile(r"\b(?:bundle\.contract\.policy|contract\.policy|policy)\.")
@@ -109,10 +112,27 @@ def read_clause(path: Path, root: Path) -> Clause:
     tests = declared_tests(path, key)
     if not tests:
         raise DeclarationError(f"{path}: no test carries @pytest.mark.experiment({key!r})")
+    rules_file, rules = _rules(path, root, key)
     gate = path.parent.name.upper() if re.fullmatch(r"g\d+", path.parent.name) else path.parent.name
     file = path.relative_to(root).as_posix()
-    about = Declared(title=first[2], gate=gate, clause=first[3], file=file, tests=tests)
-    return Clause(key, about, " ".join(paragraphs[1:]), tuple(dict.fromkeys(_checks(path, root))))
+    about = Declared(
+        title=first[2], gate=gate, clause=first[3], file=file, tests=tests, rules_file=rules_file, rules=rules
+    )
+    checks = [*_checks(path, root), *([Check(RULES_BROKEN, "==", "0", "rule")] if rules else [])]
+    return Clause(key, about, " ".join(paragraphs[1:]), tuple(dict.fromkeys(checks)))
+
+
+def _rules(clause: Path, root: Path, key: str) -> tuple[str, list[str]]:
+    """File of the rules that a clause rests on, and its tests; all of them belong to the experiment."""
+    files = sorted((clause.parent / RULES).glob(f"test_e{key[1:].replace('.', '_')}_*.py"))
+    if not files:
+        return "", []
+    marked = f"pytestmark = pytest.mark.experiment({key!r}, rules=True)"
+    if len(files) > 1 or marked not in map(ast.unparse, _tree(files[0]).body):
+        names = ", ".join(file.name for file in files)
+        raise DeclarationError(f"{clause.parent / RULES}: {names}: rules of {key} are one file, with {marked}")
+    tests = [node.name for node in _tree(files[0]).body if isinstance(node, ast.FunctionDef)]
+    return files[0].relative_to(root).as_posix(), [name for name in tests if name.startswith("test_")]
 
 
 def declared_tests(file: Path, experiment: str) -> list[str]:

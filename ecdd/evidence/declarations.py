@@ -40,6 +40,10 @@ class Declared(_Entry):
         Test file, relative to the project.
     tests : list of str
         Its test functions; more or fewer in a run is not the experiment that was declared.
+    rules_file : str
+        File of rules that it rests on, relative to the project; empty where it has none.
+    rules : list of str
+        Test functions of that file.
     """
 
     title: str
@@ -47,6 +51,18 @@ class Declared(_Entry):
     clause: str
     file: str
     tests: Annotated[list[str], Field(min_length=1)]
+    rules_file: str = ""
+    rules: list[str] = []
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Clause file, and the file of its rules where there is one."""
+        return (self.file, self.rules_file) if self.rules_file else (self.file,)
+
+    @property
+    def file_of(self) -> dict[str, str]:
+        """File of every test of the experiment, its rules included."""
+        return dict.fromkeys(self.tests, self.file) | dict.fromkeys(self.rules, self.rules_file)
 
 
 class Expected(_Entry):
@@ -189,10 +205,10 @@ def load_declared(path: Path) -> dict[str, Declared]:
 
 @dataclass(frozen=True)
 class Declarations:
-    """The experiments of a run, and the file of each, absolute."""
+    """The experiments of a run, and the files of each, absolute."""
 
     experiments: dict[str, Declared]
-    files: dict[str, Path]
+    files: dict[str, tuple[Path, ...]]
 
 
 def load_specification() -> dict[str, Declared]:
@@ -223,7 +239,7 @@ def load_declarations(root: Path, *, specification: bool = False) -> Declaration
     """
     gates = GATES / DECLARED_FILE if specification else declared_path(root)
     experiments = load_declared(gates)
-    files = {key: gates.parents[1] / about.file for key, about in experiments.items()}
+    files = _files(experiments, gates.parents[1])
     own = root / "clauses" / DECLARED_FILE
     if own.is_file():
         added = load_declared(own)
@@ -231,8 +247,12 @@ def load_declarations(root: Path, *, specification: bool = False) -> Declaration
             msg = f"{own}: {', '.join(taken)} is in {gates}; number clauses of your own from E100.1 on"
             raise DeclarationError(msg)
         experiments |= added
-        files |= {key: root / about.file for key, about in added.items()}
+        files |= _files(added, root)
     return Declarations(experiments, files)
+
+
+def _files(experiments: Mapping[str, Declared], root: Path) -> dict[str, tuple[Path, ...]]:
+    return {key: tuple(root / file for file in about.files) for key, about in experiments.items()}
 
 
 def load_expected(path: Path, declared: dict[str, Declared]) -> dict[str, Expected]:

@@ -40,7 +40,7 @@ red. `pytest gates/g1` runs a gate, `ecdd report` shows what was measured.
 
 def declared_text(clauses: Mapping[str, Clause]) -> str:
     """Text of ``gates/declared.yaml``."""
-    content = {key: clause.declared.model_dump() for key, clause in clauses.items()}
+    content = {key: clause.declared.model_dump(exclude_defaults=True) for key, clause in clauses.items()}
     return _HEADER + yaml.safe_dump(content, sort_keys=False, width=120, allow_unicode=True)
 
 

@@ -141,7 +141,7 @@ def _files(chosen: tuple[str, ...]) -> list[Path]:
         )
         raise WrongCallError(msg)
     wanted = [about for name in chosen or declared for about in known[name.lower()]]
-    return list(dict.fromkeys(ROOT / about.file for about in wanted))
+    return list(dict.fromkeys(ROOT / file for about in wanted for file in about.files))
 
 
 def _freezing(request: GatesRequest) -> list[Path]:

@@ -117,13 +117,13 @@ def _record(
         outcome: {f.test for f in fragments if f.outcome == outcome} for outcome in ("passed", "failed", "skipped")
     }
     tests = TestCounts(
-        declared=len(about.tests),
+        declared=len(about.file_of),
         collected=len(collected),
         passed=len(by_outcome["passed"] - by_outcome["failed"] - by_outcome["skipped"]),
         failed=len(by_outcome["failed"]),
         skipped=len(by_outcome["skipped"]),
-        missing=tuple(sorted(set(about.tests) - collected)),
-        undeclared=tuple(sorted(collected - set(about.tests))),
+        missing=tuple(sorted(set(about.file_of) - collected)),
+        undeclared=tuple(sorted(collected - set(about.file_of))),
     )
     metrics = tuple(metric for fragment in fragments for metric in fragment.metrics)
     failures = tuple(f"{fragment.test}: {fragment.failure}" for fragment in fragments if fragment.failure)

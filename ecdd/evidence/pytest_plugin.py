@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from ecdd.evidence.clause_files import RULES_BROKEN
 from ecdd.evidence.collecting import Evidence, EvidenceFailed
 from ecdd.evidence.merging import write_fragment
 from ecdd.evidence.records import Outcome
@@ -43,7 +44,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Prepare the run; JUnit is written by default."""
-    config.addinivalue_line("markers", "experiment(id): the test measures a part of experiment E<n>.<m>")
+    config.addinivalue_line("markers", "experiment(id, rules=False): the test measures a part of E<n>.<m>")
     run = Run(config)
     config.stash[RUN] = run
     config.stash[CHANGED] = []
@@ -144,10 +145,21 @@ def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, Any, Any]
             raise
         _collector(pyfuncitem, experiment).note(unmeasured)
         result = True
+    except (Exception, pytest.fail.Exception):
+        _note_rule(pyfuncitem, broken=True)
+        raise
+    _note_rule(pyfuncitem, broken=False)
     collector = pyfuncitem.stash.get(EVIDENCE, None)
     if collector is not None and (text := collector.failure_text()):
         raise EvidenceFailed(text)
     return result
+
+
+def _note_rule(item: pytest.Function, *, broken: bool) -> None:
+    """Of a test in a file of rules, its outcome is what it measures."""
+    marker = item.get_closest_marker("experiment")
+    if marker is not None and marker.kwargs.get("rules"):
+        _collector(item, str(marker.args[0])).none(RULES_BROKEN, [item.name] * broken, n=1, unit="rule")
 
 
 @pytest.hookimpl(tryfirst=True, specname="pytest_pyfunc_call")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from ecdd.evidence.clause_files import RULES_BROKEN
 from ecdd.evidence.declarations import Declared, Expected, difference
 from ecdd.evidence.edits import edited_figure
 from ecdd.evidence.gate_names import gate_name
@@ -118,9 +119,10 @@ def _ran(
         found = (samples.find(name, record.identity) for name in metric.worst)
         return MetricRow(metric, margin_of(metric), next((sample for sample in found if sample is not None), None))
 
-    rows = {id(metric): row(metric) for metric in record.metrics}
-    closest = closest_metric(record.metrics)
-    named = closest_metric(metric for metric in record.metrics if any(metric.worst))
+    metrics = shown_metrics(record.metrics)
+    rows = {id(metric): row(metric) for metric in metrics}
+    closest = closest_metric(metrics)
+    named = closest_metric(metric for metric in metrics if any(metric.worst))
     if closest is not None and any(closest.worst):
         named = closest
     entry = expected.get(record.id)
@@ -136,6 +138,14 @@ def _ran(
         figures=tuple(_figure(figure, folder, pictures) for figure in record.figures),
         expected=entry if entry and entry.verdict != "pass" and not difference(record, expected) else None,
     )
+
+
+def shown_metrics(metrics: Iterable[Metric]) -> list[Metric]:
+    """Rules that hold stand last, in one row with their number; a broken one and every other metric in its own."""
+    every = list(metrics)
+    held = [metric for metric in every if metric.name == RULES_BROKEN and metric.verdict == "pass"]
+    shown = [metric for metric in every if metric not in held]
+    return [*shown, held[0].model_copy(update={"n": len(held)})] if held else shown
 
 
 def _figure(figure: Figure, folder: Path, pictures: Pictures) -> FigureRow:

@@ -61,7 +61,7 @@ class Run:
         self.harness_errors: list[str] = []
         self.records: dict[str, ExperimentRecord] = {}
         self.declared: dict[str, Declared] = {}
-        self.files: dict[str, Path] = {}
+        self.files: dict[str, tuple[Path, ...]] = {}
         self.expected: dict[str, Expected] = {}
         try:
             declarations = load_declarations(self.options.root)
@@ -128,7 +128,7 @@ class Run:
     def _merge(self, config: pytest.Config, *, interrupted: bool) -> None:
         collection, fragments = read_collection(self.fragments), read_fragments(self.fragments)
         seen = set(self.declared) | (set(collection.collected) - {""}) | {f.experiment for f in fragments}
-        whole = {key for key in seen if is_complete(key, self.files.get(key), self.selection, collection)}
+        whole = {key for key in seen if is_complete(key, self.files.get(key, ()), self.selection, collection)}
         lost = unfinished(collection.collected, (fragment.nodeid for fragment in fragments))
         if interrupted or self.selection.stops_early:
             whole, lost = set(), {}

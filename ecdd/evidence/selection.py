@@ -114,15 +114,15 @@ def selection_of(arguments: Iterable[str], invoked_in: Path, options: object) ->
     return Selection(whole, any(bool(getattr(options, name, None)) for name in _STOPS_EARLY))
 
 
-def is_complete(experiment: str, file: Path | None, selection: Selection, collection: Collection) -> bool:
+def is_complete(experiment: str, files: Iterable[Path], selection: Selection, collection: Collection) -> bool:
     """Whether a run was asked for the whole of an experiment.
 
     Parameters
     ----------
     experiment : str
         Id.
-    file : Path or None
-        Its test file; None for an experiment that nobody declared, which is never a part of one.
+    files : iterable of Path
+        Its test files; none for an experiment that nobody declared, which is never a part of one.
     selection : Selection
         The command line.
     collection : Collection
@@ -133,9 +133,8 @@ def is_complete(experiment: str, file: Path | None, selection: Selection, collec
     bool
         False when a test of it was not asked for or was deselected.
     """
-    if file is None:
-        return True
-    return selection.covers(file) and not collection.deselected.get(experiment)
+    files = tuple(files)
+    return not files or (all(map(selection.covers, files)) and not collection.deselected.get(experiment))
 
 
 def unfinished(collected: Mapping[str, set[str]], finished: Iterable[str]) -> dict[str, list[str]]:

@@ -229,7 +229,7 @@ def _against(record: ExperimentRecord, declared: Declared | None) -> list[str]:
     """Why a record does not support its claim; None for a clause of the applicant's own."""
     name = f"{record.id} {record.title}"
     counts = record.tests
-    if declared is not None and (len(declared.tests), declared.title) != (counts.declared, record.title):
+    if declared is not None and (len(declared.file_of), declared.title) != (counts.declared, record.title):
         return [f"{name}: its tests are not the declared ones; run the gates of this version"]
     if judge_record(record) in {"pass", "not_applicable"} and counts.declared == counts.collected == counts.passed:
         return []

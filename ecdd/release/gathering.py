@@ -89,9 +89,10 @@ def _tests_from_elsewhere(seen: Examined) -> dict[str, str]:
     """Experiments of the specification whose tests are not those of its file, by id."""
     declared = load_specification()
     return {
-        test.experiment: f"{test.nodeid}: not a test of {declared[test.experiment].file}, but says {test.experiment}"
+        test.experiment: f"{test.nodeid}: not a test of {' or '.join(declared[test.experiment].files)}, "
+        f"but says {test.experiment}"
         for test in (line.test for line in seen.chain.lines)
-        if test.experiment in declared and test.nodeid.partition("::")[0] != declared[test.experiment].file
+        if test.experiment in declared and test.nodeid.partition("::")[0] not in declared[test.experiment].files
     }
 
 

@@ -38,7 +38,9 @@ def _fragment(key: str, about: Declared, test: str, value: float) -> Fragment:
         name="error", test=test, value=value, op="<=", limit=1.0, n=1, verdict="pass" if value <= 1 else "fail"
     )
     outcome = "passed" if value <= 1 else "failed"
-    return Fragment(experiment=key, test=test, nodeid=f"{about.file}::{test}", outcome=outcome, metrics=(metric,))
+    return Fragment(
+        experiment=key, test=test, nodeid=f"{about.file_of[test]}::{test}", outcome=outcome, metrics=(metric,)
+    )
 
 
 def make_evidence(
@@ -71,7 +73,7 @@ def make_evidence(
         Digests other than the bundle's.
     """
     fragments = sorted(
-        (_fragment(key, declared[key], test, values[key]) for key in values for test in declared[key].tests),
+        (_fragment(key, declared[key], test, values[key]) for key in values for test in declared[key].file_of),
         key=lambda fragment: fragment.nodeid,
     )
     identity = identity_of(bundle, **other)

@@ -138,8 +138,10 @@ def misplaced_tests(file: Path, experiment: str, declared: Mapping[str, Declared
     """Tests of an experiment's file that are bound to no clause, or to another one, or that nobody declared."""
     where = file.relative_to(root).as_posix()
     about = declared.get(experiment)
-    if about is None or about.file != where:
+    if about is None or where not in about.files:
         return [f"{where}: {experiment} is not declared with this file"]
+    if where == about.rules_file:  # the whole file carries the marker
+        return [f"{where}: {name} is not declared" for name in _tests(file) if name not in about.rules]
     found = []
     for node in ast.walk(_tree(file)):
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test_"):
@@ -149,6 +151,11 @@ def misplaced_tests(file: Path, experiment: str, declared: Mapping[str, Declared
             elif node.name not in about.tests:
                 found.append(f"{where}: {node.name} is not declared")
     return found
+
+
+def _tests(file: Path) -> list[str]:
+    nodes = (node for node in ast.walk(_tree(file)) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+    return [node.name for node in nodes if node.name.startswith("test_")]
 
 
 def _markers(node: ast.FunctionDef | ast.AsyncFunctionDef) -> list[str]:

@@ -28,6 +28,8 @@ from ecdd.pipeline.face import DetectorError
 from ecdd.pipeline.face_detectors import load_detector
 from gates.support.drawn_faces import scene
 
+pytestmark = pytest.mark.experiment("E2.1", rules=True)
+
 POLICY = load_contract(Path(__file__).parents[3] / "contracts" / "policy_contract.yaml").policy.face_detector
 THREE = [(50, 50, 350), (420, 60, 350), (800, 70, 350)]
 

@@ -20,6 +20,8 @@ from ecdd.calibration.operating_point import choose_thresholds
 from ecdd.contract.model_sections import OperatingPoint
 from ecdd.inference.calibration import UNCALIBRATED
 
+pytestmark = pytest.mark.experiment("E4.2", rules=True)
+
 
 def policy(max_fpr: float = 0.05, max_fnr: float = 0.1, abstain: float = 0.3) -> OperatingPoint:
     return OperatingPoint(

@@ -19,6 +19,8 @@ from gates.support.made_pictures import asymmetric, encode, exif_with_orientatio
 from gates.support.malformed_files import valid_files
 from gates.support.pixel_policies import PIXELS, levels, outcome, pixels_with
 
+pytestmark = pytest.mark.experiment("E1.2", rules=True)
+
 VALID = valid_files()
 
 

@@ -29,6 +29,8 @@ from gates.support.made_pictures import encode
 from gates.support.made_rows import failed, plan_for, row
 from gates.support.score_tables import stored_scores
 
+pytestmark = pytest.mark.experiment("E6.1", rules=True)
+
 
 @pytest.fixture(scope="module")
 def point() -> Any:

@@ -30,6 +30,8 @@ from ecdd.calibration.operating_point import choose_thresholds
 from ecdd.contract.loading import load_contract
 from gates.support.planted_miscalibration import planted_logits
 
+pytestmark = pytest.mark.experiment("E4.4", rules=True)
+
 
 @settings(deadline=None, max_examples=60, derandomize=True)
 @given(st.integers(1, 600), st.floats(0.01, 0.5), st.floats(0.8, 0.99))
