@@ -6,18 +6,21 @@ import dataclasses
 import datetime
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
 import yaml
 
 from ecdd.bundle import bundle_path, load_bundle, write_manifest
+from ecdd.evidence.attestation import AttestationError, attest, check_fresh
 from ecdd.evidence.claims import DECODER_DIFFERENCES, never_tested_on
 from ecdd.evidence.declarations import load_specification
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.records import Measurement
 from ecdd.release.approval import Decision, _against, decide
-from ecdd.release.approving import ReleaseError, page, release
+from ecdd.release.approving import PAGE, REPORT, ReleaseError, check_released, page, release
+from ecdd.release.signing import make_keys
 from ecdd.release.waivers import Waiver, WaiverError, load_waivers
 from gates.support.made_evidence import make_evidence, measure_too, reidentify
 from gates.support.releasable import CLAIMS, make_bundle
@@ -176,3 +179,31 @@ def test_wrong_waivers_are_named(tmp_path: Path, text: str) -> None:
     path.write_text(text)
     with pytest.raises(WaiverError, match=r"waivers\.yaml"):
         load_waivers(path)
+
+
+def test_attested_by_who_ran_the_gates(here: Path) -> None:
+    """With the runner's signature the title does not say self-attested; the releaser's own key does not count."""
+    make_keys(here / "runner.pem", here / "runner.pub.pem")
+    bundle, runner = load_bundle(here / "bundle"), here / "runner.pub.pem"
+    unattested = decide(bundle, [here / "reports"], [], TODAY, evidence_key=runner, partial=True)
+    assert any("not attested" in reason for reason in unattested.reasons)
+    attest(here / "reports", here / "runner.pem")
+    attested = decide(bundle, [here / "reports"], [], TODAY, evidence_key=runner, partial=True)
+    assert (attested.approved, attested.title) == (True, "Release approved, partial"), attested.reasons
+    assert (attested.supported, attested.summary()["attested_by"]) == (CLAIMS, attested.attested_by)
+    assert f"attested by the runner with key `{attested.attested_by}`" in page(attested, "0" * 64)
+    with pytest.raises(AttestationError, match="holds evidence already"):
+        check_fresh(here / "reports")
+
+
+def test_an_unsigned_release_lies_in_the_bundle_and_says_so(here: Path) -> None:
+    decision = _decide(here)
+    release(load_bundle(here / "bundle"), decision, None)
+    assert check_released(load_bundle(here / "bundle"), None) == "released, partial, self-attested UNSIGNED"
+    written = {path.relative_to(here / "bundle").as_posix() for path in (here / "bundle" / "release").iterdir()}
+    assert written == {REPORT, PAGE}
+    text = (here / "bundle" / REPORT).read_bytes()
+    assert (here / "bundle" / PAGE).read_text(encoding="utf-8") == page(decision, sha256(text).hexdigest())
+    (here / "bundle" / PAGE).write_bytes(b"approved by hand\n")
+    with pytest.raises(ReleaseError):
+        check_released(load_bundle(here / "bundle"), None)

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from ecdd.bundle import BundleError, bundle_path, load_bundle
-from ecdd.evidence.attestation import AttestationError, attest, check_fresh
+from ecdd.evidence.attestation import attest
 from ecdd.evidence.merging import read_records
 from ecdd.release.approval import Decision, decide
-from ecdd.release.approving import PAGE, REPORT, ReleaseError, check_released, page, release
+from ecdd.release.approving import PAGE, REPORT, ReleaseError, check_released, release
 from ecdd.release.signing import SIGNATURE, SigningError, make_keys
 from ecdd.release.waivers import Waiver
 from gates.support.releasable import CLAIMS, ROOT, make_bundle, measure
@@ -207,19 +207,8 @@ def test_unsigned_is_asked_for_and_said(here: Path) -> None:
     assert "UNSIGNED" in said.stderr
 
 
-def test_attested_by_who_ran_the_gates(here: Path) -> None:
-    """With the runner's signature the title does not say self-attested; the releaser's own key does not count."""
-    make_keys(here / "runner.pem", here / "runner.pub.pem")
-    bundle, runner = load_bundle(here / "bundle"), here / "runner.pub.pem"
-    unattested = decide(bundle, [here / "reports"], [], TODAY, evidence_key=runner, partial=True)
-    assert any("not attested" in reason for reason in unattested.reasons)
-    attest(here / "reports", here / "runner.pem")
-    attested = decide(bundle, [here / "reports"], [], TODAY, evidence_key=runner, partial=True)
-    assert (attested.approved, attested.title) == (True, "Release approved, partial"), attested.reasons
-    assert (attested.supported, attested.summary()["attested_by"]) == (CLAIMS, attested.attested_by)
-    assert f"attested by the runner with key `{attested.attested_by}`" in page(attested, "0" * 64)
-    with pytest.raises(AttestationError, match="holds evidence already"):
-        check_fresh(here / "reports")
+def test_who_releases_may_not_attest(here: Path) -> None:
+    attest(here / "reports", here / "key.pem")
     options = ("--records", here / "reports", "--partial", "--as-of", TODAY, "--key", here / "key.pem")
     own = _ecdd("release", here / "bundle", *options, "--evidence-key", here / "key.pub.pem")
     assert own.returncode == 2

@@ -22,6 +22,8 @@ from ecdd.pipeline.face import (
     turned_crop,
 )
 
+pytestmark = pytest.mark.experiment("E2.4", rules=True)
+
 POLICY = load_contract(Path(__file__).parents[3] / "contracts" / "policy_contract.yaml").policy.face_detector
 
 sizes = st.tuples(st.integers(1, 5000), st.integers(1, 5000))

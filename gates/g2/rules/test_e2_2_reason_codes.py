@@ -22,6 +22,8 @@ from ecdd.pipeline.reason_codes import ReasonCode
 from ecdd.specification import CONTRACT, GOLDEN
 from gates.support.portraits import with_limits_of
 
+pytestmark = pytest.mark.experiment("E2.2", rules=True)
+
 GATES = load_contract(Path(__file__).parents[3] / "contracts" / "policy_contract.yaml").policy.quality_gates.model_copy(
     update={
         "min_image_side": 64,
