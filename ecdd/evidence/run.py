@@ -24,7 +24,7 @@ from ecdd.evidence.declarations import (
 from ecdd.evidence.head import FAILED, LOST, MARKED, PASSED, SKIPPED, RunEntry, write_head
 from ecdd.evidence.merging import FRAGMENTS, Asked, RecordError, merge, read_fragments, remove_fragments, write_records
 from ecdd.evidence.records import ExperimentRecord
-from ecdd.evidence.selection import Collection, is_complete, read_collection, selection_of, unfinished
+from ecdd.evidence.selection import Collection, is_complete, read_collection, selection_of, unfinished, with_rules
 from ecdd.evidence.session import RunOptions, identify
 from ecdd.evidence.soundness import foreign_plugins, origin_of
 from ecdd.evidence.summary import gate_lines, mutant_lines, verdict_lines
@@ -55,7 +55,6 @@ class Run:
         # runs of one bundle at the same time share its folder, but not their fragments
         self.run_id = str(worker[_INPUT]) if worker is not None else uuid.uuid4().hex
         self.fragments = self.options.folder / FRAGMENTS / self.run_id
-        self.selection = selection_of(config.args, config.invocation_params.dir, config.option)
         self.collection = Collection()
         self.reports: list[pytest.TestReport] = []
         self.harness_errors: list[str] = []
@@ -70,6 +69,9 @@ class Run:
                 self.expected = load_expected(self.options.expected, self.declared)
         except DeclarationError as error:
             self.harness_errors.append(str(error))
+        invoked_in = config.invocation_params.dir
+        config.args[:] = with_rules(config.args, invoked_in, self.files.values())
+        self.selection = selection_of(config.args, invoked_in, config.option)
         if os.environ.get("CI") == "true":  # there everything must be testable
             self.expected = {key: entry for key, entry in self.expected.items() if not entry.is_needed_in_ci}
 

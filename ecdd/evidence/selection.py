@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -91,6 +91,29 @@ class Selection:
     def covers(self, file: Path) -> bool:
         """Whether all tests of a file were asked for."""
         return not self.stops_early and any(file == path or path in file.parents for path in self.whole)
+
+
+def with_rules(arguments: Iterable[str], invoked_in: Path, files: Iterable[Sequence[Path]]) -> list[str]:
+    """Add to the files that are asked for the rules that they rest on.
+
+    Parameters
+    ----------
+    arguments : iterable of str
+        Files, folders and node ids, relative to `invoked_in`.
+    invoked_in : Path
+        Folder.
+    files : iterable of sequence of Path
+        Of every experiment its clause file, and behind it the file of its rules where there is one.
+
+    Returns
+    -------
+    list of str
+        The arguments, none twice.
+    """
+    found = list(map(str, arguments))
+    asked = {(invoked_in / argument).resolve() for argument in found}
+    rules = [rule for clause, *more in files if clause.resolve() in asked for rule in more]
+    return [*found, *(str(rule) for rule in rules if rule.resolve() not in asked)]
 
 
 def selection_of(arguments: Iterable[str], invoked_in: Path, options: object) -> Selection:

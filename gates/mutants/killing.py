@@ -73,9 +73,8 @@ def kill(name: str, folder: Path, options: Sequence[str] = (), *, shared: Path |
     environment = {FOLDER: str(shared)} if shared is not None else {}
     on = _on(mutant.bundle, options)
     finished = run_pytest([mutant.tests], folder, mutant=name, options=on, environment=environment)
-    places = [folder / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}{part}.json"
-              for part in ("", ".incomplete")]  # fmt: skip
-    path = next(filter(Path.is_file, places), places[0])  # a clause without its rules is a part of its experiment
+    whole = "" if "::" not in mutant.tests else ".incomplete"
+    path = folder / f"phase{mutant.experiment[1]}_results" / f"{mutant.experiment}{whole}.json"
     killed, reason = _judged(path, mutant.metric, finished.exit_code)
     if not killed:
         reason += f"\n{finished.output[-3000:]}"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 GATES = Path(__file__).resolve().parents[2]
 FOLDERS = sorted(path for path in GATES.iterdir() if re.fullmatch(r"g\d|phase\d", path.name))
-SHELVES = {"units", "__pycache__"}
+SHELVES = {"units", "rules", "__pycache__"}
 CLAUSE_OR_SHARED = re.compile(r"test_e\d+_\d+_\w+\.py|conftest\.py|__init__\.py")
 
 

@@ -77,11 +77,18 @@ def test_a_rule_that_does_not_run_is_missed(ruled: Project, change: str) -> None
     assert ruled.record("E1.1")["verdict"] == "fail"
 
 
-def test_a_clause_without_its_rules_is_a_part(ruled: Project) -> None:
-    assert ruled.run("gates/test_1.py").ret == 0
+def test_a_clause_brings_its_rules(ruled: Project, workers: int | None) -> None:
+    for asked in (["gates/test_1.py"], ["gates/test_1.py", "gates/rules/test_e1_1_rules.py"]):
+        assert ruled.run(*asked, workers=workers).ret == 0
+        record = ruled.record("E1.1")
+        assert (record["verdict"], record["tests"]["collected"], len(record["metrics"])) == ("pass", 4, 6)
+
+
+@pytest.mark.parametrize("asked", ["gates/rules/test_e1_1_rules.py", "gates/test_1.py::test_a"])
+def test_a_part_of_clause_and_rules_is_a_part(ruled: Project, asked: str) -> None:
+    assert ruled.run(asked).ret == 0
     assert ruled.record("E1.1", incomplete=True)["verdict"] == "incomplete"
-    assert ruled.run("gates/test_1.py", "gates/rules/test_e1_1_rules.py").ret == 0
-    assert ruled.record("E1.1")["verdict"] == "pass"
+    assert not ruled.has_record("E1.1")
 
 
 def test_a_report_shows_rules_that_hold_in_one_row(ruled: Project) -> None:

@@ -44,8 +44,10 @@ def _judge(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_a_run_agrees_with_itself(run: Path) -> None:
     assert find_edits(run) == []
     lines = (run / "evidence.jsonl").read_text(encoding="utf-8").splitlines()
-    tests = {json.loads(line)["test"]["nodeid"] for line in lines}
-    assert len(tests) == len(lines) == sum(record.tests.collected for record in read_records(run).values())
+    tests = [json.loads(line)["test"] for line in lines]
+    assert len({test["nodeid"] for test in tests}) == len(lines)
+    functions = {(test["experiment"], test["test"]) for test in tests}
+    assert len(functions) == sum(record.tests.collected for record in read_records(run).values())
 
 
 def _raise_value(folder: Path) -> None:
