@@ -9,14 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from ecdd.bundle import load_bundle
-from ecdd.contract.model_sections import PatchGrid, Pooling
+from ecdd.contract.model_sections import PatchGrid
 from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration, probability
 from ecdd.inference.patch_grid import PixelBox, cell_box, cell_box_in_picture, cells_seeing, standing_for, unseen_from
-from ecdd.inference.pooling import RULES
 from ecdd.inference.stages import ModelOutputError, argmax_cell, judge, map_checksum
 from ecdd.runtimes.base import ModelOutputs
 
@@ -25,7 +23,6 @@ pytestmark = pytest.mark.experiment("E3.1", rules=True)
 POLICY = load_bundle("tiny").contract.policy
 GRID, POOLING = POLICY.patch_grid, POLICY.pooling
 
-RANKED = [name for name, rule in RULES.items() if rule.ranks is not None]
 SEEDED = settings(deadline=None, max_examples=60, derandomize=True)
 
 grids = st.builds(
@@ -34,12 +31,6 @@ grids = st.builds(
     ),
     *(st.integers(1, 12), st.integers(1, 12), st.integers(1, 16), st.integers(1, 24), st.integers(0, 4)),
 )
-logits = st.floats(-50, 50, width=32)
-maps = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=logits)
-
-
-def pooling(rule: str, **values: Any) -> Pooling:
-    return POOLING.model_copy(update={"rule": rule, **values})
 
 
 @SEEDED

@@ -25,12 +25,6 @@ GRID, POOLING = POLICY.patch_grid, POLICY.pooling
 RANKED = [name for name, rule in RULES.items() if rule.ranks is not None]
 SEEDED = settings(deadline=None, max_examples=60, derandomize=True)
 
-grids = st.builds(
-    lambda rows, cols, stride, field, padding: GRID.model_copy(
-        update={"rows": rows, "cols": cols, "stride": stride, "receptive_field": field, "padding": padding}
-    ),
-    *(st.integers(1, 12), st.integers(1, 12), st.integers(1, 16), st.integers(1, 24), st.integers(0, 4)),
-)
 logits = st.floats(-50, 50, width=32)
 maps = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=logits)
 

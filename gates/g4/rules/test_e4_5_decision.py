@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from ecdd.bundle import load_bundle
-from ecdd.contract.model_sections import Pooling
 from ecdd.inference.calibration import UNCALIBRATED, AppliedCalibration, probability
 from ecdd.inference.decision import Decision, decide
-from ecdd.inference.pooling import RULES
 
 pytestmark = pytest.mark.experiment("E4.5", rules=True)
 
 POLICY = load_bundle("tiny").contract.policy
-GRID, POOLING = POLICY.patch_grid, POLICY.pooling
-
-RANKED = [name for name, rule in RULES.items() if rule.ranks is not None]
 SEEDED = settings(deadline=None, max_examples=60, derandomize=True)
-
-grids = st.builds(
-    lambda rows, cols, stride, field, padding: GRID.model_copy(
-        update={"rows": rows, "cols": cols, "stride": stride, "receptive_field": field, "padding": padding}
-    ),
-    *(st.integers(1, 12), st.integers(1, 12), st.integers(1, 16), st.integers(1, 24), st.integers(0, 4)),
-)
-logits = st.floats(-50, 50, width=32)
-maps = hnp.arrays(np.float32, hnp.array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=12), elements=logits)
-
-
-def pooling(rule: str, **values: Any) -> Pooling:
-    return POOLING.model_copy(update={"rule": rule, **values})
 
 
 @SEEDED
