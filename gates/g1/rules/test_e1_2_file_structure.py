@@ -35,6 +35,13 @@ def test_a_file_cut_anywhere_is_truncated(name: str) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("name", sorted(VALID))
+def test_what_stands_behind_the_end_of_a_picture_is_noted_and_nothing_else_is(name: str) -> None:
+    policy = pixels_with(trailing_data_policy="accept")
+    assert "trailing_data" not in decode(VALID[name], policy, name=name).notes
+    assert "trailing_data" in decode(VALID[name] + b"x", policy, name=name).notes
+
+
 @pytest.mark.parametrize("kept", [0, 1, 289, 289 * 32, 289 * 32 + 7, 289 * 63, 289 * 64 - 1])
 def test_png_that_lost_rows_is_truncated_although_its_chunks_are_right(kept: int) -> None:
     rows = (b"\0" + b"\xc8" * 288) * 64
