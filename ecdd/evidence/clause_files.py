@@ -17,9 +17,9 @@ from typing import Final
 
 from ecdd.evidence.declarations import DeclarationError, Declared
 from ecdd.evidence.merging import experiment_order
+from ecdd.evidence.verdicts import RULES_BROKEN
 
 RULES: Final = "rules"  # folder
-RULES_BROKEN: Final = "rules_broken"
 _NAME: Final = re.compile(r"test_e(\d+)_(\d+)_\w+\.py")
 _FIRST: Final = re.compile(r"(E\d+\.\d+) ([^:]+): (.+)")
 _POLICY: Final = re.compile(r"\b(?:bundle\.contract\.policy|contract\.policy|policy)\.")

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from ecdd.evidence.clause_files import RULES_BROKEN
 from ecdd.evidence.collecting import Evidence, EvidenceFailed
 from ecdd.evidence.merging import write_fragment
 from ecdd.evidence.records import Outcome
 from ecdd.evidence.run import CHANGED, EXPECTED_RED, JUNIT, RUN, Run, only_lists
 from ecdd.evidence.session import identify
 from ecdd.evidence.unmeasured import Unmeasured
+from ecdd.evidence.verdicts import RULES_BROKEN
 
 __all__ = ["CHANGED", "RUN"]
 

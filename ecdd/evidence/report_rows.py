@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ecdd.evidence.clause_files import RULES_BROKEN
 from ecdd.evidence.declarations import Declared, Expected, difference
 from ecdd.evidence.edits import edited_figure
 from ecdd.evidence.gate_names import gate_name
@@ -15,7 +14,7 @@ from ecdd.evidence.margins import Margin, closest_metric, margin_of
 from ecdd.evidence.merging import experiment_order
 from ecdd.evidence.records import ExperimentRecord, Figure, Metric, RunIdentity, Scalar
 from ecdd.evidence.report_pictures import GoldenSamples, Picture, Pictures, Sample
-from ecdd.evidence.verdicts import judge_gate
+from ecdd.evidence.verdicts import RULES_BROKEN, judge_gate
 
 NEAR: Final = 0.05  # of the limit; closer than that a pass is marked
 _DIGITS: Final = 4

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from ecdd.evidence.records import Absent, ExperimentRecord, Metric, Operator, Result, RuledOut, TestCounts, Verdict
 
+RULES_BROKEN: Final = "rules_broken"  # what the tests of a file of rules measure, whatever the bundle
 _COMPARE: Final[dict[str, Callable[[Any, Any], bool]]] = {
     "<=": operator.le,
     "<": operator.lt,
@@ -95,7 +96,8 @@ def judge_experiment(
     {"pass", "fail", "incomplete", "not_tested", "not_applicable"}
         ``incomplete`` when only a part was selected, whatever came of that part; ``fail`` for any failing metric or
         test, a test that is skipped, declared and gone, or not declared; ``not_tested`` when every test ran and
-        nothing could be measured; ``not_applicable`` when the contract rules out all that there was to measure.
+        nothing could be measured; ``not_applicable`` when the contract rules out all that there was to measure. Rules
+        that hold measure nothing of a bundle.
     """
     if not complete_selection:
         return "incomplete"
@@ -103,7 +105,7 @@ def judge_experiment(
         return "fail"
     if tests.undeclared or tests.skipped or tests.missing or tests.passed != tests.declared:
         return "fail"
-    if not metrics:
+    if all(metric.name == RULES_BROKEN for metric in metrics):
         return "not_tested" if not_tested else "not_applicable" if not_applicable else "fail"
     return "pass"
 

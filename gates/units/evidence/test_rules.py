@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,19 @@ def test_a_broken_rule_is_a_red_experiment_and_is_named(ruled: Project, name: st
     assert record["failures"]
     red = [metric for metric in record["metrics"] if metric["verdict"] == "fail"]
     assert [(metric["name"], metric["value"], metric["worst"]) for metric in red] == [("rules_broken", 1, worst)]
+
+
+@pytest.mark.parametrize(("raised", "verdict"), [("NotTested('a', 'no data')", "not_tested"),
+                                                 ("NotApplicable('a', 'a.b')", "not_applicable")])  # fmt: skip
+def test_rules_that_hold_measure_nothing_of_a_bundle(ruled: Project, raised: str, verdict: str) -> None:
+    """What could not be measured does not pass because the code under it is right."""
+    clause = re.sub(r"    evidence\.check.*", f"    raise {raised}", GREEN)
+    ruled.write("gates/test_1.py", f"from ecdd.evidence.unmeasured import NotApplicable, NotTested\n{clause}")
+    ruled.run("gates")
+    assert ruled.record("E1.1")["verdict"] == verdict
+    ruled.write("gates/rules/test_e1_1_rules.py", RULES.replace("x < 4", "x < 3"))
+    assert ruled.run("gates").ret == 1
+    assert ruled.record("E1.1")["verdict"] == "fail"
 
 
 @pytest.mark.parametrize("change", ["skipped", "deleted", "file deleted"])
