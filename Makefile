@@ -38,7 +38,7 @@ demo: demo-begins $(DEMO_VENV)/.ready  ## predict, every gate, report, the verdi
 	$(DEMO_VENV)/bin/ecdd gates -n 2 $(bundle_option) --expected gates/expected_verdicts.yaml
 
 demo-begins:
-	@echo "About 4 minutes on two quiet cores: installing without torch and tensorflow, 50 verdicts, every gate."
+	@echo "About 4 to 6 minutes on two cores: installing without torch and tensorflow, 50 verdicts, every gate."
 
 lint: $(VENV)/.ready documentation  ## style, types, import direction, documentation without a warning
 	$(VENV)/bin/ruff check .
