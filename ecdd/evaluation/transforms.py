@@ -197,7 +197,7 @@ _STEPS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 
 def _png(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
+    image.save(buffer, "PNG", compress_level=0)  # no file is kept: to compress it would take longer than to judge it
     return buffer.getvalue()
 
 

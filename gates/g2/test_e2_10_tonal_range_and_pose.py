@@ -21,7 +21,7 @@ from ecdd.pipeline.reason_codes import ReasonCode, Rejected
 from ecdd.pipeline.stages import PreparedPicture, prepare
 from gates.support.fixtures import Evidence, GoldenSet, NotTested
 from gates.support.portraits import Portrait, data_portraits, golden_portraits, open_portrait, png
-from gates.support.tonal_pictures import ENOUGH_TONES, FEW_TONES, NOT_TOLD_APART
+from gates.support.tonal_pictures import ENOUGH_TONES, FEW_TONES, NOT_TOLD_APART, Photograph
 
 FEW, TURNED = ReasonCode.FEW_TONAL_VALUES, ReasonCode.FACE_TURNED
 TURNS = {
@@ -31,24 +31,25 @@ TURNS = {
 }
 BEYOND = 15.0  # degrees past the limit: more than the eye line is out by
 LARGEST_SIDE = 640
+Photographs = dict[str, Photograph]
 
 
 @pytest.fixture(scope="module")
-def images(golden: GoldenSet, policy: PolicyContract) -> dict[str, Image.Image]:
+def photographs(golden: GoldenSet, policy: PolicyContract) -> Photographs:
     """Golden portraits of moderate size."""
     found = {}
     for portrait in golden_portraits(golden):
         image = open_portrait(portrait, policy)
         image.thumbnail((LARGEST_SIDE, LARGEST_SIDE), Image.Resampling.BILINEAR)
-        found[portrait.name] = image
+        found[portrait.name] = Photograph(image)
     return found
 
 
 def coded(
-    images: dict[str, Image.Image], make: Callable[[Image.Image], bytes], policy: PolicyContract, finder: FaceBackend
+    photographs: Photographs, make: Callable[[Photograph], bytes], policy: PolicyContract, finder: FaceBackend
 ) -> dict[str, PreparedPicture]:
     """What becomes of each picture before any model."""
-    return {name: prepare(make(image), policy, finder) for name, image in images.items()}
+    return {name: prepare(make(one), policy, finder) for name, one in photographs.items()}
 
 
 def judged(outcomes: dict[str, PreparedPicture]) -> list[str]:
@@ -84,41 +85,39 @@ def _turning_finder(policy: PolicyContract) -> FaceBackend:
 
 
 @pytest.mark.experiment("E2.10")
-def test_few_tonal_values_abstain(evidence: Evidence, policy: PolicyContract, images: dict[str, Image.Image]) -> None:
+def test_few_tonal_values_abstain(evidence: Evidence, policy: PolicyContract, photographs: Photographs) -> None:
     finder = _tonal_finder(policy)
     for name, make in FEW_TONES.items():
-        outcomes = coded(images, make, policy, finder)
+        outcomes = coded(photographs, make, policy, finder)
         evidence.none(f"{name}_judged", judged(outcomes), n=len(outcomes))
         evidence.none(f"{name}_without_GR-008", without(outcomes, FEW), n=len(outcomes))
     for name, make in NOT_TOLD_APART.items():
-        evidence.measure(f"{name}_judged", len(judged(coded(images, make, policy, finder))), "picture")
+        evidence.measure(f"{name}_judged", len(judged(coded(photographs, make, policy, finder))), "picture")
 
 
 @pytest.mark.experiment("E2.10")
-def test_photographs_keep_their_tones(
-    evidence: Evidence, policy: PolicyContract, images: dict[str, Image.Image]
-) -> None:
+def test_photographs_keep_their_tones(evidence: Evidence, policy: PolicyContract, photographs: Photographs) -> None:
     finder = _tonal_finder(policy)
     for name, make in ENOUGH_TONES.items():
-        outcomes = coded(images, make, policy, finder)
+        outcomes = coded(photographs, make, policy, finder)
         evidence.none(f"{name}_taken_for_few_tones", having(outcomes, FEW), n=len(outcomes))
 
 
 @pytest.mark.experiment("E2.10")
-def test_turned_faces_abstain(evidence: Evidence, policy: PolicyContract, images: dict[str, Image.Image]) -> None:
+def test_turned_faces_abstain(evidence: Evidence, policy: PolicyContract, photographs: Photographs) -> None:
     """Turned by quarters without a tag, and by more than the limit; upright faces are not called turned."""
     finder = _turning_finder(policy)
     angle = policy.quality_gates.max_roll + BEYOND
-    ways: dict[str, Callable[[Image.Image], bytes]] = {
-        name: lambda image, turn=turn: png(image.transpose(turn)) for name, turn in TURNS.items()
+    ways: dict[str, Callable[[Photograph], bytes]] = {
+        name: lambda one, turn=turn: png(one.image.transpose(turn)) for name, turn in TURNS.items()
     }
     for name, sign in (("beyond_the_limit_left", 1), ("beyond_the_limit_right", -1)):
-        ways[name] = lambda image, sign=sign: png(image.rotate(sign * angle, Image.Resampling.BICUBIC, expand=True))
+        ways[name] = lambda one, sign=sign: png(one.image.rotate(sign * angle, Image.Resampling.BICUBIC, expand=True))
     for name, make in ways.items():
-        outcomes = coded(images, make, policy, finder)
+        outcomes = coded(photographs, make, policy, finder)
         evidence.none(f"{name}_judged", judged(outcomes), n=len(outcomes))
         evidence.none(f"{name}_without_GR-009", without(outcomes, TURNED), n=len(outcomes))
-    upright = coded(images, png, policy, finder)
+    upright = coded(photographs, lambda one: png(one.image), policy, finder)
     evidence.none("upright_called_turned", having(upright, TURNED), n=len(upright))
 
 

@@ -46,7 +46,7 @@ def _pictures(shifts: Sequence[float]) -> Iterator[tuple[str, str, int, bytes]]:
             for mirrored in (False, True):
                 buffer = io.BytesIO()
                 turned = cut.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else cut
-                turned.save(buffer, "PNG", compress_level=1)
+                turned.save(buffer, "PNG", compress_level=0)
                 name = f"{item.id}_{round(shift * 100)}{'m' if mirrored else ''}.png"
                 yield name, item.id, int(item.expected.label == "fake"), buffer.getvalue()
 

@@ -110,7 +110,9 @@ def plant(golden: GoldenSet, folder: Path, policy: PolicyContract) -> Planted:
             continue
         for kind, (change, quality) in (WHOLE | PARTS).items():
             buffer, made = io.BytesIO(), change(image)
-            made.save(buffer, "PNG") if quality is None else made.save(buffer, "JPEG", quality=quality)
+            made.save(buffer, "PNG", compress_level=1) if quality is None else made.save(
+                buffer, "JPEG", quality=quality
+            )
             target = folder / f"{item.id}-{kind}.{'png' if quality is None else 'jpg'}"
             write_bytes(target, buffer.getvalue())
             copy = add(buffer.getvalue(), target, f"{item.id} {kind}", photograph)

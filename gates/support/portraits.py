@@ -86,9 +86,9 @@ def jpeg(image: Image.Image, quality: int = 95, **options: Any) -> bytes:
 
 
 def png(image: Image.Image) -> bytes:
-    """A picture without loss."""
+    """A picture without loss, and uncompressed: it is read once, in this process."""
     buffer = io.BytesIO()
-    image.save(buffer, "PNG", compress_level=1)
+    image.save(buffer, "PNG", compress_level=0)
     return buffer.getvalue()
 
 
