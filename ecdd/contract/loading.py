@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Literal, cast
 
@@ -210,7 +210,11 @@ def load_contract(path: Path | str | None = None, content: bytes | None = None) 
         allowed.
     """
     file = DEFAULT_CONTRACT if path is None else Path(path)
-    text = _text(file, content if content is not None else _read(file, is_default=path is None))
+    return _checked(file, _text(file, content if content is not None else _read(file, is_default=path is None)))
+
+
+@lru_cache(maxsize=8)  # a run asks for one contract hundreds of times; what it holds does not change
+def _checked(file: Path, text: str) -> LoadedContract:
     root, problems = read_yaml(text)
     if root is None:
         raise ContractError(str(file), problems)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ecdd.bundle import BundleError
 from ecdd.bundle.loading import read_record
@@ -25,6 +26,9 @@ from ecdd.evidence.report_rows import NEAR, experiment_rows, gate_cards, same_su
 from ecdd.evidence.session import RunOptions, contract_path, identify
 from ecdd.evidence.soundness import unsound_runs
 from ecdd.files import write_bytes
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 _TEMPLATE: Final = "report.html.j2"
 _BESIDE: Final = (
@@ -75,6 +79,11 @@ def render(options: RunOptions, declared: Mapping[str, Declared], expected: Mapp
 
 
 def _page(content: Mapping[str, Any], base: str) -> str:
+    return _environment().get_template(_TEMPLATE).render(**content, base=base)
+
+
+@cache  # the templates take longer to compile than a page to fill
+def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -85,7 +94,7 @@ def _page(content: Mapping[str, Any], base: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters["shown"] = shown
-    return environment.get_template(_TEMPLATE).render(**content, base=base)
+    return environment
 
 
 def _content(

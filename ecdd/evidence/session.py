@@ -60,9 +60,9 @@ class RunOptions:
     as_of: datetime.date
     dumps: Path | None = None
 
-    @property
+    @functools.cached_property
     def folder(self) -> Path:
-        """The run's folder."""
+        """The run's folder, of the payload digest at its beginning."""
         if self.report_dir is not None:
             return self.report_dir
         name = payload_digest_of(self.bundle)[:16]

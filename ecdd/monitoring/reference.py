@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ecdd.contract.process_sections import Trigger
@@ -81,6 +82,33 @@ def coded(
     }
 
 
+def score_edges_of(scores: Sequence[float] | NDArray[np.float64]) -> tuple[float, ...]:
+    """Edges between the classes of the score: deciles of these scores, equal ones joined.
+
+    Half a step of the rounded scores above one that is logged, so that no event lies on an edge.
+    """
+    places, half = np.linspace(0, 1, SCORE_CLASSES + 1)[1:-1], 0.5 * 10.0**-PROBABILITY_DIGITS
+    return tuple(float(edge) for edge in np.unique(np.round(np.quantile(scores, places), PROBABILITY_DIGITS) + half))
+
+
+def counts_of(codes: Mapping[Trigger, np.ndarray], score_edges: Sequence[float]) -> dict[Trigger, tuple[int, ...]]:
+    """Events in every class, by trigger; all zero where no event says anything.
+
+    Parameters
+    ----------
+    codes : mapping of str to ndarray
+        As `coded` gives them.
+    score_edges : sequence of float
+        That they were coded with.
+    """
+    counts: dict[Trigger, tuple[int, ...]] = {}
+    for name, classes in codes.items():
+        found = np.bincount(classes[classes >= 0], minlength=len(TRIGGERS[name].classes(score_edges)))
+        unsaid = TRIGGERS[name].last_is_unsaid and found[-1] == found.sum()
+        counts[name] = tuple(0 if unsaid else int(n) for n in found)
+    return counts
+
+
 def reference_of(
     events: Sequence[Mapping[str, Any]], bundle_digest: str, least: int, after_event: int = 0
 ) -> Reference:
@@ -114,15 +142,8 @@ def reference_of(
     if not scores:
         msg = f"none of the {len(events)} events has a probability; a reference cannot be made of them"
         raise MonitoringError(msg)
-    places = np.linspace(0, 1, SCORE_CLASSES + 1)[1:-1]
-    # half a step off the rounded scores, so that no event lies on an edge
-    half = 0.5 * 10.0**-PROBABILITY_DIGITS
-    edges = tuple(float(edge) for edge in np.unique(np.round(np.quantile(scores, places), PROBABILITY_DIGITS) + half))
-    counts: dict[Trigger, tuple[int, ...]] = {}
-    for name, codes in coded(events, edges).items():
-        found = np.bincount(codes[codes >= 0], minlength=len(TRIGGERS[name].classes(edges)))
-        unsaid = TRIGGERS[name].last_is_unsaid and found[-1] == found.sum()
-        counts[name] = tuple(0 if unsaid else int(n) for n in found)
+    edges = score_edges_of(scores)
+    counts = counts_of(coded(events, edges), edges)
     return Reference(
         bundle_digest=bundle_digest, after_event=after_event, events=len(events), score_edges=edges, counts=counts
     )

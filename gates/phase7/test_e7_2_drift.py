@@ -91,7 +91,8 @@ def test_drift_is_found_in_time(evidence: Evidence, policy: PolicyContract, scor
         plan = plan_of(name, scores.held_out, knobs.max_detection_delay)
         seen = watch(plan, knobs, REPETITIONS, SEED)
         drawn[name] = (QUIET, seen.fired)
-        by_trigger = {trigger: _row(name, trigger, plan, seen, knobs) for trigger in TRIGGERS}
+        effects = population_effects(plan)
+        by_trigger = {trigger: _row(name, trigger, effects[trigger], seen, knobs) for trigger in TRIGGERS}
         rows += by_trigger.values()
         key = name.replace(" %", "").replace(" ", "_")
         early = np.any([seen.fired[trigger] <= QUIET for trigger in TRIGGERS], axis=0)
@@ -122,11 +123,10 @@ def _no_other_trigger(
         evidence.check(f"{key}_wrong_trigger", high, limit=limit, unit="rate", worst=named, n=REPETITIONS)
 
 
-def _row(name: str, trigger: Trigger, plan: Plan, seen: Watched, knobs: Monitoring) -> dict[str, Any]:
+def _row(name: str, trigger: Trigger, effects: Mapping[str, float], seen: Watched, knobs: Monitoring) -> dict[str, Any]:
     limits = limits_of(trigger, knobs)
-    effects = population_effects(plan, trigger)
     ratio = min(effects[key] / limit for key, limit in limits.items())
-    delays = seen.fired[trigger] - plan.quiet
+    delays = seen.fired[trigger] - QUIET
     shown = ", ".join(f"{key} {value:.3f}" for key, value in effects.items())
     return {
         "scenario": name,

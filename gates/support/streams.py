@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ecdd.monitoring import drift_triggers
-from ecdd.monitoring.reference import coded, reference_of
+from ecdd.monitoring.reference import Reference, coded, counts_of, reference_of, score_edges_of
 from ecdd.monitoring.triggers import TRIGGERS, effects_of
 
 Rows = Sequence[Mapping[str, Any]]
@@ -70,17 +70,20 @@ def drawn_streams(plan: Plan, repetitions: int, seed: int) -> tuple[dict[str, li
     counts: dict[str, list[Any]] = {trigger: [] for trigger in TRIGGERS}
     both = [*plan.population, *plan.drifted]
     classes = coded(both, ())  # those of the scores follow each reference's own edges, all others are the events'
+    scores = np.array([row["calibrated_probability"] for row in both], np.float64)  # NaN where there is none
     for _ in range(repetitions):
         taken = random.integers(len(plan.population), size=plan.reference)
-        reference = reference_of([plan.population[i] for i in taken], DIGEST, 1)
+        edges = score_edges_of(scores[taken][np.isfinite(scores[taken])])
         places = random.integers(len(plan.population), size=plan.quiet + plan.after)
         new = random.random(plan.after) < plan.share
         drifted = len(plan.population) + random.integers(len(plan.drifted), size=plan.after)
         places[plan.quiet :] = np.where(new, drifted, places[plan.quiet :])
-        classes |= coded(both, reference.score_edges, ["score_shift"])
+        classes |= coded(both, edges, ["score_shift"])
+        # as `reference_of` counts them: events are drawn hundreds of times, and coded once
+        reference = counts_of({trigger: codes[taken] for trigger, codes in classes.items()}, edges)
         for trigger, codes in classes.items():
             streams[trigger].append(codes[places])
-            counts[trigger].append(reference.counts[trigger])
+            counts[trigger].append(reference[trigger])
     return streams, counts
 
 
@@ -112,16 +115,17 @@ def _watch_one(trigger: Any, codes: np.ndarray, reference: np.ndarray, knobs: An
     return first, alone
 
 
-def population_effects(plan: Plan, trigger: Any) -> dict[str, float]:
-    """Effect that the drift has on the whole population: what a trigger would see with unlimited events."""
+def population_effects(plan: Plan) -> dict[str, dict[str, float]]:
+    """Effects, by trigger, that the drift has on the whole population: what is seen with unlimited events."""
     whole = reference_of(list(plan.population) * 50, DIGEST, 1)
-    edges = whole.score_edges
+    parts = [coded(list(rows), whole.score_edges) for rows in (plan.population, plan.drifted)]
+    return {trigger: _effects(plan, trigger, [codes[trigger] for codes in parts], whole) for trigger in TRIGGERS}
+
+
+def _effects(plan: Plan, trigger: Any, codes: Sequence[np.ndarray], whole: Reference) -> dict[str, float]:
+    # per event of the stream, so that events without a measure weigh as they do there
     size = len(whole.counts[trigger])
-    parts = []
-    for rows in (plan.population, plan.drifted):
-        codes = coded(list(rows), edges)[trigger]
-        # per event of the stream, so that events without a measure weigh as they do there
-        parts.append(np.bincount(codes[codes >= 0], minlength=size) / len(rows))
+    parts = [np.bincount(one[one >= 0], minlength=size) / len(one) for one in codes]
     mixed = (1 - plan.share) * parts[0] + plan.share * parts[1]
     many = 1e5
     if not mixed.sum() or not parts[0].sum():

@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np  # noqa: F401 - a run inside this process must not be the first to load it
+# what a run inside this process is the first to load is forgotten at its end, and loaded anew in the next one
+import jinja2  # noqa: F401
+import numpy as np  # noqa: F401
 import pytest
 import yaml
+
+import ecdd.evidence.report
+import ecdd.golden.golden_sets  # noqa: F401
 
 INI = """
 [pytest]

