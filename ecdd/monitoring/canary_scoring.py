@@ -75,7 +75,7 @@ def answers(
     ManifestError
         No manifest, or rows that cannot be read.
     """
-    tasks = _tasks(request)
+    tasks = tasks_of(request)
     settings = [TimedSettings(bundle, None, None, request.root) for bundle in (current, candidate)]
     rows: tuple[Rows, Rows] = ([], [])
     for pair in zip(*(judge_apart(tasks, one) for one in settings), strict=True):
@@ -85,18 +85,8 @@ def answers(
     return rows
 
 
-def answers_alone(bundle: Bundle, request: Request) -> Rows:
-    """Let one bundle judge a stream, in a process of its own as in `answers`; its times compare with nothing.
-
-    Raises
-    ------
-    ManifestError
-        No manifest, or rows that cannot be read.
-    """
-    return list(judge_apart(_tasks(request), TimedSettings(bundle, None, None, request.root)))
-
-
-def _tasks(request: Request) -> list[Task]:
+def tasks_of(request: Request) -> list[Task]:
+    """Every picture and transform that is asked for, in order; `ManifestError` when they cannot be read."""
     check(request.manifest, request.selection)
     transforms = request.chosen()
     return [Task(listed, t) for listed in stream(request.manifest, request.selection) for t in transforms]

@@ -7,19 +7,24 @@ import csv
 import fcntl
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ecdd import detector
+from ecdd.batch import judge_apart
 from ecdd.bundle import Bundle
 from ecdd.contract.loading import LoadedContract
 from ecdd.contract.schema import PolicyContract
-from ecdd.evaluation.scoring import Request
+from ecdd.evaluation.scoring import Request, ScoreSettings, score_one
 from ecdd.evaluation.transforms import UNTOUCHED, apply, load_suite
 from ecdd.files import write_bytes, write_text
 from ecdd.golden.golden_sets import GoldenSet
-from ecdd.monitoring.canary_scoring import answers, answers_alone
+from ecdd.monitoring.canary_scoring import answers, tasks_of
 from ecdd.pipeline.decode import read_file
+from ecdd.pipeline.face import FaceBackend
+from ecdd.pipeline.stages import PreparedPicture
 from gates.support.rehearsed_bundles import CANDIDATES
 
 _LABELS = {"real": "0", "fake": "1", None: ""}
@@ -95,19 +100,54 @@ class Rehearsal:
         same files.
         """
         stream, groups = self._stream()
+        if name in _TIMED:
+            current, newer = self._stored(name, lambda: self._pair(name, stream))
+        else:
+            current, _, _ = self.answers("same")
+            newer = self._stored("untimed", lambda: self._untimed(stream))[name]
+        return current, newer, groups
+
+    def _stored(self, name: str, compute: Callable[[], Any]) -> Any:
         with self._alone(name):
             stored = self._folder / f"{name}.json"
             if not stored.exists():
-                write_text(stored, json.dumps(self._answers(name, stream)))
-        current, newer = json.loads(stored.read_text())
-        return current, newer, groups
+                write_text(stored, json.dumps(compute()))
+        return json.loads(stored.read_text())
 
-    def _answers(self, name: str, stream: Path) -> tuple[Rows, Rows]:
-        candidate, request = (
-            CANDIDATES[name](self._bundle, self._folder / "bundles" / name),
-            Request(stream, self._bundle),
-        )
-        if name in _TIMED:
-            return answers(self._bundle, candidate, request)
-        current, _, _ = self.answers("same")
-        return current, answers_alone(candidate, request)
+    def _candidate(self, name: str) -> Bundle:
+        return CANDIDATES[name](self._bundle, self._folder / "bundles" / name)
+
+    def _pair(self, name: str, stream: Path) -> tuple[Rows, Rows]:
+        return answers(self._bundle, self._candidate(name), Request(stream, self._bundle))
+
+    def _untimed(self, stream: Path) -> dict[str, Rows]:
+        names = [name for name in CANDIDATES if name not in _TIMED]
+        settings = _SideBySide(self._bundle, root=stream, candidates=tuple(map(self._candidate, names)))
+        rows = list(judge_apart(tasks_of(Request(stream, self._bundle)), settings))
+        return {name: [row["rows"][k] for row in rows] for k, name in enumerate(names)}
+
+
+@dataclass(frozen=True)
+class _SideBySide(ScoreSettings):
+    """Several bundles of one contract at every picture, which is prepared once for all of them."""
+
+    candidates: tuple[Bundle, ...] = ()
+
+    def load(self) -> Any:
+        """Detectors of all candidates, in a process of their own: `prepare` is what makes S1 to S3 of a file."""
+        really: Callable[..., PreparedPicture] = detector.prepare
+        last: dict[bytes, PreparedPicture] = {}
+
+        def once(data: bytes, policy: PolicyContract, finder: FaceBackend, *, name: str | None) -> PreparedPicture:
+            if data not in last:
+                last.clear()
+                last[data] = really(data, policy, finder, name=name)
+            return last[data]
+
+        detector.prepare = once  # type: ignore[assignment]
+        assert {one.contract.digest for one in self.candidates} == {self.bundle.contract.digest}
+        return [detector.Detector.load(one) for one in self.candidates]
+
+    def judge(self, detector: Any, item: Any) -> dict[str, Any]:
+        """Rows of a task."""
+        return {"rows": [score_one(one, item, self.root) for one in detector]}
