@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
 import torch
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from ecdd.files import write_text
 from ecdd.models.checkpoint import state_digest
@@ -30,7 +30,14 @@ def main(tensors: Path, out: Path) -> None:
         leave_processes()
 
 
+def launch(tensors: Path, out: Path) -> None:
+    """Two processes as ``torchrun`` starts them, but forked: what is imported is imported once."""
+    torch.use_deterministic_algorithms(False)  # imports half of torch, which both would do on their own
+    config = LaunchConfig(1, 1, 2, rdzv_backend="c10d", rdzv_endpoint="localhost:0", start_method="fork")
+    elastic_launch(config, main)(tensors, out)
+
+
 if __name__ == "__main__":
-    for rank in range(int(os.environ["WORLD_SIZE"])):
+    for rank in range(2):
         (Path(sys.argv[1]) / str(rank)).mkdir(parents=True, exist_ok=True)
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    launch(Path(sys.argv[1]), Path(sys.argv[2]))

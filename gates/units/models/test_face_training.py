@@ -200,7 +200,9 @@ def test_twin_and_original_are_of_one_size_and_differ(tmp_path: Path) -> None:
 
 
 def quick(**more: float) -> FaceTrainingConfig:
+    """The settings of `lite` with few pictures, for the regression that the heads begin as too."""
     changed = more | {"epochs": 2, "draws": 8, "batch": 4, "crop": 64, "full_size_epochs": 0, "warmup_epochs": 0}
+    changed["head_start_draws"] = 32
     return CONFIG.model_copy(update={"optimise": CONFIG.optimise.model_copy(update=changed)})
 
 

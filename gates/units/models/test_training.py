@@ -175,14 +175,15 @@ def test_training_learns_and_a_resumed_one_equals_an_unbroken_one(
     config: TrainingConfig, variants: list[Variant], tmp_path: Path
 ) -> None:
     policy, data = load_bundle("tiny").contract.policy, balanced(variants, EDGES)
+    watched = balanced(variants[:16], EDGES)
     settings = _small(config, 4)
     torch.set_num_threads(1)
     try:
-        unbroken = list(train_network(settings, policy, data, data, tmp_path / "a", Start(), ALONE))
-        steps = train_network(settings, policy, data, data, tmp_path / "b", Start(), ALONE)
+        unbroken = list(train_network(settings, policy, data, watched, tmp_path / "a", Start(), ALONE))
+        steps = train_network(settings, policy, data, watched, tmp_path / "b", Start(), ALONE)
         next(steps), next(steps)
         steps.close()
-        resumed = list(train_network(settings, policy, data, data, tmp_path / "b", Start(), ALONE))
+        resumed = list(train_network(settings, policy, data, watched, tmp_path / "b", Start(), ALONE))
         first, second = (outcome(settings, policy, tmp_path / name) for name in "ab")
     finally:
         torch.use_deterministic_algorithms(False)
