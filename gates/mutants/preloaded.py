@@ -1,4 +1,4 @@
-"""Imported once by the process that mutants fork from: third-party libraries only.
+"""Imported once by the process that others fork from: third-party libraries only.
 
 Nothing of this project may be imported here: a defect is planted before the project's modules are read.
 """

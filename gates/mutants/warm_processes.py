@@ -1,20 +1,24 @@
-"""Pytest runs in processes of their own that begin with the libraries loaded.
+"""Processes of their own that begin with the libraries loaded: runs of pytest, and of the program.
 
-A planted defect must not outlive its run, so each run has its own process; to import numpy, pytest, LiteRT and the
-others anew in each would take most of the time. The processes fork from a server that has imported them and nothing
-of this project.
+A planted defect must not outlive its run, so each run has its own process, and so has a run of the gates on a bundle
+that a test makes; to import numpy, pytest, LiteRT and the others anew in each would take most of the time. The
+processes fork from a server that has imported them and nothing of this project. What a test says about a process
+itself (what it imports, its memory, its time, signals) needs a new interpreter instead.
 """
 
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Mapping, Sequence
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ecdd.evidence.session import SPECIFICATION_ARGUMENTS
-from gates.mutants.forked import run
+from gates.mutants.forked import command, run
 
 TIMEOUT = 300.0  # seconds; the longest run takes below 30 on two shared cores
 _PLUGINS = ("syrupy", "_hypothesis_pytestplugin", "pytest_benchmark.plugin")
@@ -70,14 +74,43 @@ def run_pytest(
         arguments += ["-p", plugin]
     arguments = [*(part for plugin in first for part in ("-p", plugin)), *arguments]
     output = folder / "output.txt"
-    process = _server().Process(target=run, args=(arguments, str(output), dict(environment or {})))
+    code = _ended(run, (arguments, str(output), {**os.environ, **(environment or {})}), timeout)
+    text = output.read_text(encoding="utf-8", errors="replace") if output.is_file() else ""
+    return Finished(code, text)
+
+
+def run_command(*arguments: object, timeout: float = TIMEOUT) -> subprocess.CompletedProcess[str]:
+    """Run the program in a process of its own, in the project's folder, with the variables that are set now.
+
+    Parameters
+    ----------
+    *arguments : object
+        Of `ecdd`; paths become text.
+    timeout : float
+        Seconds.
+
+    Returns
+    -------
+    CompletedProcess
+        Exit code, standard output and standard error; exit code -9 after `timeout` seconds.
+    """
+    typed = [str(one) for one in arguments]
+    with tempfile.TemporaryDirectory(prefix="ecdd-command-") as folder:
+        streams = [Path(folder) / name for name in ("stdout", "stderr")]
+        code = _ended(command, (typed, *map(str, streams), dict(os.environ)), timeout)
+        out, err = (path.read_text(encoding="utf-8") if path.is_file() else "" for path in streams)
+    return subprocess.CompletedProcess(["ecdd", *typed], code, out, err)
+
+
+def _ended(target: Callable[..., None], given: tuple[Any, ...], timeout: float) -> int:
+    """Exit code of a forked process that does this."""
+    process = _server().Process(target=target, args=given)
     process.start()
     process.join(timeout)
     if process.is_alive():
         process.kill()
         process.join()
-    text = output.read_text(encoding="utf-8", errors="replace") if output.is_file() else ""
-    return Finished(process.exitcode if process.exitcode is not None else -9, text)
+    return process.exitcode if process.exitcode is not None else -9
 
 
 def _server() -> Any:

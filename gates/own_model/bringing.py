@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import hashlib
 import io
 import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from PIL import Image
+from typer.testing import CliRunner
 
+from ecdd import cli
 from ecdd.bundle import bundle_path
 from ecdd.contract.value_lines import set_contract_values
+from ecdd.evidence.declarations import load_specification
+from ecdd.evidence.records import ExperimentRecord
 from ecdd.golden.golden_sets import load_golden
+from gates.mutants.warm_processes import Finished, run_pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TFLITE, ONNX = (Path(__file__).with_name(name) for name in ("own.tflite", "own.onnx"))
@@ -76,14 +81,27 @@ def own_data(folder: Path, shifts: Sequence[float] = SHIFTS) -> tuple[Path, Path
     return manifest, split
 
 
-def ecdd(*arguments: object, seconds: int = 600) -> subprocess.CompletedProcess[str]:
-    """Run the program."""
-    command = [sys.executable, "-m", "ecdd", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=seconds)
+def ecdd(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run the program in this process, in the project's folder."""
+    typed = [str(one) for one in arguments]
+    with contextlib.chdir(ROOT):
+        said = CliRunner().invoke(cli.app, typed)
+    return subprocess.CompletedProcess(["ecdd", *typed], said.exit_code, said.stdout, said.stderr)
 
 
-def gates(bundle: Path, reports: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def gates(bundle: Path, reports: Path, *arguments: str) -> Finished:
     """Run gates on a bundle, in one process."""
-    command = [sys.executable, "-m", "pytest", *arguments, "-q", "-n", "0", "-p", "no:cacheprovider"]
-    command += ["--bundle", str(bundle), "--report-dir", str(reports)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=900)
+    return run_pytest(arguments, reports, options=("--bundle", str(bundle)), timeout=900)
+
+
+def without_rules(*experiments: str) -> list[str]:
+    """Node ids of what clauses measure of a bundle, without the rules that hold or fail whatever it is."""
+    declared = load_specification()
+    return [f"{declared[one].file}::{name}" for one in experiments for name in declared[one].tests]
+
+
+def parts(reports: Path) -> dict[str, ExperimentRecord]:
+    """Records of experiments of which a run was asked for a part, as `without_rules` is: no verdict follows."""
+    stored = sorted(reports.glob("phase*_results/*.incomplete.json"))
+    found = [ExperimentRecord.model_validate_json(path.read_bytes()) for path in stored]
+    return {record.id: record for record in found}

@@ -18,7 +18,8 @@ from ecdd.evidence.merging import read_records
 from ecdd.evidence.records import ExperimentRecord
 from ecdd.evidence.verdicts import red_metrics
 from ecdd.export.said import Said
-from gates.own_model.bringing import ecdd, own_data
+from gates.mutants.warm_processes import run_command
+from gates.own_model.bringing import own_data
 from gates.own_model.pair_files import KINDS, NEGATED, SAID, files, maps_alone, rewritten
 
 ALL = ("G1", "G2", "G3", "G4", "G5")
@@ -51,7 +52,7 @@ def _records(
     arguments += ["--pooling", said.pooling] if said.pooling else []
     gates = [word for gate in judged for word in ("--gate", gate)]
     given = ("--tflite", pair[0], "--onnx", pair[1], "--contract", base, "--data", manifest, "--split", split)
-    done = ecdd("onboard", *given, "--out", out, *arguments, *gates, seconds=3600)
+    done = run_command("onboard", *given, "--out", out, *arguments, *gates, timeout=3600)
     assert done.returncode == 1, done.stdout[-2000:] + done.stderr[-2000:]
     return read_records(out / "reports")
 

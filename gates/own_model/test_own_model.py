@@ -17,28 +17,27 @@ from ecdd.bundle import load_bundle
 from ecdd.evidence.merging import read_records
 from ecdd.runtimes.onnx import OnnxRuntime
 from ecdd.runtimes.tflite import TFLiteRuntime
-from gates.own_model.bringing import ONNX, ROOT, TFLITE, ecdd, gates, own_contract, own_data
+from gates.own_model.bringing import ONNX, ROOT, TFLITE, ecdd, gates, own_contract, own_data, parts, without_rules
 from gates.support.made_models import MadeModel, with_pooled
 
+FEW = 15  # pictures of a class that the contract of this team is content with: one of each golden face and its mirror
+FREEZING = ("gates/g3", "--snapshot-update", "-k", "not shipped_model")  # E5.1 to E5.3 compare the files
 # an experiment of every kind: pixels, geometry, calibration, parity, battery
 SELECTED = (
     "gates/g1/test_e1_9_normalisation.py",
-    "gates/g3/units/test_golden_outputs.py",
     "gates/g3/test_e3_1_grid_shape.py",
     "gates/g3/test_e3_2_cell_mapping.py",
-    "gates/g3/test_e3_3_pooling_rules.py",
     "gates/g4/test_e4_1_calibration_set.py",
     "gates/g4/test_e4_4_operating_point.py",
     "gates/g5/test_e5_1_probability_parity.py",
     "gates/g5/test_e5_2_patch_map_parity.py",
     "gates/g5/test_e5_3_pooled_logit_parity.py",
-    *(
-        f"gates/g6/test_e6_{name}.py"
-        for name in ("1_source_splits", "2_time_split", "3_transform_suite", "4_claims_hygiene", "5_unseen_sources")
-    ),
+    *(f"gates/g6/test_e6_{name}.py" for name in ("2_time_split", "3_transform_suite", "5_unseen_sources")),
     # one of its many transforms: what is asked is whether a gate crashes on a model that is not ours
     "gates/g6/test_e6_6_field_pixels.py::test_golden_fakes_do_not_become_real[mirrored]",
 )
+# without their rules, which hold or fail whatever the bundle is: a part of a record, of which no verdict follows
+IN_PART = ("E3.3", "E6.1", "E6.4")
 SCORES = "calibration_scores.csv"
 
 
@@ -46,8 +45,8 @@ SCORES = "calibration_scores.csv"
 def brought(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the contract, the data, their split, and the bundle that was built from them."""
     folder = tmp_path_factory.mktemp("own")
-    manifest, split = own_data(folder / "data")
-    contract = own_contract(folder)
+    manifest, split = own_data(folder / "data", shifts=(0.0,))
+    contract = own_contract(folder, calibration__min_samples_per_class=FEW)
     done = _build(folder / "bundle", contract, "--data", manifest, "--split", split, "--frozen-on", "2026-11-01")
     assert done.returncode == 0, done.stderr
     assert "no training record" in done.stdout
@@ -84,25 +83,28 @@ def test_its_logits_are_its_own(brought: Path) -> None:
 def test_the_gates_judge_it(brought: Path, tmp_path: Path) -> None:
     """Golden outputs are frozen, real gates run, what nobody could measure is not tested, and a release is refused."""
     bundle = Path(shutil.copytree(brought / "bundle", tmp_path / "bundle"))
-    frozen = gates(bundle, tmp_path / "freezing", "gates/g3", "--snapshot-update")
-    assert frozen.returncode == 0, frozen.stdout[-3000:]
-    judged = gates(bundle, tmp_path / "reports", *SELECTED)
+    frozen = gates(bundle, tmp_path / "freezing", *FREEZING)
+    assert frozen.exit_code == 0, frozen.output[-3000:]
+    judged = gates(bundle, tmp_path / "reports", *SELECTED, *without_rules(*IN_PART))
     records = read_records(tmp_path / "reports")
     verdicts = {key: record.verdict for key, record in records.items()}
-    assert judged.returncode == 1, judged.stdout[-3000:]
+    assert judged.exit_code == 1, judged.output[-3000:]
     green = ("E1.9", "E3.1", "E3.2", "E4.1", "E5.1", "E5.2", "E5.3")
-    assert {key: verdicts[key] for key in green} == dict.fromkeys(green, "pass"), judged.stdout[-6000:]
-    assert {verdicts[key] for key in ("E6.1", "E6.2", "E6.3", "E6.4")} == {"not_tested"}
+    assert {key: verdicts[key] for key in green} == dict.fromkeys(green, "pass"), judged.output[-6000:]
+    assert {verdicts[key] for key in ("E6.2", "E6.3")} == {"not_tested"}
     assert verdicts["E4.4"] == "fail", "weights trained on nothing keep no operating point"
     said = {f"{n.what}: {n.why}" for record in records.values() for n in record.not_tested}
     assert any("no weights.safetensors" in text for text in said)
     assert any("no release/scores.parquet" in text for text in said)
     assert all(not record.failures for record in records.values()), "a gate crashed on a model that is not ours"
-    (part,) = (tmp_path / "reports").glob("phase6_results/E6.6.*json")
-    assert json.loads(part.read_text(encoding="utf-8"))["failures"] == [], "a gate crashed on a model that is not ours"
+    found = parts(tmp_path / "reports")
+    crashed = {key: part.failures for key, part in found.items()}
+    assert crashed == dict.fromkeys([*IN_PART, "E6.6"], ()), "a gate crashed on a model that is not ours"
+    without_scores = {key: (bool(found[key].metrics), bool(found[key].not_tested)) for key in ("E6.1", "E6.4")}
+    assert without_scores == dict.fromkeys(("E6.1", "E6.4"), (False, True)), "nothing to measure, and said so"
     refused = ecdd("release", bundle, "--dry-run", "--records", tmp_path / "reports")
     assert refused.returncode == 1
-    assert "E6.1 source splits: claimed and not run" in refused.stdout
+    assert "E6.2 time split: claimed and not run" in refused.stdout
     assert "E4.4 operating point:" in refused.stdout
 
 

@@ -19,6 +19,8 @@ torch = pytest.importorskip("torch", reason="extra `train` is not installed")
 pytest.importorskip("tensorflow", reason="extra `export` is not installed")
 
 SEED = 5  # of these weights the judged golden fakes score above the reals, as a calibration needs it
+# a team that is content with each golden face and its mirror image
+FEW = {"calibration.min_samples_per_class": 15, "quantization.min_representative": 40}
 
 
 def _done(run: subprocess.CompletedProcess[str]) -> str:
@@ -41,7 +43,8 @@ def test_a_public_checkpoint_goes_from_import_to_gates(tmp_path: Path) -> None:
     )
 
     _done(ecdd("export", "--checkpoint", weights, "--contract", contract, "--out", tmp_path / "exported"))
-    manifest, split = own_data(tmp_path / "data")
+    load_contract(contract).with_values(FEW).dump(contract)
+    manifest, split = own_data(tmp_path / "data", shifts=(0.0,))
     given = ("--training", weights.parent, "--contract", contract, "--data", manifest, "--split", split)
     # this network's logits all lie between 0 and 1, and somebody has to say that they are no probabilities
     said = _done(ecdd("calibrate", *given, "--method", "platt", "--small-logits", "--out", bundle))
@@ -50,9 +53,8 @@ def test_a_public_checkpoint_goes_from_import_to_gates(tmp_path: Path) -> None:
     exported = (tmp_path / "exported" / "model.tflite").read_bytes()
     assert (bundle / "model.tflite").read_bytes() == exported, "what was exported is what was calibrated"
 
-    # shape, operator and golden logits; both files against each other, and the file's own pooling against the rule
-    gates(bundle, tmp_path / "frozen", "gates/g3/units/test_golden_outputs.py", "--snapshot-update")
+    # shape and operator; both files against each other, and the file's own pooling against the rule
     clauses = ("gates/g3/test_e3_1_grid_shape.py", "gates/g5/test_e5_3_pooled_logit_parity.py")
     done = gates(bundle, tmp_path / "reports", *clauses)
     verdicts = {key: record.verdict for key, record in read_records(tmp_path / "reports").items()}
-    assert (verdicts["E3.1"], verdicts["E5.3"]) == ("pass", "pass"), done.stdout[-3000:]
+    assert (verdicts["E3.1"], verdicts["E5.3"]) == ("pass", "pass"), done.output[-3000:]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 from ecdd.bundle import bundle_path, write_manifest
@@ -31,9 +29,9 @@ def make_bundle(folder: Path) -> Path:
 
 def measure(bundle: Path, reports: Path, tests: tuple[str, ...] = TESTS) -> Path:
     """Run the claimed experiments on the bundle; their records cite its digests."""
-    command = [sys.executable, "-m", "pytest", *tests, "-q", "-n", "0", "-p", "no:cacheprovider"]
-    command += ["--bundle", str(bundle), "--report-dir", str(reports)]
-    finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    if finished.returncode:
-        raise RuntimeError(finished.stdout[-2000:])
+    from gates.mutants.warm_processes import run_pytest  # not for the clause that makes bundles alone
+
+    finished = run_pytest(tests, reports, options=("--bundle", str(bundle)))
+    if finished.exit_code:
+        raise RuntimeError(finished.output[-2000:])
     return reports

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,15 +11,14 @@ from ecdd.bundle import bundle_path, load_bundle
 from ecdd.bundle.variants import SCORES_FILE
 from ecdd.calibration.calibration_error import CalibrationError
 from ecdd.calibration.calibration_set_contract import judged_set, read_scores
+from gates.own_model.bringing import ecdd
 from gates.support.calibration_set import fields_that_differ
 
 BUNDLE = bundle_path("tiny")
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def run(*arguments: str) -> tuple[int, str]:
-    command = [sys.executable, "-m", "ecdd", "calibrate", *arguments]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=200)
+    done = ecdd("calibrate", *arguments)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 import ecdd
 from ecdd import cli
 from ecdd.errors import printable
+from gates.own_model.trials import try_each_file_once
 from gates.support.command_calls import CALLS, ROOT, call, every_command, write_files
 
 ESCAPE = "\x1b[31m"
@@ -117,6 +118,11 @@ class Fault:
 
 
 COMMANDS = every_command()
+
+
+@pytest.fixture(autouse=True)
+def each_file_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    try_each_file_once(monkeypatch)
 
 
 @pytest.fixture(scope="module")

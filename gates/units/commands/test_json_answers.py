@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
 
 from ecdd.commands import mutants, terminal
+from gates.mutants.warm_processes import run_command
+from gates.own_model.trials import try_each_file_once
 from gates.support.command_calls import CALLS, ROOT, call, every_command, write_files
 
 PAIR: Final = ROOT / "gates" / "own_model" / "pairs" / "softmax"
@@ -43,6 +44,11 @@ WORDS: Final = {
 }
 COMMANDS: Final = every_command()
 QUICK: Final = [name for name in CALLS if name not in {*WITHOUT, *LINES, *ELSEWHERE}]
+
+
+@pytest.fixture(autouse=True)
+def each_file_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    try_each_file_once(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -97,9 +103,7 @@ def test_what_takes_long(
 
 def in_a_process(code: int, *typed: str) -> Any:
     """The document of a command in a process of its own: what it starts prints, too."""
-    done = subprocess.run(
-        [sys.executable, "-m", "ecdd", *typed, "--json"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    done = run_command(*typed, "--json")
     assert done.returncode == code, done.stderr
     assert len(done.stderr.splitlines()) > 1, "lines for people"
     return alone(done.stdout)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from pathlib import Path
 
 import pytest
 
 from ecdd.bundle import bundle_path
-from ecdd.evidence.merging import read_records
-from gates.own_model.bringing import gates, own_data
+from gates.own_model.bringing import gates, own_data, parts, without_rules
 
+# of the clauses that read held-out pictures, the tests that do
 CLAUSES = {
-    "E4.4": "gates/g4/test_e4_4_operating_point.py",
-    "E5.1": "gates/g5/test_e5_1_probability_parity.py",
-    "E6.1": "gates/g6/test_e6_1_source_splits.py",
-    "E6.3": "gates/g6/test_e6_3_transform_suite.py",
+    "E4.4": ["gates/g4/test_e4_4_operating_point.py::test_held_out_pictures"],
+    "E5.1": ["gates/g5/test_e5_1_probability_parity.py::test_pictures_that_nobody_calibrated_on"],
+    "E6.1": without_rules("E6.1"),
+    "E6.3": without_rules("E6.3"),
 }
 
 
@@ -28,9 +29,9 @@ def calibration_alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_held_out_pictures_that_are_not_there_are_not_tested(calibration_alone: Path, tmp_path: Path) -> None:
-    done = gates(bundle_path("tiny"), tmp_path, *CLAUSES.values(), "--data", str(calibration_alone))
-    records = read_records(tmp_path)
-    assert records.keys() == CLAUSES.keys(), done.stdout[-2000:]
+    done = gates(bundle_path("tiny"), tmp_path, *itertools.chain(*CLAUSES.values()), "--data", str(calibration_alone))
+    records = parts(tmp_path)
+    assert records.keys() == CLAUSES.keys(), done.output[-2000:]
     for name, record in records.items():
         assert not record.failures, f"{name}: {record.failures}"
         assert any("TEST-NEVER-TOUCH" in one.why for one in record.not_tested), f"{name}: {record.not_tested}"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,17 +16,16 @@ from ecdd.evidence.contract_limits import limit_key
 from ecdd.evidence.edits import find_edits
 from ecdd.evidence.merging import read_records
 from ecdd.evidence.rejudging import rejudge
-
-ROOT = Path(__file__).resolve().parents[3]
+from gates.mutants.warm_processes import run_pytest
+from gates.own_model.bringing import ecdd
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a run of two experiments, one green and one red."""
     folder = tmp_path_factory.mktemp("run")
-    command = [sys.executable, "-m", "pytest", "gates/g6", "-q", "-n", "0"]
-    command += ["-p", "no:cacheprovider", "--report-dir", str(folder), "-k", "test_e6_1 or test_e6_2"]
-    subprocess.run([*command, "--junitxml", str(folder / "junit.xml")], cwd=ROOT, capture_output=True, check=False)
+    clauses = ("gates/g6/test_e6_1_source_splits.py", "gates/g6/test_e6_2_time_split.py")
+    run_pytest(clauses, folder, options=("--junitxml", str(folder / "junit.xml")))
     return folder
 
 
@@ -37,8 +35,7 @@ def copy(run: Path, tmp_path: Path) -> Path:
 
 
 def _judge(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ecdd", "judge", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return ecdd("judge", *arguments)
 
 
 def test_a_run_agrees_with_itself(run: Path) -> None:

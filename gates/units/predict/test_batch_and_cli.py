@@ -173,11 +173,11 @@ def test_wrong_calls_say_what_is_wrong(tmp_path: Path, override: Path) -> None:
         (["--out", tmp_path / "no" / "such.jsonl"], "such.jsonl"),
     )
     for arguments, needed in cases:
-        done = process("predict", picture, *arguments)
-        assert done.returncode == 2, done.stderr
-        assert needed in done.stderr.decode()
-        assert b"Traceback" not in done.stderr
-    assert process("predict").returncode == 2
+        done = CliRunner().invoke(app, ["predict", str(picture), *map(str, arguments)])
+        assert done.exit_code == 2, done.stderr
+        assert needed in done.stderr
+        assert "Traceback" not in done.stderr
+    assert CliRunner().invoke(app, ["predict"]).exit_code == 2
 
 
 def test_a_heatmap_is_drawn_for_each_judged_picture(folder: Path, tmp_path: Path, override: Path) -> None:
@@ -196,10 +196,10 @@ def comparable(text: bytes) -> list[dict[str, Any]]:
 
 
 def test_two_jobs_give_the_lines_of_one(folder: Path, override: Path) -> None:
-    one = process("predict", folder, "--json", "--bundle", "tiny", "--contract", override)
+    one = predict(folder, "--json", override=override)
     two = process("predict", folder, "--json", "--bundle", "tiny", "--contract", override, "--jobs", "2")
-    assert (one.returncode, two.returncode) == (0, 0), two.stderr.decode()
-    assert comparable(one.stdout) == comparable(two.stdout)
+    assert (one.exit_code, two.returncode) == (0, 0), two.stderr.decode()
+    assert comparable(one.stdout_bytes) == comparable(two.stdout)
     assert len(comparable(two.stdout)) == 5
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from typer.testing import CliRunner, Result
 
+from ecdd.cli import app
 from gates.support.drawn_pictures import FAKE, contract, portrait
 
 ONE, TWO = portrait(1), portrait(2, faces=2)
@@ -30,8 +30,8 @@ def override(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-m", "ecdd", *map(str, arguments)], capture_output=True, check=False)
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(app, [*map(str, arguments)])
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -43,7 +43,7 @@ def test_every_heatmap_is_found_under_its_printed_name(tmp_path: Path, override:
     done = run(
         "predict", place, "--json", "--heatmap", maps, "--bundle", "tiny", "--contract", override, "--jobs", str(jobs)
     )
-    assert done.returncode == 0, done.stderr.decode()
+    assert done.exit_code == 0, done.stderr
     drawn = [json.loads(line)["heatmap"] for line in done.stdout.splitlines()]
     assert len(set(drawn)) == len(NAMES)
     for path in drawn:
@@ -81,9 +81,9 @@ def test_a_folder_that_cannot_be_written_is_one_line(tmp_path: Path, override: P
     taken = tmp_path / "taken.txt"
     taken.write_text("a file, no folder")
     done = run("predict", tmp_path, "--heatmap", taken, "--bundle", "tiny", "--contract", override, "--jobs", str(jobs))
-    assert done.returncode == 2
-    assert b"Traceback" not in done.stderr
-    assert "taken.txt" in done.stderr.decode()
+    assert done.exit_code == 2
+    assert "Traceback" not in done.stderr
+    assert "taken.txt" in done.stderr
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
@@ -96,7 +96,7 @@ def test_a_detector_that_cannot_be_loaded_is_one_message(tmp_path: Path, jobs: i
     for index in range(4):
         (pictures / f"{index}.jpg").write_bytes(ONE)
     done = run("predict", pictures, "--bundle", "tiny", "--contract", undecidable, "--jobs", str(jobs))
-    assert done.returncode == 2
-    assert done.stdout == b""
-    assert b"Traceback" not in done.stderr
-    assert done.stderr.count(b"low_quality_policy") == 1
+    assert done.exit_code == 2
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("low_quality_policy") == 1

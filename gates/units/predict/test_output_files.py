@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 import ecdd
 from ecdd.bundle.loading import default_bundle_path
+from ecdd.cli import app
 from ecdd.files import OutputError, check_output, open_output, write_bytes, write_output
 from gates.support.drawn_pictures import portrait
 
@@ -84,10 +86,10 @@ def test_predict_refuses_its_own_inputs(picture: Path, tmp_path: Path) -> None:
         ([picture], default_bundle_path() / "bundle.json"),
     ):
         before = out.read_bytes()
-        done = predict(*arguments, "--out", out)
-        assert (done.returncode, done.stdout) == (2, b""), "refused before anything was judged"
-        assert f"ecdd: {out}: " in done.stderr.decode()
-        assert b"choose another output" in done.stderr
+        done = CliRunner().invoke(app, ["predict", *map(str, arguments), "--out", str(out)])
+        assert (done.exit_code, done.stdout) == (2, ""), "refused before anything was judged"
+        assert f"ecdd: {out}: " in done.stderr
+        assert "choose another output" in done.stderr
         assert out.read_bytes() == before
 
 
@@ -117,9 +119,9 @@ def test_a_pipe_is_written_to(picture: Path, tmp_path: Path) -> None:
     os.mkfifo(pipe)
     reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()), daemon=True)
     reader.start()
-    done = predict(picture, "--out", pipe)
+    done = CliRunner().invoke(app, ["predict", str(picture), "--out", str(pipe)])
     reader.join(60)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     assert json.loads(found[0])["path"] == str(picture)
     assert pipe.is_fifo()
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from ecdd.release.approval import Decision, decide
 from ecdd.release.approving import PAGE, REPORT, ReleaseError, check_released, release
 from ecdd.release.signing import SIGNATURE, SigningError, make_keys
 from ecdd.release.waivers import Waiver
+from gates.own_model.bringing import ecdd
 from gates.support.releasable import CLAIMS, ROOT, make_bundle, measure
 
 TODAY = datetime.date(2026, 11, 24)
@@ -49,17 +48,12 @@ def _released(here: Path) -> Path:
     return here / "bundle"
 
 
-def _ecdd(*arguments: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ecdd", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 def test_approved_signed_and_verified(here: Path) -> None:
     options = ("--records", here / "reports", "--key", here / "key.pem", "--as-of", TODAY)
-    said = _ecdd("release", here / "bundle", *options)
+    said = ecdd("release", here / "bundle", *options)
     assert said.returncode == 1
     assert "experiments of the specification are not claimed or waived (E1.1, " in said.stdout
-    said = _ecdd("release", here / "bundle", *options, "--partial")
+    said = ecdd("release", here / "bundle", *options, "--partial")
     assert said.returncode == 0, said.stderr
     assert "RELEASE APPROVED, PARTIAL, SELF-ATTESTED" in said.stdout
     report = json.loads((here / "bundle" / REPORT).read_text())
@@ -71,7 +65,7 @@ def test_approved_signed_and_verified(here: Path) -> None:
     assert shown.startswith("# Release approved, partial, self-attested")
     assert "operating_point.max_abstain_rate: 0.3" in shown
     assert read_records(here / "reports")["E1.9"].identity.golden_digest in shown
-    verified = _ecdd("bundle", "verify", here / "bundle", "--public-key", here / "key.pub.pem")
+    verified = ecdd("bundle", "verify", here / "bundle", "--public-key", here / "key.pub.pem")
     assert verified.returncode == 0, verified.stderr
     assert "signed, partial, self-attested; the signature holds" in verified.stdout
 
@@ -158,7 +152,7 @@ def test_a_changed_bundle_is_refused_by_name(here: Path, name: str) -> None:
     change, said = CHANGES[name]
     bundle = _released(here)
     change(bundle)
-    verified = _ecdd("bundle", "verify", bundle, "--public-key", here / "key.pub.pem")
+    verified = ecdd("bundle", "verify", bundle, "--public-key", here / "key.pub.pem")
     assert verified.returncode == 2
     assert said in verified.stderr
     assert "Traceback" not in verified.stderr
@@ -168,7 +162,7 @@ def test_extra_and_missing_files_are_listed(here: Path) -> None:
     bundle = _released(here)
     (bundle / "extra.txt").write_text("x")
     (bundle / "weights.safetensors").unlink()
-    said = _ecdd("bundle", "verify", bundle)
+    said = ecdd("bundle", "verify", bundle)
     assert said.returncode == 2
     assert "extra.txt" in said.stderr
     assert "weights.safetensors" in said.stderr
@@ -201,8 +195,8 @@ def test_a_key_that_does_not_work_leaves_no_report(here: Path, kept: bool) -> No
 
 def test_unsigned_is_asked_for_and_said(here: Path) -> None:
     options = ("--records", here / "reports", "--as-of", TODAY, "--partial")
-    assert _ecdd("release", here / "bundle", *options).returncode == 2
-    said = _ecdd("release", here / "bundle", *options, "--unsigned")
+    assert ecdd("release", here / "bundle", *options).returncode == 2
+    said = ecdd("release", here / "bundle", *options, "--unsigned")
     assert said.returncode == 0
     assert "UNSIGNED" in said.stderr
 
@@ -210,7 +204,7 @@ def test_unsigned_is_asked_for_and_said(here: Path) -> None:
 def test_who_releases_may_not_attest(here: Path) -> None:
     attest(here / "reports", here / "key.pem")
     options = ("--records", here / "reports", "--partial", "--as-of", TODAY, "--key", here / "key.pem")
-    own = _ecdd("release", here / "bundle", *options, "--evidence-key", here / "key.pub.pem")
+    own = ecdd("release", here / "bundle", *options, "--evidence-key", here / "key.pub.pem")
     assert own.returncode == 2
     assert "who releases may not attest" in own.stderr
 
@@ -220,7 +214,7 @@ def test_who_releases_may_not_attest(here: Path) -> None:
     [("default", "E1.1 upload invariance: claimed and not run"), ("tiny", "runtime.max_latency is still proposed")],
 )
 def test_a_shipped_bundle_says_why_it_is_refused(tmp_path: Path, bundle: str, why: str) -> None:
-    said = _ecdd("release", bundle_path(bundle), "--dry-run", "--records", tmp_path)
+    said = ecdd("release", bundle_path(bundle), "--dry-run", "--records", tmp_path)
     assert said.returncode == 1
     assert why in said.stdout
     assert said.stdout.strip().splitlines()[-1].startswith("RELEASE REFUSED for ")
@@ -232,13 +226,13 @@ def test_a_bundle_released_earlier_still_verifies() -> None:
     bundle = load_bundle(folder / "released")
     assert "the signature holds" in check_released(bundle, folder / "released.pub.pem")
     relative = folder.relative_to(ROOT)
-    said = _ecdd("bundle", "verify", relative / "released", "--public-key", relative / "released.pub.pem")
+    said = ecdd("bundle", "verify", relative / "released", "--public-key", relative / "released.pub.pem")
     assert said.returncode == 0, said.stderr
 
 
 def test_bundle_diff_names_files_and_values(here: Path) -> None:
-    said = _ecdd("bundle", "diff", bundle_path("tiny"), here / "bundle")
+    said = ecdd("bundle", "diff", bundle_path("tiny"), here / "bundle")
     assert said.returncode == 1
     assert "policy_contract.yaml: changed" in said.stdout
     assert "contract release.claims" in said.stdout
-    assert _ecdd("bundle", "diff", here / "bundle", here / "bundle").returncode == 0
+    assert ecdd("bundle", "diff", here / "bundle", here / "bundle").returncode == 0
