@@ -15,9 +15,8 @@ from ecdd.golden.golden_sets import GoldenItem
 from gates.mutants import decoding_mutants, model_mutants, preprocessing_mutants
 
 # two turned by their tags, one with transparency, a plain real and a plain fake, a face larger than the model's input
-PICTURES: Final = (
-    *("exif_orientation_6", "exif_orientation_3", "alpha_png", "real_oath_a", "fake_generated_00", "real_obama_2012"),
-)
+PLAIN: Final = ("real_oath_a", "fake_generated_00", "real_obama_2012")
+PICTURES: Final = ("exif_orientation_6", "exif_orientation_3", "alpha_png", *PLAIN)
 
 
 @dataclass(frozen=True)
@@ -111,27 +110,27 @@ def dump_of(name: str, bundle: Bundle, items: Sequence[GoldenItem], out: Path) -
     items : sequence of GoldenItem
         With absolute paths.
     out : Path
-        File to write.
+        Folder to write: nothing of the flat form is packed, which would take as long as the pictures do.
 
     Returns
     -------
     Path
         ``out``.
     """
-    process = multiprocessing.get_context("fork").Process(target=_planted, args=(name, bundle.path, items, out))
+    process = multiprocessing.get_context("fork").Process(target=_planted, args=(name, bundle, items, out))
     process.start()
     process.join(300)
     assert process.exitcode == 0, f"the process with {name or 'no defect'} ended with {process.exitcode}"
     return out
 
 
-def _planted(name: str, bundle: Path, items: Sequence[GoldenItem], out: Path) -> None:
+def _planted(name: str, bundle: Bundle, items: Sequence[GoldenItem], out: Path) -> None:
     from ecdd.detector import Detector
-    from ecdd.parity.device_dump import Platform, write_npz
+    from ecdd.parity.device_dump import Platform, write_flat
     from ecdd.parity.device_reference import make_dump
 
     if name:
         DEFECTS[name].plant()
     platform = Platform(name=name or "right", kind="device")
     *_, (_, dump) = make_dump(Detector.load(bundle), items, platform, pixels=True)
-    write_npz(out, dump)
+    write_flat(out, dump)

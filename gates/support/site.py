@@ -168,8 +168,8 @@ def upload(page: Any, path: Path) -> Upload:
     answer = response.json()
     page.wait_for_selector('#result[aria-busy="false"]')
     announced = response.request.headers.get("x-content-sha256", "")
-    line = page.locator("#digest")
-    shown = line.get_attribute("data-state") == "equal" and announced in line.inner_text() if announced else False
+    state, said = page.locator("#digest").evaluate("line => [line.dataset.state, line.innerText]")
+    shown = bool(announced) and state == "equal" and announced in said
     return Upload(announced, shown, response.status, answer)
 
 

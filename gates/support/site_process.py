@@ -107,8 +107,8 @@ class SiteProcess:
         return self.request("POST", f"/v1/predict{query}", body, given, client)
 
     def raw(self, data: bytes, *, finish: bool = False) -> bytes:
-        """Send bytes as they are and read until the site closes; ``finish`` closes our direction first."""
-        with socket.create_connection(("127.0.0.1", self.port), PATIENCE) as connection:
+        """Send bytes as they are, as a new client, until the site closes; ``finish`` closes our direction first."""
+        with socket.create_connection(("127.0.0.1", self.port), PATIENCE, (next(_CLIENTS), 0)) as connection:
             with contextlib.suppress(ConnectionError):  # answered and closed before all was sent
                 connection.sendall(data)
                 if finish:

@@ -30,7 +30,7 @@ from ecdd.parity.device_report import _end_to_end, judge_dump
 from ecdd.parity.likely_causes import _maps, _poolings, _rescaled, _resizes, _turned
 from ecdd.pipeline.preprocess import normalise
 from ecdd.specification import ROOT
-from gates.support.dumped_defects import DEFECTS, PICTURES, dump_of
+from gates.support.dumped_defects import DEFECTS, PICTURES, PLAIN, dump_of
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +51,7 @@ def reference(bundle: Bundle, golden: GoldenSet) -> Reference:
 @pytest.fixture(scope="module")
 def right(bundle: Bundle, golden: GoldenSet, tmp_path_factory: pytest.TempPathFactory) -> Dump:
     items = [golden.item(name) for name in PICTURES]
-    return read_dump(dump_of("", bundle, items, tmp_path_factory.mktemp("right") / "right.npz"))
+    return read_dump(dump_of("", bundle, items, tmp_path_factory.mktemp("right") / "right"))
 
 
 def test_a_right_dump_passes(right: Dump, reference: Reference) -> None:
@@ -64,8 +64,10 @@ def test_a_right_dump_passes(right: Dump, reference: Reference) -> None:
 
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_mistake_is_named(name: str, bundle: Bundle, golden: GoldenSet, reference: Reference, tmp_path: Path) -> None:
-    items = [golden.item(one) for one in PICTURES]
-    report = judge_dump(read_dump(dump_of(name, bundle, items, tmp_path / "dump.npz")), reference)
+    # what a file makes of a tensor does not depend on the tag or the transparency of its picture
+    pictures = PICTURES if DEFECTS[name].stage < "S5" else PLAIN
+    items = [golden.item(one) for one in pictures]
+    report = judge_dump(read_dump(dump_of(name, bundle, items, tmp_path / "dump")), reference)
     assert report.first is not None
     assert report.cause is not None
     wanted = DEFECTS[name]

@@ -81,8 +81,8 @@ def test_a_busy_site_is_asked_again_when_it_says(page: Any, picture: Any) -> Non
 def test_the_limit_of_the_site_itself_is_waited_for(
     site: Any, picture: Any, bundle: Any, contract: Any, tmp_path: Path
 ) -> None:
-    """A site that takes one picture in four seconds: the second one is refused, waited for, and judged."""
-    slow = contract.with_values({"serving.requests_per_minute": 15, "serving.burst": 1})
+    """A site that takes one picture in two seconds: the second one is refused, waited for, and judged."""
+    slow = contract.with_values({"serving.requests_per_minute": 30, "serving.burst": 1})
     statuses: list[int] = []
     with sites.serve(bundle.path, slow, tmp_path) as address, sites.open_page(site[0], address) as watched:
         page = watched.page
@@ -116,8 +116,9 @@ def test_waiting_can_be_cancelled(page: Any, picture: Any) -> None:
     ],
 )
 def test_trouble_is_told_in_words_and_can_be_tried_again(
-    page: Any, picture: Any, status: int | None, body: str, words: str
+    kept_page: Any, picture: Any, status: int | None, body: str, words: str
 ) -> None:
+    page = kept_page
     page.route("**/v1/predict*", lambda r: r.abort() if status is None else r.fulfill(status=status, body=body))
     page.set_input_files("#file", str(picture("animal_raccoon")))
     page.wait_for_selector(".trouble")
