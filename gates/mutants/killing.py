@@ -109,7 +109,7 @@ def _on(bundle: str | None, options: Sequence[str]) -> list[str]:
 
 
 def control(file: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
-    """Run the same tests of one file without any mutant, each on its mutant's bundle.
+    """Run the same tests of one file without any mutant, each on its mutant's bundle and pictures.
 
     A metric that is always red kills everything: none that a mutant must turn red may be red without it. Another one
     may, where the bundle that is judged is expected to be red.
@@ -117,10 +117,11 @@ def control(file: str, folder: Path, options: Sequence[str] = ()) -> Outcome:
     begun = time.monotonic()
     mine = [mutant for mutant in MUTANTS.values() if mutant.tests.partition("::")[0] == file]
     count, red = 0, ""
-    for bundle in sorted({mutant.bundle for mutant in mine}, key=str):
-        here = [mutant for mutant in mine if mutant.bundle == bundle]
-        tests, place = sorted({mutant.tests for mutant in here}), folder / str(bundle)
-        finished = run_pytest(tests, place, options=_on(bundle, options))
+    for bundle, pictures in sorted({(mutant.bundle, mutant.pictures) for mutant in mine}, key=str):
+        here = [mutant for mutant in mine if (mutant.bundle, mutant.pictures) == (bundle, pictures)]
+        tests, place = sorted({mutant.tests for mutant in here}), folder / f"{bundle}-{pictures}"
+        fewer = [] if pictures is None else ["-p", "gates.mutants.planting", f"--pictures={pictures}"]
+        finished = run_pytest(tests, place, options=[*_on(bundle, options), *fewer])
         count += len(tests)
         if finished.exit_code != 0 and not _red_elsewhere(place, {mutant.metric for mutant in here}):
             red += f"exit code {finished.exit_code}\n{finished.output[-3000:]}"

@@ -71,8 +71,8 @@ _NEAR = (
 _SILENCE = (*_CONSENT[:2], "silence_taken_for_consent")
 
 MUTANTS: Final[dict[str, Mutant]] = {
-    "pixel_in_log": planted(_PIXELS, monitoring_mutants.pixel_in_log),
-    "filename_in_log": planted(_NAMES, monitoring_mutants.filename_in_log),
+    "pixel_in_log": planted(_PIXELS, monitoring_mutants.pixel_in_log, pictures=4),
+    "filename_in_log": planted(_NAMES, monitoring_mutants.filename_in_log, pictures=4),
     "drift_never_fires": planted(_FOUND, monitoring_mutants.drift_never_fires),
     "drift_always_fires": planted(_QUIET, monitoring_mutants.drift_always_fires),
     "wrong_trigger": planted(_PLAYBOOK, monitoring_mutants.wrong_trigger),

@@ -1,4 +1,7 @@
-"""Pytest plugin that plants one defect before anything is measured: ``-p gates.mutants.planting --mutant NAME``."""
+"""Pytest plugin that plants one defect before anything is measured: ``-p gates.mutants.planting --mutant NAME``.
+
+``--pictures N`` alone is the control of mutants whose runs see so many golden pictures: without any defect.
+"""
 
 from __future__ import annotations
 
@@ -10,14 +13,19 @@ import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.getgroup("ecdd").addoption("--mutant", help="defect to plant into this run")
+    group = parser.getgroup("ecdd")
+    group.addoption("--mutant", help="defect to plant into this run")
+    group.addoption("--pictures", type=int, help="golden pictures of each set that this run sees")
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     from gates.mutants.catalogue import MUTANTS
 
-    name = config.getoption("--mutant")
+    name, fewer = config.getoption("--mutant"), config.getoption("--pictures")
+    if name is None and fewer is not None:
+        _show_fewer(fewer)
+        return
     if name not in MUTANTS:
         msg = f"--mutant {name}: unknown; known are {', '.join(sorted(MUTANTS))}"
         raise pytest.UsageError(msg)
